@@ -1,0 +1,84 @@
+"""What several scripts share: errors for users, checksums, and files written whole or not at all."""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import srsly
+import typer
+from wasabi import msg
+
+
+class UserError(Exception):
+    """Something the user can mend. The message names the place and the mend; no traceback is shown."""
+
+
+def run_cli(command: Callable[..., None]) -> None:
+    """Run a function as a Typer command line; a `UserError` becomes one message and exit status 1."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    try:
+        app()
+    except UserError as error:
+        msg.fail(str(error))
+        sys.exit(1)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; what we produce is as readable as any other file.
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with `\\n` line ends, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write indented JSON, whole or not at all; key order is the caller's."""
+    write_text(path, srsly.json_dumps(data, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return srsly.read_json(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or 'no such file'}).") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is not valid JSON ({error}). Make it again, or restore it from git.") from None
+
+
+def md5_bytes(chunks: Iterable[bytes]) -> str:
+    """Hexadecimal MD5 of the joined chunks (the checksum weasel uses)."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def md5_file(path: Path) -> str:
+    """Hexadecimal MD5 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return md5_bytes(iter(lambda: stream.read(1 << 20), b""))

@@ -1,0 +1,125 @@
+"""Merge base.cfg with a variant's overlay and fill in spaCy's defaults: a plain, complete spaCy config."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from confection import ConfigValidationError
+from spacy.cli._util import import_code
+from spacy.util import load_config, load_model_from_config
+from thinc.api import Config
+from wasabi import msg
+
+from scripts.common import UserError, read_json, run_cli, write_text
+
+# A linear model stores 4 bytes for each label and row. This leaves the pipeline well below 10 MB.
+LINEAR_MODEL_BYTES = 8_000_000
+MAX_NGRAM_ROWS = 262_144  # spaCy's default; more rows than this brought nothing
+
+
+def ngram_rows(n_labels: int) -> int:
+    """Rows of the hashed table of `TextCatBOW.v3`, a power of two (it would round up to one anyway)."""
+    rows = MAX_NGRAM_ROWS
+    while rows > 1 and rows * n_labels * 4 > LINEAR_MODEL_BYTES:
+        rows //= 2
+    return rows
+
+
+def leaves(section: dict[str, Any], path: str = "") -> Iterator[str]:
+    """The dotted names of all values in nested sections."""
+    for key, value in section.items():
+        name = f"{path}.{key}" if path else key
+        if isinstance(value, dict) and value:
+            yield from leaves(value, name)
+        else:
+            yield name
+
+
+def set_value(config: dict[str, Any], name: str, value: Any) -> None:
+    """Set the value of a dotted name; its section must exist.
+
+    Raises:
+        UserError: there is no such section.
+    """
+    *sections, key = name.split(".")
+    for section in sections:
+        if not isinstance(config.get(section), dict):
+            raise UserError(f"--set {name}: the config has no section {'.'.join(sections)}.")
+        config = config[section]
+    config[key] = value
+
+
+def compose_config(base: Path, overlay: Path, settings: dict[str, Any]) -> Config:
+    """Merge, set and fill.
+
+    Args:
+        base: the shared config.
+        overlay: the variant's config; a block with another `@architectures` replaces the shared one.
+        settings: dotted names and their values.
+
+    Returns:
+        The filled config, with its `${…}` references kept.
+
+    Raises:
+        UserError: a file is missing, the config is not valid, or spaCy does not know a key that was written.
+    """
+    for path in (base, overlay):
+        if not path.is_file():
+            raise UserError(f"{path}: no such config.")
+    try:
+        config = load_config(base, interpolate=False).merge(load_config(overlay, interpolate=False))
+        for name, value in settings.items():
+            set_value(config, name, value)
+        filled = load_model_from_config(config.copy(), auto_fill=True, validate=False).config
+        load_model_from_config(filled.copy())
+    except (ConfigValidationError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{overlay}: not a valid spaCy config. {error}") from None
+    # Keys that spaCy does not know are dropped without a word; a misspelt setting must not pass for a default.
+    if dropped := set(leaves(config)) - set(leaves(filled)):
+        raise UserError(f"{overlay}: spaCy does not know {', '.join(sorted(dropped))}. Check the spelling.")
+    return filled
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Split NAME=VALUE; the value is read as JSON, else as text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set {text}: expected NAME=VALUE, for example training.dropout=0.3.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def compose(
+    overlay: Annotated[Path, typer.Argument(help="The variant's config.")],
+    output: Annotated[Path, typer.Argument(help="Complete config to write.")],
+    base: Annotated[Path, typer.Option(help="The shared config.")] = Path("configs/base.cfg"),
+    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    max_epochs: Annotated[int, typer.Option(help="Passes over the data; 0 keeps the config's own number.")] = 0,
+    set_: Annotated[list[str], typer.Option("--set", help="Any other value: SECTION.KEY=VALUE.")] = [],  # noqa: B006
+    code: Annotated[Path | None, typer.Option(help="File with registered functions that the config names.")] = None,
+) -> None:
+    """Write the complete config of a variant."""
+    facts = read_json(task)
+    import_code(code)
+    settings = {
+        "nlp.lang": facts["lang"],
+        "task.factory": "textcat" if facts["exclusive"] else "textcat_multilabel",
+        "task.exclusive": facts["exclusive"],
+        "task.ngram_rows": ngram_rows(len(facts["labels"])),
+        "system.seed": seed,
+        "paths.log": (output.parent / "log.jsonl").as_posix(),
+    }
+    if max_epochs:
+        settings["training.max_epochs"] = max_epochs
+    settings |= dict(map(parse_setting, set_))
+    write_text(output, compose_config(base, overlay, settings).to_str() + "\n")
+    msg.good(f"{output}: {overlay.stem}, complete")
+
+
+if __name__ == "__main__":
+    run_cli(compose)
