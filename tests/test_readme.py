@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from weasel.cli.document import document
+from weasel.cli.document import project_document as document
 
 from scripts.report import load_metrics, make_markdown
 from tests.conftest import ROOT
