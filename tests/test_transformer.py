@@ -311,6 +311,13 @@ def test_half_precision_halves_the_file_not_the_score(trained, tmp_path, run):
     assert list(after.pipe(["", "  ", "goal " * 400]))[2].cats.keys() == one.keys()
 
 
+def test_a_stored_pipeline_does_not_ask_for_mixed_precision(trained):
+    nlp = spacy.load(trained, config={"components": {"transformer": {"model": {"mixed_precision": True}}}})
+    assert nlp.config["components"]["transformer"]["model"]["mixed_precision"]
+    to_half(nlp)
+    assert not nlp.config["components"]["transformer"]["model"]["mixed_precision"]
+
+
 def test_half_precision_is_left_out_where_it_costs(trained, run, monkeypatch):
     scores = iter([0.9, 0.8])
     monkeypatch.setattr(halve_script, "dev_score", lambda model, dev: next(scores))
