@@ -18,7 +18,7 @@ from scripts.common import UserError, read_json, run_cli, write_text
 LINEAR_MODEL_BYTES = 8_000_000
 MAX_NGRAM_ROWS = 262_144  # spaCy's default; more rows than this brought nothing
 WARMUP_SHARE = 0.1  # of all updates, while the learning rate rises
-# An evaluation a little before each epoch's end: the passes are shuffled, so that their number of batches differs by
+# Evaluations come a little before their time: the passes are shuffled, so that their number of batches differs by
 # some percent, and the last evaluation must not fall beyond the end of the training.
 EPOCH_SHARE = 0.97
 
@@ -76,17 +76,20 @@ def count_updates(config: Config) -> int:
 def fill_schedule(config: Config) -> None:
     """Replace the zeros of a schedule, in place, by numbers of updates that fit the corpus.
 
-    They are `training.eval_frequency` (one epoch), `training.patience` (`task.patience_epochs`), and `total_steps` and
-    `warmup_steps` of a learning rate that has them (all updates, and a tenth of them).
+    They are `training.eval_frequency` (one epoch, or so that there are `task.evaluations` in all),
+    `training.patience` (`task.patience_epochs`), and `total_steps` and `warmup_steps` of a learning rate that has them
+    (all updates, and a tenth of them).
     """
     training = config["training"]
     rate = training["optimizer"]["learn_rate"]
     rate = rate if isinstance(rate, dict) else {}
     updates = count_updates(config)
     total = training["max_steps"] or updates * training["max_epochs"]
+    task = config["task"]
+    interval = total / task["evaluations"] if task["evaluations"] else updates
     for section, name, value in (
-        (training, "eval_frequency", max(1, int(EPOCH_SHARE * updates))),
-        (training, "patience", updates * config["task"]["patience_epochs"]),
+        (training, "eval_frequency", max(1, int(EPOCH_SHARE * interval))),
+        (training, "patience", updates * task["patience_epochs"]),
         (rate, "total_steps", total),
         (rate, "warmup_steps", int(WARMUP_SHARE * total)),
     ):

@@ -286,9 +286,12 @@ def test_schedule_fits_the_corpus(trained, tmp_path):
     updates = rate["total_steps"] / 4
     assert updates == int(updates) > 1
     assert rate["warmup_steps"] == int(0.1 * rate["total_steps"])
-    # Evaluations: before the training, then once in each of the four epochs, the last one not long before the end.
-    assert len(steps) == 5
-    assert 0.85 * rate["total_steps"] <= steps[-1] + 1 <= rate["total_steps"]
+    # Patience would end the training before its second evaluation.
+    assert training["patience"] == 0
+    # Evaluations: before the training, half-way, and not long before the end.
+    assert len(steps) == 3
+    assert steps[1] == pytest.approx(rate["total_steps"] / 2, abs=2)
+    assert 0.9 * rate["total_steps"] <= steps[-1] + 1 <= rate["total_steps"]
 
 
 @pytest.mark.parametrize("trained", [False, True], indirect=True, ids=["single", "multi"])
