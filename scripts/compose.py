@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from confection import ConfigValidationError
 from spacy.cli._util import import_code
-from spacy.util import load_config, load_model_from_config
+from spacy.util import get_lang_class, load_config, load_model_from_config, registry, resolve_dot_names
 from thinc.api import Config
 from wasabi import msg
 
@@ -17,6 +17,10 @@ from scripts.common import UserError, read_json, run_cli, write_text
 # A linear model stores 4 bytes for each label and row. This leaves the pipeline well below 10 MB.
 LINEAR_MODEL_BYTES = 8_000_000
 MAX_NGRAM_ROWS = 262_144  # spaCy's default; more rows than this brought nothing
+WARMUP_SHARE = 0.1  # of all updates, while the learning rate rises
+# An evaluation a little before each epoch's end: the passes are shuffled, so that their number of batches differs by
+# some percent, and the last evaluation must not fall beyond the end of the training.
+EPOCH_SHARE = 0.97
 
 
 def ngram_rows(n_labels: int) -> int:
@@ -51,6 +55,43 @@ def set_value(config: dict[str, Any], name: str, value: Any) -> None:
     config[key] = value
 
 
+def count_updates(config: Config) -> int:
+    """Updates of the first pass over the training corpus: the batches that the config's own batcher makes.
+
+    Raises:
+        UserError: the corpus is missing or empty.
+    """
+    config = config.interpolate()
+    (corpus,) = resolve_dot_names(config, [config["training"]["train_corpus"]])
+    batcher = registry.resolve({"batcher": config["training"]["batcher"]})["batcher"]
+    try:
+        updates = sum(1 for _ in batcher(corpus(get_lang_class(config["nlp"]["lang"])())))
+    except (OSError, ValueError):
+        updates = 0
+    if not updates:
+        raise UserError(f"{config['paths']['train']}: no training texts there. Make them with scripts.convert.")
+    return updates
+
+
+def fill_schedule(config: Config) -> None:
+    """Replace the zeros of a schedule, in place, by numbers that fit the corpus.
+
+    They are `training.eval_frequency` (once in an epoch), and `total_steps` and `warmup_steps` of a learning rate that
+    has them (all updates, and a tenth of them).
+    """
+    training = config["training"]
+    rate = training["optimizer"]["learn_rate"]
+    rate = rate if isinstance(rate, dict) else {}
+    if training["eval_frequency"] and rate.get("total_steps", 1) and rate.get("warmup_steps", 1):
+        return
+    updates = count_updates(config)
+    total = training["max_steps"] or updates * training["max_epochs"]
+    training["eval_frequency"] = training["eval_frequency"] or max(1, int(EPOCH_SHARE * updates))
+    for name, value in (("total_steps", total), ("warmup_steps", int(WARMUP_SHARE * total))):
+        if rate.get(name) == 0:
+            rate[name] = value
+
+
 def compose_config(base: Path, overlay: Path, settings: dict[str, Any]) -> Config:
     """Merge, set and fill.
 
@@ -73,6 +114,7 @@ def compose_config(base: Path, overlay: Path, settings: dict[str, Any]) -> Confi
         for name, value in settings.items():
             set_value(config, name, value)
         filled = load_model_from_config(config.copy(), auto_fill=True, validate=False).config
+        fill_schedule(filled)
         load_model_from_config(filled.copy())
     except (ConfigValidationError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{overlay}: not a valid spaCy config. {error}") from None
@@ -100,6 +142,7 @@ def compose(
     task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     max_epochs: Annotated[int, typer.Option(help="Passes over the data; 0 keeps the config's own number.")] = 0,
+    gpu_id: Annotated[int, typer.Option(help="GPU that will train; -1 for the CPU.")] = -1,
     set_: Annotated[list[str], typer.Option("--set", help="Any other value: SECTION.KEY=VALUE.")] = [],  # noqa: B006
     code: Annotated[Path | None, typer.Option(help="File with registered functions that the config names.")] = None,
 ) -> None:
@@ -114,6 +157,9 @@ def compose(
         "system.seed": seed,
         "paths.log": (output.parent / "log.jsonl").as_posix(),
     }
+    if gpu_id >= 0:
+        # Only on a GPU: on a CPU mixed precision cannot be trained.
+        settings["system.mixed_precision"] = True
     if max_epochs:
         settings["training.max_epochs"] = max_epochs
     settings |= dict(map(parse_setting, set_))
