@@ -1,6 +1,7 @@
 """What several scripts share: errors for users, checksums, and files written whole or not at all."""
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -10,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import srsly
 import typer
 from wasabi import msg
 
@@ -61,14 +61,29 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with `\\n` line ends, whole or not at all."""
+    """Write UTF-8 text with Unix line ends on every system, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
 
 
+def format_json(data: Any, indent: int = 0) -> str:
+    """JSON with an indented line for each entry, but lists and objects of plain values on one line: good diffs."""
+    inner = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    if not any(isinstance(value, dict | list) for value in inner):
+        # allow_nan=False: NaN is not JSON, and a score that is NaN is an error to be seen here
+        return json.dumps(data, ensure_ascii=False, allow_nan=False)
+    if isinstance(data, dict):
+        parts = [f"{json.dumps(key, ensure_ascii=False)}: {format_json(data[key], indent + 2)}" for key in data]
+    else:
+        parts = [format_json(value, indent + 2) for value in data]
+    opening, closing = "{}" if isinstance(data, dict) else "[]"
+    pad = "\n" + " " * indent
+    return opening + ",".join(f"{pad}  {part}" for part in parts) + pad + closing
+
+
 def write_json(path: Path, data: Any) -> None:
-    """Write indented JSON, whole or not at all; key order is the caller's."""
-    write_text(path, srsly.json_dumps(data, indent=2) + "\n")
+    """Write JSON, whole or not at all; key order is the caller's."""
+    write_text(path, format_json(data) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -78,9 +93,9 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing or is not JSON.
     """
     try:
-        return srsly.read_json(path)
+        return json.loads(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or 'no such file'}).") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
     except ValueError as error:
         raise UserError(f"{path}: is not valid JSON ({error}). Make it again, or restore it from git.") from None
 

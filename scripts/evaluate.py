@@ -1,0 +1,270 @@
+"""Score a trained pipeline on the test set, once, and measure what it costs: metrics/VARIANT.json.
+
+`scores`, `dev`, `baseline` and `size` are the same on every run; `speed`, `memory`, `train` and `env` belong to the
+machine and the moment.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import spacy
+import srsly
+import typer
+from scipy.stats import bootstrap
+from spacy.cli._util import import_code
+from spacy.language import Language
+from spacy.scorer import Scorer
+from spacy.tokens import DocBin
+from spacy.training import Corpus
+from spacy.util import load_config
+from tqdm import tqdm
+from wasabi import msg
+
+from scripts.common import UserError, md5_file, read_json, run_cli, whole_file, write_json
+
+BOOTSTRAP_RESAMPLES = 2000
+CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On calibration of modern neural networks"
+COMPONENT = "textcat"  # its name in every config, whatever its factory
+PACKAGES = ("spacy", "thinc", "numpy", "weasel", "gensim", "floret", "spacy-transformers", "transformers", "torch")
+
+
+def macro_f1(gold: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Macro-averaged F1 of label indicators.
+
+    Args:
+        gold: bool (..., documents, labels).
+        predicted: bool, same shape.
+
+    Returns:
+        float (...): the mean over the labels that are present in gold or predicted.
+    """
+    hits = (gold & predicted).sum(-2)
+    total = gold.sum(-2) + predicted.sum(-2)
+    present = total > 0
+    f1 = np.divide(2 * hits, total, out=np.zeros(total.shape), where=present)
+    return f1.sum(-1) / np.maximum(present.sum(-1), 1)
+
+
+def macro_f1_interval(gold: np.ndarray, predicted: np.ndarray) -> list[float]:
+    """95 % percentile bootstrap interval of macro-F1 over documents: [low, high]. It does not cover the seed."""
+    n_docs, n_labels = gold.shape
+    result = bootstrap(
+        (np.arange(n_docs),),
+        lambda sample, axis=-1: macro_f1(gold[sample], predicted[sample]),
+        n_resamples=BOOTSTRAP_RESAMPLES,
+        batch=max(1, 20_000_000 // (n_docs * n_labels)),
+        vectorized=True,
+        method="percentile",
+        rng=0,
+    )
+    return [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+
+
+def calibration(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, list[dict[str, float]]]:
+    """Expected calibration error, and the reliability diagram's bins.
+
+    Args:
+        confidence: float (n,), probabilities between 0 and 1.
+        correct: bool (n,), whether what they stand for came true.
+    """
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    error, diagram = 0.0, []
+    for index in np.unique(bins):
+        inside = bins == index
+        mean, share = float(confidence[inside].mean()), float(correct[inside].mean())
+        error += inside.mean() * abs(mean - share)
+        diagram.append({"count": int(inside.sum()), "confidence": round(mean, 4), "accuracy": round(share, 4)})
+    return float(error), diagram
+
+
+def indicators(cats: list[dict[str, float]], labels: list[str], exclusive: bool, threshold: float) -> np.ndarray:
+    """Predicted labels as bool (documents, labels): the best one if they exclude each other, else those above it."""
+    scores = np.array([[doc[label] for label in labels] for doc in cats])
+    if not exclusive:
+        return scores >= threshold
+    best = np.zeros(scores.shape, dtype=bool)
+    best[np.arange(len(scores)), scores.argmax(1)] = True
+    return best
+
+
+def score(nlp: Language, path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Scores of a pipeline on a DocBin, by spaCy's own scorer, and the predictions behind them."""
+    examples = list(Corpus(path)(nlp))
+    texts = (example.text for example in examples)
+    docs = tqdm(nlp.pipe(texts), total=len(examples), desc=f"scoring {path.stem}", unit=" docs", leave=False)
+    for example, doc in zip(examples, docs, strict=True):
+        example.predicted = doc
+    result = Scorer(nlp).score(examples)
+    pipe = nlp.get_pipe(COMPONENT)
+    labels = list(pipe.labels)
+    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
+    gold = np.array([[example.reference.cats[label] for label in labels] for example in examples], dtype=bool)
+    cats = [example.predicted.cats for example in examples]
+    predicted = indicators(cats, labels, exclusive, pipe.cfg.get("threshold") or 0.5)
+    probabilities = np.array([[doc[label] for label in labels] for doc in cats])
+    if exclusive:
+        error, diagram = calibration(probabilities.max(1), (gold & predicted).any(1))
+    else:
+        error, diagram = calibration(probabilities.ravel(), gold.ravel())
+    scores = {
+        "macro_f1": result["cats_macro_f"],
+        "micro_f1": result["cats_micro_f"],
+        "accuracy": float((gold == predicted).all(1).mean()),
+        "macro_f1_ci": macro_f1_interval(gold, predicted),
+        "macro_auc": result["cats_macro_auc"],
+        "calibration_error": error,
+        "calibration": diagram,
+        "per_label": result["cats_f_per_type"],
+        "documents": len(examples),
+    }
+    if exclusive:
+        confusion = gold.T.astype(int) @ predicted.astype(int)
+        scores["confusion"] = {"labels": labels, "rows_are_gold": confusion.tolist()}
+    predictions = [
+        {
+            "text": example.text,
+            "gold": [label for label in labels if example.reference.cats[label]],
+            "cats": {label: round(float(doc[label]), 6) for label in labels},
+        }
+        for example, doc in zip(examples, cats, strict=True)
+    ]
+    return scores, predictions
+
+
+def majority_baseline(corpus: Path, labels: list[str]) -> dict[str, Any]:
+    """Test scores of always giving the label that is most frequent in train."""
+    vocab = spacy.blank("xx").vocab
+    gold = {
+        split: np.array([[doc.cats[label] for label in labels] for doc in docs.get_docs(vocab)], dtype=bool)
+        for split in ("train", "test")
+        for docs in [DocBin().from_disk(corpus / f"{split}.spacy")]
+    }
+    best = int(gold["train"].sum(0).argmax())
+    predicted = np.zeros_like(gold["test"])
+    predicted[:, best] = True
+    return {
+        "label": labels[best],
+        "macro_f1": float(macro_f1(gold["test"], predicted)),
+        "accuracy": float((gold["test"] == predicted).all(1).mean()),
+    }
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def torch_models(nlp: Language) -> list[Any]:
+    """The PyTorch modules inside a pipeline; empty for a pipeline that runs without PyTorch."""
+    pipes = [pipe for _, pipe in nlp.pipeline if hasattr(pipe, "model")]
+    shims = [shim for pipe in pipes for node in pipe.model.walk() for shim in node.shims]
+    return list({id(shim._model): shim._model for shim in shims}.values())
+
+
+def count_parameters(nlp: Language) -> int:
+    """Weights of all components, trained or frozen, without the static vectors of the vocabulary."""
+    nodes = [node for _, pipe in nlp.pipeline if hasattr(pipe, "model") for node in pipe.model.walk()]
+    own = sum(node.get_param(name).size for node in nodes for name in node.param_names if node.has_param(name))
+    return own + sum(weights.numel() for model in torch_models(nlp) for weights in model.parameters())
+
+
+def environment(config: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """What is needed to repeat the run: machine, versions, checksums of corpus and config, git commit."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": versions,
+        "corpus_md5": task["md5"],
+        "config_md5": md5_file(config),
+        "git_commit": git.stdout.strip() or None,
+    }
+
+
+def cpu_name() -> str:
+    """The processor's model name, as far as the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def run_measure(model: Path, texts: Path, repeats: int, code: Path | None, with_torch: bool) -> dict[str, Any]:
+    """Run scripts.measure as a single-threaded process of its own and return what it wrote.
+
+    Raises:
+        UserError: it failed; its own message has been printed.
+    """
+    threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "BLIS")}
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "cost.json"
+        command = [sys.executable, "-m", "scripts.measure", str(model), str(texts), str(output)]
+        command += ["--repeats", str(repeats)] + (["--code", str(code)] if code else [])
+        command += ["--with-torch"] if with_torch else []
+        if subprocess.run(command, env=os.environ | threads, check=False).returncode:
+            raise UserError(f"{model}: measuring its speed failed, see the message above.")
+        return read_json(output)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Training folder: holds config.cfg, model-best and train.json.")],
+    output: Annotated[Path, typer.Argument(help="Metrics file to write, METRICS/VARIANT.json.")],
+    corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
+    repeats: Annotated[int, typer.Option(min=1, help="Timed passes over the test texts.")] = 5,
+    code: Annotated[Path | None, typer.Option(help="File with the pipeline's registered functions.")] = None,
+) -> None:
+    """Write a variant's metrics, and its test predictions beside the model."""
+    model = run / "model-best"
+    if not (model / "meta.json").is_file():
+        raise UserError(f"{model}: no trained pipeline. Train it first.")
+    task, clock = read_json(corpus / "task.json"), read_json(run / "train.json")
+    import_code(code)
+    nlp = spacy.load(model)
+    scores, predictions = score(nlp, corpus / "test.spacy")
+    dev, _ = score(nlp, corpus / "dev.spacy")
+    vectors = model / "vocab" / "vectors"
+    metrics = {
+        "variant": output.stem,
+        "dataset": task["dataset"],
+        "seed": load_config(run / "config.cfg", interpolate=True)["system"]["seed"],
+        "scores": scores,
+        "dev": {key: dev[key] for key in ("macro_f1", "accuracy", "documents")},
+        "baseline": {"majority": majority_baseline(corpus, task["labels"])},
+        "size": {
+            "pipeline_bytes": folder_bytes(model),
+            "vectors_bytes": vectors.stat().st_size if nlp.vocab.vectors.size else 0,
+            "parameters": count_parameters(nlp),
+        },
+        **run_measure(model, corpus / "test.spacy", repeats, code, with_torch=bool(torch_models(nlp))),
+        "train": clock,
+        "env": environment(run / "config.cfg", task),
+    }
+    with whole_file(run / "predictions.jsonl") as path:
+        srsly.write_jsonl(path, predictions)
+    write_json(output, metrics)
+    low, high = scores["macro_f1_ci"]
+    msg.good(
+        f"{output}: macro-F1 {scores['macro_f1']:.3f} [{low:.3f}, {high:.3f}], "
+        f"{metrics['size']['pipeline_bytes'] / 1e6:.1f} MB, {metrics['speed']['docs_per_s']:,.0f} docs/s"
+    )
+
+
+if __name__ == "__main__":
+    run_cli(evaluate)

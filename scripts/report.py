@@ -1,0 +1,229 @@
+"""Show where each variant lands on size, speed and accuracy: a table in the terminal, report.md and report.svg.
+
+Reads nothing but METRICS/*.json. Variants of another data set in the same folder are left out, with a note.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import altair as alt
+import typer
+import vl_convert
+from wasabi import msg
+
+from scripts.common import UserError, read_json, run_cli, whole_file, write_text
+
+REQUIRED = {
+    "variant": str,
+    "dataset": str,
+    "seed": int,
+    "scores.macro_f1": float,
+    "scores.accuracy": float,
+    "scores.macro_f1_ci": list,
+    "baseline.majority.macro_f1": float,
+    "baseline.majority.accuracy": float,
+    "size.pipeline_bytes": int,
+    "size.vectors_bytes": int,
+    "speed.docs_per_s": float,
+    "speed.tokenizer_docs_per_s": float,
+    "speed.load_s": float,
+    "speed.latency_ms_p50": float,
+    "speed.latency_ms_p95": float,
+    "memory.peak_rss_bytes": int,
+    "train.seconds": float,
+}
+COLUMNS = (
+    "variant", "macro-F1 [95 % CI]", "accuracy", "size MB", "docs/s", "of tokenizer", "latency ms p50 / p95",
+    "load s", "memory MB", "training s",
+)  # fmt: skip
+
+
+def get(metrics: dict[str, Any], name: str) -> Any:
+    """The value of a dotted name, or None."""
+    value: Any = metrics
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
+    """Read and check the metrics of all variants trained on a data set, smallest pipeline first.
+
+    Raises:
+        UserError: there are none, or a file is broken or lacks a figure.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        metrics = read_json(path)
+        for name, kind in REQUIRED.items():
+            value = get(metrics, name)
+            numeric = kind is float and isinstance(value, int) and not isinstance(value, bool)
+            if not isinstance(value, kind) and not numeric:
+                raise UserError(
+                    f"{path}: `{name}` is missing or not of type {kind.__name__}. "
+                    f"Measure again: python -m spacy project run evaluate-{path.stem}"
+                )
+        if metrics["variant"] != path.stem:
+            raise UserError(f"{path}: holds the metrics of {metrics['variant']!r}. The file was renamed; undo that.")
+        if metrics["dataset"] != dataset:
+            msg.warn(f"{path}: left out, it was measured on {metrics['dataset']}, not on {dataset}.")
+            continue
+        found.append(metrics)
+    if not found:
+        raise UserError(
+            f"{folder}: no metrics of data set {dataset!r}. Train and evaluate a variant first, for example "
+            "python -m spacy project run bow"
+        )
+    return sorted(found, key=lambda metrics: metrics["size"]["pipeline_bytes"])
+
+
+def pareto_front(variants: Sequence[dict[str, Any]], *costs: tuple[str, int]) -> set[str]:
+    """Names of the variants that no other beats: none is as good in every respect and better in one.
+
+    Args:
+        variants: their metrics.
+        costs: dotted names beside macro-F1, each with 1 if less is better, -1 if more is.
+    """
+
+    def point(metrics: dict[str, Any]) -> tuple[float, ...]:
+        return -metrics["scores"]["macro_f1"], *(sign * get(metrics, name) for name, sign in costs)
+
+    points = {metrics["variant"]: point(metrics) for metrics in variants}
+    return {
+        name
+        for name, own in points.items()
+        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in points.values())
+    }
+
+
+def format_row(metrics: dict[str, Any], best: Iterable[str]) -> tuple[str, ...]:
+    """The cells of a variant's row."""
+    scores, speed = metrics["scores"], metrics["speed"]
+    low, high = scores["macro_f1_ci"]
+    star = " ★" if metrics["variant"] in best else ""
+    return (
+        metrics["variant"] + star,
+        f"{scores['macro_f1']:.3f} [{low:.3f}, {high:.3f}]",
+        f"{scores['accuracy']:.3f}",
+        f"{metrics['size']['pipeline_bytes'] / 1e6:.1f}",
+        f"{speed['docs_per_s']:,.0f}",
+        f"{speed['docs_per_s'] / speed['tokenizer_docs_per_s']:.0%}".replace("%", " %"),
+        f"{speed['latency_ms_p50']:.2f} / {speed['latency_ms_p95']:.2f}",
+        f"{speed['load_s']:.2f}",
+        f"{metrics['memory']['peak_rss_bytes'] / 1e6:.0f}",
+        f"{metrics['train']['seconds']:.0f}",
+    )
+
+
+def make_table(variants: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The table's rows: the majority-class baseline, then the variants, those on the Pareto front with a star."""
+    best = pareto_front(variants, ("size.pipeline_bytes", 1), ("speed.docs_per_s", -1))
+    majority = variants[0]["baseline"]["majority"]
+    blank = ("",) * (len(COLUMNS) - 3)
+    baseline = ("majority class", f"{majority['macro_f1']:.3f}", f"{majority['accuracy']:.3f}", *blank)
+    return [baseline, *(format_row(metrics, best) for metrics in variants)]
+
+
+def describe_machines(variants: Sequence[dict[str, Any]]) -> str:
+    """One sentence on where the figures were measured; a warning if not all on one machine."""
+    machines = sorted(
+        {
+            f"{env.get('cpu', '?')}, {env.get('cores', '?')} cores, Python {env.get('python', '?')}, "
+            f"spaCy {get(env, 'packages.spacy') or '?'}"
+            for env in (metrics.get("env", {}) for metrics in variants)
+        }
+    )
+    if len(machines) == 1:
+        return f"Measured on: {machines[0]}."
+    return "Measured on different machines, so compare speed with care: " + "; ".join(machines) + "."
+
+
+def make_markdown(variants: Sequence[dict[str, Any]], image: str) -> str:
+    """The report's table, plot and notes; `image` is the plot's address as seen from the Markdown file."""
+    repeats = sorted({metrics["speed"].get("repeats", 0) for metrics in variants})
+    seeds = ", ".join(map(str, sorted({metrics["seed"] for metrics in variants})))
+    lines = [
+        "| " + " | ".join(COLUMNS) + " |",
+        "|:--|" + "--:|" * (len(COLUMNS) - 1),
+        *("| " + " | ".join(row) + " |" for row in make_table(variants)),
+        "",
+        f"![Macro-F1 against size on disk; colour shows documents per second]({image})",
+        "",
+        f"Data set {variants[0]['dataset']}, {get(variants[0], 'scores.documents') or '?'} test texts, seed {seeds}. "
+        "★: no other variant is as small, as fast and as accurate. Intervals: bootstrap over the test "
+        "documents; they do not cover the seed. Speed: documents per CPU second of one thread, tokenization included, "
+        f"median of {' or '.join(map(str, repeats))} passes; “of tokenizer” compares with tokenizing alone. Memory: "
+        "peak of the process that measures. " + describe_machines(variants),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def make_chart(variants: Sequence[dict[str, Any]]) -> alt.LayerChart:
+    """Macro-F1 with its interval against size (log axis), coloured by docs/s; a line joins the Pareto front."""
+    front = pareto_front(variants, ("size.pipeline_bytes", 1))
+    points = [
+        {
+            "variant": metrics["variant"],
+            "size": metrics["size"]["pipeline_bytes"] / 1e6,
+            "f1": metrics["scores"]["macro_f1"],
+            "low": metrics["scores"]["macro_f1_ci"][0],
+            "high": metrics["scores"]["macro_f1_ci"][1],
+            "speed": metrics["speed"]["docs_per_s"],
+            "front": metrics["variant"] in front,
+        }
+        for metrics in variants
+    ]
+    sizes = [point["size"] for point in points]
+    x = alt.X(
+        "size:Q", title="size on disk, MB", scale=alt.Scale(type="log", domain=[min(sizes) / 1.6, max(sizes) * 2])
+    )
+    y = alt.Y("f1:Q", title="macro-F1 on test", scale=alt.Scale(zero=False))
+    base = alt.Chart(alt.Data(values=points))
+    line = base.transform_filter("datum.front").mark_line(color="#999", strokeDash=[4, 3]).encode(x=x, y=y)
+    interval = base.mark_rule(color="#888").encode(
+        x=x, y=alt.Y("low:Q", title="macro-F1 on test", scale=alt.Scale(zero=False)), y2="high:Q"
+    )
+    dots = base.mark_circle(size=160, opacity=1).encode(
+        x=x,
+        y=y,
+        color=alt.Color("speed:Q", title="docs/s", scale=alt.Scale(type="log", scheme="viridis", reverse=True)),
+        stroke=alt.condition("datum.front", alt.value("black"), alt.value("white")),
+    )
+    names = base.mark_text(align="left", dx=10, dy=-6, fontSize=12).encode(x=x, y=y, text="variant:N")
+    return (line + interval + dots + names).properties(
+        width=640, height=380, background="white", title=f"Accuracy and size, {variants[0]['dataset']}"
+    )
+
+
+def update_readme(readme: Path, dataset: str, markdown: str) -> bool:
+    """Replace what stands between a data set's markers; without them the file stays as it is and False is returned."""
+    start, end = f"<!-- RESULTS {dataset}: generated by `report` -->", f"<!-- RESULTS {dataset}: end -->"
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    if start not in text or end not in text:
+        return False
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    write_text(readme, f"{before}{start}\n{markdown}{end}{after}")
+    return True
+
+
+def report(
+    metrics: Annotated[Path, typer.Argument(help="Folder with a JSON file for each variant; report.* go there too.")],
+    dataset: Annotated[str, typer.Option(help="Data set to report on.")] = "bbc",
+    readme: Annotated[Path | None, typer.Option(help="File with results markers to bring up to date.")] = None,
+) -> None:
+    """Write METRICS/report.md and METRICS/report.svg, and print the table."""
+    variants = load_metrics(metrics, dataset)
+    svg = vl_convert.vegalite_to_svg(make_chart(variants).to_json())
+    with whole_file(metrics / "report.svg") as path:
+        path.write_text(svg, encoding="utf-8")
+    write_text(metrics / "report.md", f"# Results: {dataset}\n\n{make_markdown(variants, 'report.svg')}")
+    msg.table(make_table(variants), header=COLUMNS, divider=True, aligns=("l",) + ("r",) * (len(COLUMNS) - 1))
+    if readme and update_readme(readme, dataset, make_markdown(variants, (metrics / "report.svg").as_posix())):
+        msg.good(f"{readme}: results of {dataset} brought up to date")
+    msg.good(f"{metrics / 'report.md'}, {metrics / 'report.svg'}: {len(variants)} variant(s)")
+
+
+if __name__ == "__main__":
+    run_cli(report)

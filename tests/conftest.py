@@ -1,0 +1,81 @@
+import importlib
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import srsly
+
+from scripts.common import run_cli
+
+ROOT = Path(__file__).parent.parent
+DESKS = {
+    "sport": ("goal", "match", "coach", "cup", "striker", "final", "team", "player"),
+    "money": ("bank", "shares", "profit", "market", "dollar", "firm", "sales", "price"),
+    "film": ("actor", "award", "movie", "singer", "album", "star", "festival", "oscar"),
+}
+
+
+def toy_records(per_label=24):
+    """Learnable texts: two words of the label's own, one that all labels share, and a number that keeps them apart."""
+    records = []
+    for label, words in DESKS.items():
+        for i in range(per_label):
+            first, second = words[i % 8], words[(i * 3 + 1 + i // 8) % 8]
+            records.append({"text": f"The {first} and {second} of day {i} in {label[0]}{i}", "label": label})
+    return records
+
+
+@pytest.fixture
+def toy_assets(tmp_path):
+    """A data set folder `assets/toy` with train.jsonl and raw.jsonl, beside a project.yml without checksums."""
+    folder = tmp_path / "assets" / "toy"
+    folder.mkdir(parents=True)
+    srsly.write_jsonl(folder / "train.jsonl", toy_records())
+    words = [" ".join(DESKS[label]) for label in DESKS]
+    srsly.write_jsonl(folder / "raw.jsonl", [{"text": f"{words[i % 3]} number {i}"} for i in range(60)])
+    (tmp_path / "project.yml").write_text("assets: []\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd):
+    """Run the command line of scripts.VERB in tmp_path, in this process, as `python -m scripts.VERB` would."""
+
+    def run_script(verb, *arguments):
+        module = importlib.import_module(f"scripts.{verb}")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [verb, *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            run_cli(getattr(module, verb))
+        captured = capfd.readouterr()
+        output = re.sub(r"\x1b\[[0-9;]*m", "", captured.out + captured.err)
+        return SimpleNamespace(returncode=stop.value.code or 0, output=" ".join(output.split()))
+
+    return run_script
+
+
+def message(process):
+    """The output of a failed script as one line of words; an exception other than UserError would have come through."""
+    assert process.returncode == 1, process.output
+    return process.output
+
+
+@pytest.fixture(scope="session")
+def toy_project(tmp_path_factory):
+    """A copy of the tracked project with the toy data set, to run workflows in."""
+    target = tmp_path_factory.mktemp("project")
+    for name in ("project.yml", "README.md", "configs", "scripts", "assets/bbc", "metrics"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target / name)
+    folder = target / "assets" / "toy"
+    folder.mkdir()
+    srsly.write_jsonl(folder / "train.jsonl", toy_records())
+    words = [" ".join(DESKS[label]) for label in DESKS]
+    srsly.write_jsonl(folder / "raw.jsonl", [{"text": f"{words[i % 3]} number {i}"} for i in range(60)])
+    return target

@@ -1,0 +1,75 @@
+"""Every variant's config composes into a complete spaCy config, and says so when it cannot."""
+
+from pathlib import Path
+
+import pytest
+import srsly
+from spacy.util import load_config, load_model_from_config
+
+from scripts.common import UserError
+from scripts.compose import LINEAR_MODEL_BYTES, compose_config, ngram_rows, parse_setting
+from tests.conftest import ROOT, message
+
+BASE = ROOT / "configs" / "base.cfg"
+
+
+@pytest.mark.parametrize("n_labels", [2, 5, 77, 150, 1000, 20_000])
+def test_linear_models_keep_within_their_budget(n_labels):
+    rows = ngram_rows(n_labels)
+    assert rows & (rows - 1) == 0
+    assert rows * n_labels * 4 <= LINEAR_MODEL_BYTES
+
+
+def test_few_labels_keep_the_default_table():
+    assert ngram_rows(5) == 262_144
+
+
+def test_misspelt_keys_are_errors(tmp_path):
+    overlay = tmp_path / "typo.cfg"
+    overlay.write_text("[training]\npatience = 3\npatiense = 3\n", encoding="utf-8")
+    with pytest.raises(UserError, match="spaCy does not know training.patiense"):
+        compose_config(BASE, overlay, {})
+
+
+def test_unknown_architecture_is_named(tmp_path):
+    overlay = tmp_path / "x.cfg"
+    overlay.write_text(
+        '[components]\n\n[components.textcat]\n\n[components.textcat.model]\n@architectures = "none.such.v1"\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(UserError, match="none.such.v1"):
+        compose_config(BASE, overlay, {})
+
+
+def test_settings_are_json_or_text():
+    assert parse_setting("training.dropout=0.5") == ("training.dropout", 0.5)
+    assert parse_setting("paths.vectors=training/vectors") == ("paths.vectors", "training/vectors")
+    with pytest.raises(UserError, match="expected NAME=VALUE"):
+        parse_setting("training.dropout")
+
+
+def test_setting_in_unknown_section():
+    with pytest.raises(UserError, match="has no section trainin"):
+        compose_config(BASE, ROOT / "configs" / "bow.cfg", {"trainin.dropout": 0.1})
+
+
+def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
+    facts = {"lang": "de", "exclusive": False, "labels": [f"l{i}" for i in range(150)]}
+    srsly.write_json(tmp_path / "task.json", facts)
+    overlay, output = ROOT / "configs" / "bow.cfg", Path("run/config.cfg")
+    process = run("compose", overlay, output, "--base", BASE, "--task", "task.json", "--seed", 3, "--max-epochs", 2)
+    assert process.returncode == 0, process.output
+    config = load_config(tmp_path / output, interpolate=True)
+    assert config["nlp"]["lang"] == "de"
+    assert config["components"]["textcat"]["factory"] == "textcat_multilabel"
+    assert config["components"]["textcat"]["model"]["exclusive_classes"] is False
+    assert config["components"]["textcat"]["model"]["length"] == ngram_rows(150)
+    assert (config["training"]["seed"], config["training"]["max_epochs"]) == (3, 2)
+    assert config["training"]["logger"]["output_file"] == "run/log.jsonl"
+    load_model_from_config(load_config(tmp_path / output, interpolate=False), auto_fill=False, validate=True)
+
+
+def test_missing_files_are_named(tmp_path, run):
+    assert "task.json: cannot be read" in message(run("compose", "x.cfg", "out.cfg", "--task", "task.json"))
+    srsly.write_json(tmp_path / "task.json", {"lang": "en", "exclusive": True, "labels": ["a", "b"]})
+    assert "x.cfg: no such config" in message(run("compose", "x.cfg", "out.cfg", "--base", BASE, "--task", "task.json"))

@@ -1,0 +1,231 @@
+"""The corpus is honest (no text on two sides), reproducible, and bad input is named by file and line."""
+
+import json
+
+import pytest
+import spacy
+import srsly
+from spacy.tokens import DocBin
+
+from scripts.convert import (
+    Example,
+    clean_raw,
+    complete_splits,
+    drop_repeated,
+    group_versions,
+    normalize,
+    read_bbc,
+    take_share,
+)
+from tests.conftest import ROOT, message, toy_records
+
+
+def example(text, label="a", raw=(), group=""):
+    return Example(text, (label,), "test", raw, group)
+
+
+def read_docs(path):
+    return list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
+
+
+# Duplicates and splits
+
+
+def test_normalize_ignores_case_and_punctuation():
+    assert normalize("Blair 'backs'  the DEAL!") == normalize("blair backs, the deal") == "blair backs the deal"
+    assert normalize("???") == "???"
+
+
+def test_repeats_are_found_through_each_other():
+    a, b, c = example("One", raw=("x y",)), example("one!", raw=("z",)), example("Two", raw=("Z",))
+    assert drop_repeated([a, b, c]) == [a]
+
+
+def test_repeats_that_disagree_are_all_dropped():
+    assert drop_repeated([example("One", "a"), example("one", "b"), example("Two", "a")]) == [example("Two", "a")]
+
+
+def test_versions_of_an_article_form_a_group():
+    words = [f"w{i}" for i in range(40)]
+    versions = group_versions(
+        [
+            example("first", raw=(" ".join(words),)),
+            example("second", raw=(" ".join(words[:30] + ["new"] * 10),)),
+            example("third", raw=("something else entirely, with words of its own",)),
+        ]
+    )
+    assert versions[0].group == versions[1].group != versions[2].group
+
+
+def test_split_is_stratified_and_does_not_depend_on_order():
+    examples = [example(f"text {i}", "ab"[i % 4 == 0]) for i in range(200)]
+    rest, cut = take_share(examples, 0.3)
+    assert {e.text for e in cut} == {e.text for e in take_share(examples[::-1], 0.3)[1]}
+    assert len(rest) + len(cut) == 200
+    assert sum(e.labels == ("b",) for e in cut) == 15
+    assert len(cut) == 60
+
+
+def test_groups_are_not_split():
+    examples = [example(f"text {i}", group=f"g{i // 5}") for i in range(100)]
+    rest, cut = take_share(examples, 0.5)
+    assert not {e.group for e in rest} & {e.group for e in cut}
+
+
+def test_given_test_set_clears_train_and_dev():
+    splits = complete_splits(
+        {"train": [example(f"t {i}") for i in range(50)] + [example("Held OUT")], "test": [example("held out")]}
+    )
+    assert [e.text for e in splits["test"]] == ["held out"]
+    assert "Held OUT" not in {e.text for split in ("train", "dev") for e in splits[split]}
+    assert len(splits["dev"]) == 5
+
+
+def test_raw_text_holds_no_held_out_text():
+    splits = {
+        "train": [example("Train text", raw=("own body", "Dev body line"))],
+        "dev": [example("dev text", raw=("dev body LINE",))],
+        "test": [example("Four words of test")],
+    }
+    extra = ["He said: four words of test, again", "Dev Text", "a dev text inside is too short to tell", "fine"]
+    assert list(clean_raw(splits, extra)) == [
+        "Train text",
+        "own body",
+        "a dev text inside is too short to tell",
+        "fine",
+    ]
+
+
+# The BBC articles
+
+
+@pytest.fixture(scope="module")
+def bbc():
+    return complete_splits(read_bbc(ROOT / "assets" / "bbc"))
+
+
+def test_bbc_sizes(bbc):
+    assert {split: len(examples) for split, examples in bbc.items()} == {"train": 1327, "dev": 208, "test": 525}
+    assert len({label for e in bbc["train"] for label in e.labels}) == 5
+
+
+def test_bbc_sides_share_no_headline_body_or_version(bbc):
+    for part in (
+        lambda e: normalize(e.text),
+        lambda e: normalize(" ".join(e.raw)),
+        lambda e: e.group,
+    ):
+        sides = [{part(e) for e in bbc[split]} for split in ("train", "dev", "test")]
+        assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+
+
+def test_bbc_raw_text_is_of_training_articles_only(bbc):
+    lines = set(map(normalize, clean_raw(bbc)))
+    held_out = {normalize(line) for split in ("dev", "test") for e in bbc[split] for line in (e.text, *e.raw)}
+    own = {normalize(line) for e in bbc["train"] for line in (e.text, *e.raw)}
+    assert not lines & held_out
+    assert lines <= own and len(lines) > 7000
+    everything = "\n".join(f" {line} " for line in lines)
+    assert not [
+        e.text for e in bbc["test"] if len(normalize(e.text).split()) > 3 and f" {normalize(e.text)} " in everything
+    ]
+
+
+# The command
+
+
+def test_corpus_is_complete_and_the_same_twice(toy_assets, run, tmp_path):
+    for folder in ("corpus", "again"):
+        process = run("convert", "toy", folder)
+        assert process.returncode == 0, process.output
+    assert "texts to train / dev / test, 3 labels" in process.output
+    files = sorted(path.name for path in (tmp_path / "corpus").iterdir())
+    assert files == ["dev.spacy", "raw.jsonl", "task.json", "test.spacy", "train.spacy"]
+    for name in files:
+        assert (tmp_path / "corpus" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    task = srsly.read_json(tmp_path / "corpus" / "task.json")
+    docs = {split: read_docs(tmp_path / "corpus" / f"{split}.spacy") for split in task["examples"]}
+    assert {split: len(split_docs) for split, split_docs in docs.items()} == task["examples"]
+    assert sum(task["examples"].values()) == len(toy_records())
+    assert task["exclusive"] is True
+    assert all(set(doc.cats) == {"film", "money", "sport"} and sum(doc.cats.values()) == 1 for doc in docs["train"])
+
+
+def test_csv_and_several_labels(toy_assets, run, tmp_path):
+    records = toy_records()
+    srsly.write_jsonl(
+        toy_assets / "train.jsonl",
+        [{"text": r["text"], "cats": {"even": i % 2, "third": int(i % 3 == 0)}} for i, r in enumerate(records)],
+    )
+    assert run("convert", "toy", "corpus").returncode == 0
+    assert srsly.read_json(tmp_path / "corpus" / "task.json")["exclusive"] is False
+    (toy_assets / "train.jsonl").unlink()
+    rows = "".join(f'"{r["text"]}, ""quoted""",{r["label"]}\r\n' for r in records)
+    (toy_assets / "train.csv").write_bytes(b"\xef\xbb\xbftext,category\r\n" + rows.encode())
+    assert run("convert", "toy", "corpus").returncode == 0
+    assert srsly.read_json(tmp_path / "corpus" / "task.json")["labels"] == ["film", "money", "sport"]
+    assert all(doc.text.endswith(', "quoted"') for doc in read_docs(tmp_path / "corpus" / "test.spacy"))
+
+
+GOOD = json.dumps({"text": "good text", "label": "sport"}).encode()
+BAD_LINES = {
+    "broken JSON": (b'{"text": "half', "line 3: broken JSON"),
+    "empty text": (b'{"text": "  ", "label": "sport"}', "line 3: `text` is missing or empty"),
+    "text is a number": (b'{"text": 7, "label": "sport"}', "line 3: `text` is missing or empty"),
+    "no label": (b'{"text": "a"}', "line 3: `label`"),
+    "not an object": (b'["a"]', "line 3: expected an object"),
+    "soft cats": (b'{"text": "a", "cats": {"sport": 0.5}}', "line 3: `cats` must map each label to 0 or 1"),
+    "not UTF-8": (b'{"text": "caf\xe9", "label": "sport"}', "line 3: byte 0xe9 is not UTF-8"),
+    "label with one example": (b'{"text": "a", "label": "spot"}', "line 3: label 'spot' has 1 example"),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), BAD_LINES.values(), ids=BAD_LINES)
+def test_bad_lines_are_named_and_nothing_is_lost(toy_assets, run, tmp_path, line, expected):
+    assert run("convert", "toy", "corpus").returncode == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "corpus").iterdir()}
+    path = toy_assets / "train.jsonl"
+    path.write_bytes(b"\n".join([GOOD, GOOD.replace(b"good", b"better"), line, path.read_bytes()]))
+    found = message(run("convert", "toy", "corpus"))
+    assert "train.jsonl" in found and expected in found
+    assert {path.name: path.read_bytes() for path in (tmp_path / "corpus").iterdir()} == before
+
+
+def test_broken_raw_text_leaves_no_half_written_corpus(toy_assets, run, tmp_path):
+    with (toy_assets / "raw.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"txt": "x"}\n')
+    assert "raw.jsonl, line 61: expected" in message(run("convert", "toy", "corpus"))
+    assert list((tmp_path / "corpus").iterdir()) == []
+
+
+def test_unknown_label_in_test(toy_assets, run):
+    srsly.write_jsonl(toy_assets / "test.jsonl", [{"text": "a", "label": "sport"}, {"text": "b", "label": "weather"}])
+    assert "test.jsonl, line 2: label 'weather' does not occur in train" in message(run("convert", "toy", "corpus"))
+
+
+def test_one_label_only(toy_assets, run):
+    srsly.write_jsonl(toy_assets / "train.jsonl", [{"text": f"text {i}", "label": "a"} for i in range(9)])
+    assert "needs two or more" in message(run("convert", "toy", "corpus"))
+
+
+def test_broken_csv(toy_assets, run):
+    (toy_assets / "train.jsonl").unlink()
+    (toy_assets / "train.csv").write_text("text,label\nfine,a\nno label here\n", encoding="utf-8")
+    assert "train.csv, line 3: the number of fields differs" in message(run("convert", "toy", "corpus"))
+
+
+def test_missing_data_set(toy_assets, run):
+    assert "neither train.jsonl nor train.csv" in message(run("convert", "nothing", "corpus"))
+
+
+def test_empty_file(toy_assets, run):
+    (toy_assets / "train.jsonl").write_text("\n", encoding="utf-8")
+    assert "holds no examples" in message(run("convert", "toy", "corpus"))
+
+
+def test_wrong_checksum_and_missing_asset(toy_assets, run, tmp_path):
+    asset = {"dest": "assets/toy/train.jsonl", "checksum": "0" * 32}
+    srsly.write_yaml(tmp_path / "project.yml", {"assets": [asset]})
+    assert "project.yml expects 00000" in message(run("convert", "toy", "corpus"))
+    (toy_assets / "train.jsonl").unlink()
+    assert "train.jsonl: the file is missing. Fetch it" in message(run("convert", "toy", "corpus"))
