@@ -92,13 +92,14 @@ def fill_schedule(config: Config) -> None:
             rate[name] = value
 
 
-def compose_config(base: Path, overlay: Path, settings: dict[str, Any]) -> Config:
+def compose_config(base: Path, overlay: Path, settings: dict[str, Any], parent: Path | None = None) -> Config:
     """Merge, set and fill.
 
     Args:
         base: the shared config.
         overlay: the variant's config; a block with another `@architectures` replaces the shared one.
         settings: dotted names and their values.
+        parent: config of another variant that this one builds on; merged between the two.
 
     Returns:
         The filled config, with its `${…}` references kept.
@@ -106,11 +107,14 @@ def compose_config(base: Path, overlay: Path, settings: dict[str, Any]) -> Confi
     Raises:
         UserError: a file is missing, the config is not valid, or spaCy does not know a key that was written.
     """
-    for path in (base, overlay):
+    paths = [path for path in (base, parent, overlay) if path]
+    for path in paths:
         if not path.is_file():
             raise UserError(f"{path}: no such config.")
     try:
-        config = load_config(base, interpolate=False).merge(load_config(overlay, interpolate=False))
+        config = Config()
+        for path in paths:
+            config = config.merge(load_config(path, interpolate=False))
         for name, value in settings.items():
             set_value(config, name, value)
         filled = load_model_from_config(config.copy(), auto_fill=True, validate=False).config
@@ -145,6 +149,7 @@ def compose(
     gpu_id: Annotated[int, typer.Option(help="GPU that will train; -1 for the CPU.")] = -1,
     set_: Annotated[list[str], typer.Option("--set", help="Any other value: SECTION.KEY=VALUE.")] = [],  # noqa: B006
     code: Annotated[Path | None, typer.Option(help="File with registered functions that the config names.")] = None,
+    parent: Annotated[Path | None, typer.Option(help="Another variant's config that this one builds on.")] = None,
 ) -> None:
     """Write the complete config of a variant."""
     facts = read_json(task)
@@ -163,7 +168,7 @@ def compose(
     if max_epochs:
         settings["training.max_epochs"] = max_epochs
     settings |= dict(map(parse_setting, set_))
-    write_text(output, compose_config(base, overlay, settings).to_str() + "\n")
+    write_text(output, compose_config(base, overlay, settings, parent).to_str() + "\n")
     msg.good(f"{output}: {overlay.stem}, complete")
 
 
