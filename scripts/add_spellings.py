@@ -1,8 +1,8 @@
 """Give the vectors of lower-cased words to their other spellings, so that `Profit` and `PROFIT` find `profit`.
 
 spaCy looks vectors up by the exact word, and `spacy init vectors --attr LOWER` is forgotten when an ordinary table is
-saved. Several keys may share a row, so this costs some 20 bytes a spelling and no rows. It must come after pruning,
-which would otherwise count each spelling as a word of its own.
+saved. Several keys may share a row, so this costs some 12 bytes a spelling: no row, and no string, since words are
+looked up by their hash. It must come after pruning, which would otherwise count each spelling as a word of its own.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import spacy
 import typer
+from spacy.strings import get_string_id
 from spacy.vocab import Vocab
 from wasabi import msg
 
@@ -23,7 +24,7 @@ def add_keys(vocab: Vocab, spellings: dict[str, list[str]]) -> int:
     for word, others in spellings.items():
         row = vectors.key2row.get(vocab.strings[word])
         for other in others if row is not None else ():
-            if other not in vectors:
+            if get_string_id(other) not in vectors.key2row:
                 vectors.add(other, row=row)
                 added += 1
     return added

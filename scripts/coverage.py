@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import spacy
 import typer
+from spacy.strings import get_string_id
 from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 from wasabi import msg
@@ -40,7 +41,7 @@ def count_words(path: Path) -> Counter[str]:
 
 def describe_table(vocab: Vocab, folder: Path, texts: dict[str, Counter[str]]) -> dict[str, Any]:
     """Keys, rows, bytes on disk, and the share of each text's tokens and types that have a vector."""
-    vectors = vocab.vectors
+    vectors, keys = vocab.vectors, vocab.vectors.key2row
     return {
         "keys": vectors.n_keys,
         "rows": vectors.shape[0],
@@ -48,8 +49,8 @@ def describe_table(vocab: Vocab, folder: Path, texts: dict[str, Counter[str]]) -
         "bytes_of_rows": vectors.data.nbytes,
         "coverage": {
             name: {
-                "tokens": sum(n for word, n in words.items() if word in vectors) / words.total(),
-                "types": sum(word in vectors for word in words) / len(words),
+                "tokens": sum(n for word, n in words.items() if get_string_id(word) in keys) / words.total(),
+                "types": sum(get_string_id(word) in keys for word in words) / len(words),
             }
             for name, words in texts.items()
         },
@@ -64,12 +65,12 @@ def describe_remapped(before: Vocab, after: Vocab, texts: dict[str, Counter[str]
     moved = (old != new).any(axis=1)
     norms = np.linalg.norm(old[moved], axis=1) * np.linalg.norm(new[moved], axis=1)
     cosines = (old[moved] * new[moved]).sum(axis=1) / np.maximum(norms, 1e-12)
-    words = {before.strings[key] for key, is_moved in zip(keys, moved, strict=True) if is_moved}
+    moved_keys = {key for key, is_moved in zip(keys, moved, strict=True) if is_moved}
     return {
         "keys": int(moved.sum()),
         "mean_similarity": float(cosines.mean()) if len(cosines) else None,
         "tokens": {
-            name: sum(n for word, n in counts.items() if word in words) / counts.total()
+            name: sum(n for word, n in counts.items() if get_string_id(word) in moved_keys) / counts.total()
             for name, counts in texts.items()
         },
     }
