@@ -130,6 +130,20 @@ def compose_config(base: Path, overlay: Path, settings: dict[str, Any], parent: 
     return filled
 
 
+def task_settings(facts: dict[str, Any], seed: int, max_epochs: int) -> dict[str, Any]:
+    """What every config takes from the task facts and the project's settings: dotted names and their values."""
+    settings = {
+        "nlp.lang": facts["lang"],
+        "task.factory": "textcat" if facts["exclusive"] else "textcat_multilabel",
+        "task.exclusive": facts["exclusive"],
+        "task.ngram_rows": ngram_rows(len(facts["labels"])),
+        "system.seed": seed,
+    }
+    if max_epochs:
+        settings["training.max_epochs"] = max_epochs
+    return settings
+
+
 def parse_setting(text: str) -> tuple[str, Any]:
     """Split NAME=VALUE; the value is read as JSON, else as text."""
     name, equals, value = text.partition("=")
@@ -154,21 +168,12 @@ def compose(
     parent: Annotated[Path | None, typer.Option(help="Another variant's config that this one builds on.")] = None,
 ) -> None:
     """Write the complete config of a variant."""
-    facts = read_json(task)
     import_code(code)
-    settings = {
-        "nlp.lang": facts["lang"],
-        "task.factory": "textcat" if facts["exclusive"] else "textcat_multilabel",
-        "task.exclusive": facts["exclusive"],
-        "task.ngram_rows": ngram_rows(len(facts["labels"])),
-        "system.seed": seed,
-        "paths.log": (output.parent / "log.jsonl").as_posix(),
-    }
+    settings = task_settings(read_json(task), seed, max_epochs)
+    settings["paths.log"] = (output.parent / "log.jsonl").as_posix()
     if gpu_id >= 0:
         # Only on a GPU: on a CPU mixed precision cannot be trained.
         settings["system.mixed_precision"] = True
-    if max_epochs:
-        settings["training.max_epochs"] = max_epochs
     settings |= dict(map(parse_setting, set_))
     write_text(output, compose_config(base, overlay, settings, parent).to_str() + "\n")
     msg.good(f"{output}: {overlay.stem}, complete")

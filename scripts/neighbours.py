@@ -46,7 +46,9 @@ def nearest(vocab: Vocab, words: list[str], candidates: list[str], n: int) -> di
 def neighbours(
     table: Annotated[Path, typer.Argument(help="Folder of a vectors table.")],
     output: Annotated[Path, typer.Argument(help="JSON file to write.")],
-    words: Annotated[list[str] | None, typer.Argument(help="Words to look up; without any, some frequent ones.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Words to look up; without any, some frequent ones.")
+    ] = None,
     raw: Annotated[Path, typer.Option(help="Raw text whose words are the candidates.")] = Path("corpus/raw.jsonl"),
     n: Annotated[int, typer.Option(help="Neighbours shown of each word.", min=1)] = 5,
     among: Annotated[int, typer.Option(help="How many of the most frequent words are candidates.", min=2)] = 10_000,

@@ -33,19 +33,20 @@ def pretrain(
     check_inputs(config, settings)
     objective = settings["pretraining"]["objective"]["@architectures"]
     if "PretrainVectors" in objective and settings["initialize"]["vectors"] is None:
-        raise UserError(f"{config}: {objective} needs vectors. Compose with `--set paths.vectors=training/vectors/table`.")
+        raise UserError(f"{config}: {objective} needs vectors. Set `--set paths.vectors=training/vectors/table`.")
     raw = Path(settings["paths"]["raw"])
     if not raw.is_file():
         raise UserError(f"{raw}: no such file. Make it with the command `convert`.")
     output.parent.mkdir(parents=True, exist_ok=True)
-    # spaCy leaves the weights of each epoch, and weights after a crash: a folder of its own, and only the last move out.
+    # spaCy leaves weights of each pass, and also after a crash: they get a folder of their own, and the last move out.
     with tempfile.TemporaryDirectory(prefix=".pretrain-", dir=output.parent) as name:
         spacy_pretrain(settings, Path(name), use_gpu=gpu_id, silent=False)
         log = list(srsly.read_jsonl(Path(name) / "log.jsonl"))
         if not log[-1]["nr_word"]:
+            shortest = settings["corpora"]["pretrain"]["min_length"]
             raise UserError(
-                f"{raw}: no text of {settings['corpora']['pretrain']['min_length']} words or more, so nothing was learned."
-                " Pretraining needs raw text: give the data set a raw.jsonl (README)."
+                f"{raw}: no text of {shortest} words or more: nothing was learned. "
+                "Pretraining needs raw text: give the data set a raw.jsonl (README)."
             )
         # What the weights were made for; scripts.train compares it.
         shutil.copy(config, output.with_suffix(".cfg"))

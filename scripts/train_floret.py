@@ -8,7 +8,7 @@ inputs do not change.
 """
 
 import tempfile
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +23,7 @@ from scripts.train_vectors import tokenized
 MIN_THREADS = 10
 
 
-class FloretModel(str, Enum):
+class FloretModel(StrEnum):
     """What predicts what: the word its neighbours (skipgram), or they the word (cbow)."""
 
     skipgram = "skipgram"

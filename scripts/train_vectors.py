@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +29,7 @@ ALPHA = 0.025  # first learning rate, falling to nearly nothing: gensim's and th
 FASTTEXT_BUCKETS = 100_000  # gensim's 2,000,000 would take 800 MB; only the vectors of whole words are kept
 
 
-class VectorsModel(str, Enum):
+class VectorsModel(StrEnum):
     """What predicts what: the word its neighbours (skipgram), they the word (cbow), or skip-gram with subwords."""
 
     skipgram = "skipgram"
