@@ -33,6 +33,8 @@ from thinc.api import (
 from thinc.types import Floats2d, Ints1d, Ragged
 
 TABLE_PARAMS = ("keys", "codes", "scales", "weights")
+# Shares of a row's largest value that the 16 levels may span: fewer large values are cut, all others get finer.
+CLIPPING = (1.0, 0.9, 0.8, 0.7, 0.6)
 MAX_PIECES = 8  # of an unknown word; longer ones are hardly words
 MAX_PIECE_LENGTH = 24  # characters
 MAX_CACHED_WORDS = 20_000  # bounds the memory that unknown words take in a long-running pipeline
@@ -42,19 +44,30 @@ MAX_CACHED_WORDS = 20_000  # bounds the memory that unknown words take in a long
 
 
 def quantize_rows(vectors: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Round each row to whole multiples of its own scale, from -127 to 127.
+    """Round each value to one of 16 levels, -7.5, -6.5 ... 7.5 times the scale of its row: 4 bits a value.
 
     Args:
-        vectors: float, shape (rows, width), with the largest value of a row between 0.01 and 1e6, or 0.
+        vectors: float, shape (rows, width), width even, values below 1e5.
 
     Returns:
-        int8 codes of the same shape and float16 scales, shape (rows,). A value is off by at most 1/250 of the largest
-        value of its row (half a step, and a little more because float16 rounds the scale).
+        uint8 codes, shape (rows, width / 2): the first half of the values in the low 4 bits, the second half in the
+        high ones. And float16 scales, shape (rows,). Of some scales the one with the least squared error is taken, so
+        the root mean square of a row's errors is at most 1/15 of its largest value (half a step of the largest scale;
+        usually it is half of that).
     """
-    scales = (numpy.abs(vectors).max(axis=1) / 127).astype("float16")
-    steps = numpy.maximum(scales.astype("float32"), numpy.finfo("float16").tiny)
-    codes = numpy.clip(numpy.rint(vectors / steps[:, None]), -127, 127).astype("int8")
-    return codes, scales
+    best = numpy.full(len(vectors), numpy.inf)
+    levels = numpy.zeros(vectors.shape, dtype="uint8")
+    scales = numpy.zeros(len(vectors), dtype="float16")
+    for share in CLIPPING:
+        trial = (numpy.abs(vectors).max(axis=1) * (share / 7.5)).astype("float16")
+        steps = numpy.maximum(trial.astype("float32"), 1e-8)[:, None]
+        rounded = numpy.clip(numpy.rint(vectors / steps + 7.5), 0, 15)
+        errors = numpy.square((rounded - 7.5) * steps - vectors).sum(axis=1)
+        better = errors < best
+        best[better], scales[better] = errors[better], trial[better]
+        levels[better] = rounded[better]
+    half = vectors.shape[1] // 2
+    return levels[:, :half] | levels[:, half:] << 4, scales
 
 
 def word_key(word: str) -> int:
@@ -103,7 +116,7 @@ def WordTable(word_dropout: float = 0.0) -> Model[list[Doc], Ragged]:
     words gets one token of zeros, so that each text has a maximum. While training, each token is left out with the
     probability `word_dropout`, so that the model does not lean on single words.
 
-    The parameters are set by `set_word_table`: `keys` (uint32, sorted), `codes` (int8), `scales` and `weights`
+    The parameters are set by `set_word_table`: `keys` (uint32, sorted), `codes` (uint8), `scales` and `weights`
     (float16).
     """
     return Model(
@@ -130,7 +143,7 @@ def set_word_table(model: Model, table: dict[str, numpy.ndarray]) -> None:
     Raises:
         ValueError: an array is missing, or their types or shapes do not fit.
     """
-    types = {"keys": ("uint32", 1), "codes": ("int8", 2), "scales": ("float16", 1), "weights": ("float16", 1)}
+    types = {"keys": ("uint32", 1), "codes": ("uint8", 2), "scales": ("float16", 1), "weights": ("float16", 1)}
     for name, (dtype, ndim) in types.items():
         array = table.get(name)
         if array is None or array.dtype != dtype or array.ndim != ndim or len(array) != len(table["keys"]):
@@ -139,7 +152,7 @@ def set_word_table(model: Model, table: dict[str, numpy.ndarray]) -> None:
         raise ValueError("The word table's keys must be sorted and distinct.")
     for name in TABLE_PARAMS:
         model.set_param(name, model.ops.asarray(table[name]))
-    model.set_dim("nO", table["codes"].shape[1] + 1, force=True)
+    model.set_dim("nO", 2 * table["codes"].shape[1] + 1, force=True)
     model.attrs["cache"] = _Cache()
 
 
@@ -154,9 +167,13 @@ def _rows_of(model: Model, keys: numpy.ndarray) -> numpy.ndarray:
 def _dequantize(model: Model, rows: numpy.ndarray) -> Floats2d:
     """The vectors and, in the last column, the weights of rows; zeros for row -1."""
     codes, scales, weights = (model.get_param(name) for name in TABLE_PARAMS[1:])
-    vectors = model.ops.alloc2f(len(rows), codes.shape[1] + 1, zeros=False)
-    found = rows >= 0
-    model.ops.xp.multiply(codes[rows], (scales[rows].astype("float32") * found)[:, None], out=vectors[:, :-1])
+    half = codes.shape[1]
+    vectors = model.ops.alloc2f(len(rows), 2 * half + 1, zeros=False)
+    packed, found = codes[rows], rows >= 0
+    vectors[:, :half] = packed & 15
+    vectors[:, half:-1] = packed >> 4
+    vectors[:, :-1] -= 7.5
+    vectors[:, :-1] *= (scales[rows] * found)[:, None]
     vectors[:, -1] = weights[rows] * found
     return vectors
 

@@ -25,7 +25,7 @@ from scripts.common import UserError, run_cli, whole_file
 from scripts.components import TABLE_PARAMS, quantize_rows, split_word, word_key
 
 SIF = 1e-3  # the weight of a word is SIF / (SIF + its share of all words), as in Arora et al. 2017
-ROW_BYTES = 8  # key (4), scale (2), weight (2); the vector adds one byte for each value
+ROW_BYTES = 8  # key (4), scale (2), weight (2); the vector adds half a byte for each value
 RIDGE = 10.0  # of the map from encoder to domain vectors, whose inputs have a variance of about 0.1
 MIN_MAP_COUNT = 3  # of the words that the map is fitted on: rarer ones have poor domain vectors
 MIN_ENCODER_COUNT = 2  # a word that occurs once gets no row of its own
@@ -217,7 +217,10 @@ def build_table(
     """
     domain_width = len(next(iter(domain.values()))) if domain else 0
     static_width = min(encoder_width, encoder.model.config.hidden_size) if encoder else 0
-    rows = size // (domain_width + static_width + ROW_BYTES)
+    width = domain_width + static_width
+    if width % 2:
+        raise UserError(f"The vectors have {width} values together; it must be an even number.")
+    rows = size // (width // 2 + ROW_BYTES)
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     total = sum(counts.values())
     if encoder is None:
@@ -272,7 +275,7 @@ def word_table(
         np.savez(stream, **table)
     source = " ⊕ ".join(name for name, used in (("encoder", encoder), ("domain vectors", domain)) if used)
     n_bytes = sum(table[name].nbytes for name in TABLE_PARAMS)
-    msg.good(f"{output}: {len(table['keys']):,} rows × {table['codes'].shape[1]} of {source}, {n_bytes / 1e6:.2f} MB")
+    msg.good(f"{output}: {len(table['keys']):,} rows × {2 * table['codes'].shape[1]} of {source}, {n_bytes / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
