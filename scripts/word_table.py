@@ -254,7 +254,7 @@ def word_table(
     vectors: Annotated[Path | None, typer.Option(help="Domain word vectors in word2vec's text form.")] = None,
     encoder: Annotated[Path | None, typer.Option(help="Folder of a pretrained encoder; left out if missing.")] = None,
     encoder_width: Annotated[int, typer.Option(help="Values of a static vector after PCA.")] = 128,
-    size: Annotated[int, typer.Option(help="Bytes of the table.")] = 3_400_000,
+    size: Annotated[int, typer.Option(help="Bytes of the table.")] = 3_600_000,
     word_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the rows for domain words.")] = 0.6,
     lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
 ) -> None:
