@@ -74,22 +74,24 @@ def count_updates(config: Config) -> int:
 
 
 def fill_schedule(config: Config) -> None:
-    """Replace the zeros of a schedule, in place, by numbers that fit the corpus.
+    """Replace the zeros of a schedule, in place, by numbers of updates that fit the corpus.
 
-    They are `training.eval_frequency` (once in an epoch), and `total_steps` and `warmup_steps` of a learning rate that
-    has them (all updates, and a tenth of them).
+    They are `training.eval_frequency` (one epoch), `training.patience` (`task.patience_epochs`), and `total_steps` and
+    `warmup_steps` of a learning rate that has them (all updates, and a tenth of them).
     """
     training = config["training"]
     rate = training["optimizer"]["learn_rate"]
     rate = rate if isinstance(rate, dict) else {}
-    if training["eval_frequency"] and rate.get("total_steps", 1) and rate.get("warmup_steps", 1):
-        return
     updates = count_updates(config)
     total = training["max_steps"] or updates * training["max_epochs"]
-    training["eval_frequency"] = training["eval_frequency"] or max(1, int(EPOCH_SHARE * updates))
-    for name, value in (("total_steps", total), ("warmup_steps", int(WARMUP_SHARE * total))):
-        if rate.get(name) == 0:
-            rate[name] = value
+    for section, name, value in (
+        (training, "eval_frequency", max(1, int(EPOCH_SHARE * updates))),
+        (training, "patience", updates * config["task"]["patience_epochs"]),
+        (rate, "total_steps", total),
+        (rate, "warmup_steps", int(WARMUP_SHARE * total)),
+    ):
+        if section.get(name) == 0:
+            section[name] = value
 
 
 def compose_config(base: Path, overlay: Path, settings: dict[str, Any]) -> Config:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import spacy
 import srsly
+from spacy.tokens import DocBin
 from spacy.util import load_config, load_model_from_config
 
 from scripts.common import UserError
@@ -56,6 +58,8 @@ def test_setting_in_unknown_section():
 def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
     facts = {"lang": "de", "exclusive": False, "labels": [f"l{i}" for i in range(150)]}
     srsly.write_json(tmp_path / "task.json", facts)
+    (tmp_path / "corpus").mkdir()
+    DocBin(docs=[spacy.blank("de")(f"Text {i}") for i in range(70)]).to_disk(tmp_path / "corpus" / "train.spacy")
     overlay, output = ROOT / "configs" / "bow.cfg", Path("run/config.cfg")
     process = run("compose", overlay, output, "--base", BASE, "--task", "task.json", "--seed", 3, "--max-epochs", 2)
     assert process.returncode == 0, process.output
@@ -65,6 +69,7 @@ def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
     assert config["components"]["textcat"]["model"]["exclusive_classes"] is False
     assert config["components"]["textcat"]["model"]["length"] == ngram_rows(150)
     assert (config["training"]["seed"], config["training"]["max_epochs"]) == (3, 2)
+    assert (config["training"]["eval_frequency"], config["training"]["patience"]) == (2, 30)
     assert config["training"]["logger"]["output_file"] == "run/log.jsonl"
     load_model_from_config(load_config(tmp_path / output, interpolate=False), auto_fill=False, validate=True)
 
