@@ -20,15 +20,14 @@ from spacy.tokens import Doc
 from thinc.api import (
     Dropout,
     Linear,
-    Logistic,
     Model,
     Relu,
-    Softmax,
     chain,
     concatenate,
     expand_window,
     reduce_max,
     with_array,
+    zero_init,
 )
 from thinc.types import Floats2d, Ints1d, Ragged
 
@@ -268,17 +267,21 @@ def TextCatCompact(
     window_size: int = 0,
     mean_scale: float = 5.0,
     word_dropout: float = 0.15,
+    linear_model: Model[list[Doc], Floats2d] | None = None,
     nO: int | None = None,
 ) -> Model[list[Doc], Floats2d]:
     """Classify texts by frozen, quantized word vectors: their weighted mean and a max-pooled layer, then one layer.
 
     Args:
-        exclusive_classes: softmax over the classes if true, one logistic function for each if not.
+        exclusive_classes: softmax over the classes if true, one logistic function for each if not. The gradient is
+            that of the cross-entropy in both cases.
         hidden_width: units of the max-pooled layer.
         window_size: the layer sees each token with so many neighbours on each side. 0 suits topics; 1 suits tasks
             where word order matters and there are thousands of examples.
         mean_scale: factor of the weighted mean, whose values are else far smaller than the layer's.
         word_dropout: share of the tokens left out at random in training.
+        linear_model: a model without an output layer (`spacy.TextCatBOW.v3` with `no_output_layer = true`), whose
+            scores are added before the softmax. It learns exact words and phrases, given thousands of examples.
         nO: number of classes; set from the labels.
 
     The pipeline's `[training] dropout` is applied to the features. The word table is read once, before training, by
@@ -286,24 +289,21 @@ def TextCatCompact(
     """
     table = WordTable(word_dropout)
     hidden = Relu(nO=hidden_width)
-    output = Softmax(nO=nO) if exclusive_classes else Linear(nO=nO)
+    output = Linear(nO=nO, init_W=zero_init)
     window = (expand_window(window_size),) if window_size else ()
-    layers = [
-        table,
-        concatenate(weighted_mean(mean_scale), chain(*window, with_array(hidden), reduce_max())),
-        Dropout(),
-        output,
-    ]
-    if not exclusive_classes:
-        layers.append(Logistic())
-    trained = chain(*layers)
+    features = concatenate(weighted_mean(mean_scale), chain(*window, with_array(hidden), reduce_max()))
     model = Model(
         "textcat_compact",
         _compact_forward,
         init=_compact_init,
-        layers=[trained],
+        layers=[chain(table, features, Dropout(), output), *([linear_model] if linear_model else [])],
         dims={"nO": None},
-        attrs={"multi_label": not exclusive_classes, "window_size": window_size, "mean_scale": mean_scale},
+        attrs={
+            "multi_label": not exclusive_classes,
+            "window_size": window_size,
+            "mean_scale": mean_scale,
+            "has_linear": linear_model is not None,
+        },
         refs={"table": table, "hidden": hidden, "output": output, "output_layer": output},
     )
     if nO is not None:
@@ -313,19 +313,48 @@ def TextCatCompact(
 
 def _compact_init(model: Model, X: Any = None, Y: Any = None) -> None:
     _word_table_init(model.get_ref("table"))
-    model.layers[0].initialize(X=X, Y=Y)
+    for layer in model.layers:
+        layer.initialize(X=X, Y=Y)
     if Y is not None:
         model.set_dim("nO", Y.shape[1], force=True)
 
 
+def _activate(model: Model, logits: Floats2d) -> Floats2d:
+    return model.ops.sigmoid(logits) if model.attrs["multi_label"] else model.ops.softmax(logits)
+
+
 def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
-    if is_train:
-        return model.layers[0](docs, is_train)
-    return _compact_predict(model, docs), lambda gradient: []
+    if not is_train:
+        return _activate(model, _compact_predict(model, docs)), lambda gradient: []
+    logits, *callbacks = model.layers[0](docs, is_train)
+    if linear := _linear_scores(model, docs, is_train):
+        logits = logits + linear[0]
+        callbacks.append(linear[1])
+
+    def backprop(gradient: Floats2d) -> list:
+        # spaCy's textcat passes scores - truth, which is the gradient with respect to the logits.
+        for callback in callbacks:
+            callback(gradient)
+        return []
+
+    return _activate(model, logits), backprop
+
+
+def _linear_scores(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable] | None:
+    """The scores of the linear model, zeros for empty texts (spaCy's n-grams cannot do with them); None without one."""
+    if not model.attrs["has_linear"]:
+        return None
+    ops = model.ops
+    scores = ops.alloc2f(len(docs), model.get_dim("nO"))
+    filled = ops.asarray1i([i for i, doc in enumerate(docs) if len(doc)])
+    if not len(filled):
+        return scores, lambda gradient: []
+    scores[filled], backprop = model.layers[1]([doc for doc in docs if len(doc)], is_train)
+    return scores, lambda gradient: backprop(gradient[filled])
 
 
 def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
-    """What the layers compute, in a cheaper order: all that depends on one word is done once for each distinct word."""
+    """The logits, computed in a cheaper order than in training: all that depends on one word is done once for each."""
     ops = model.ops
     table, hidden, output = (model.get_ref(name) for name in ("table", "hidden", "output"))
     vectors, index, lengths = distinct_words(table, docs)
@@ -350,7 +379,9 @@ def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
     # The maximum may come first: the rectifier keeps the order.
     features = ops.relu(ops.reduce_max(tokens, lengths)[0])
     logits += ops.affine(features, ops.as_contig(W[:, width:]), output.get_param("b"))
-    return ops.sigmoid(logits) if model.attrs["multi_label"] else ops.softmax(logits)
+    if linear := _linear_scores(model, docs, is_train=False):
+        logits += linear[0]
+    return logits
 
 
 @registry.callbacks("textcat_ladder.read_word_table.v1")

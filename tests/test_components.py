@@ -6,6 +6,7 @@ import numpy
 import pytest
 import spacy
 from spacy.language import Language
+from spacy.ml.models.textcat import build_bow_text_classifier_v3
 from spacy.training import Example
 from thinc.api import Adam, Model, fix_random_seed
 from thinc.types import Ragged
@@ -58,15 +59,18 @@ def table() -> Model:
     return model
 
 
-def make_model(exclusive: bool = True, window: int = 0, n_labels: int = 3) -> Model:
-    """An initialized classifier whose output layer is not zero."""
+def make_model(exclusive: bool = True, window: int = 0, linear: bool = False, n_labels: int = 3) -> Model:
+    """An initialized classifier whose output layers are not zero."""
     fix_random_seed(0)
-    model = TextCatCompact(exclusive, hidden_width=4, window_size=window, word_dropout=0.0)
+    rng = numpy.random.default_rng(1)
+    bow = build_bow_text_classifier_v3(exclusive, ngram_size=2, no_output_layer=True, length=64) if linear else None
+    model = TextCatCompact(exclusive, hidden_width=4, window_size=window, word_dropout=0.0, linear_model=bow)
     set_word_table(model.get_ref("table"), make_table())
     docs = [spacy.blank("en")("shares fall")]
     model.initialize(X=docs, Y=numpy.zeros((1, n_labels), dtype="float32"))
-    output = model.get_ref("output")
-    output.set_param("W", numpy.random.default_rng(1).normal(size=output.get_param("W").shape).astype("float32"))
+    outputs = [model.get_ref("output"), *(bow.get_ref("output_layer") for bow in [bow] if bow)]
+    for output in outputs:
+        output.set_param("W", rng.normal(scale=0.3, size=output.get_param("W").shape).astype("float32"))
     return model
 
 
@@ -159,12 +163,13 @@ def test_a_missing_table_is_named(nlp: Language) -> None:
         TextCatCompact(True).initialize(X=[nlp("goal")], Y=numpy.zeros((1, 2), dtype="float32"))
 
 
+@pytest.mark.parametrize("linear", [True, False])
 @pytest.mark.parametrize("exclusive", [True, False])
 @pytest.mark.parametrize("window", [0, 1, 2])
-def test_prediction_equals_the_layers(nlp: Language, exclusive: bool, window: int) -> None:
-    model = make_model(exclusive, window)
+def test_prediction_equals_the_layers(nlp: Language, exclusive: bool, window: int, linear: bool) -> None:
+    model = make_model(exclusive, window, linear)
     docs = list(map(nlp, TEXTS))
-    expected, _ = model.layers[0](docs, False)
+    expected, _ = model(docs, True)
     predicted = model.predict(docs)
     assert predicted.shape == (len(docs), 3)
     numpy.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-6)
@@ -183,10 +188,7 @@ def test_batch_equals_single(nlp: Language, window: int) -> None:
 @pytest.mark.parametrize("exclusive", [True, False])
 @pytest.mark.parametrize("window", [0, 1])
 def test_gradients_are_those_of_the_loss(nlp: Language, exclusive: bool, window: int) -> None:
-    """Compare with finite differences of the loss whose gradient spaCy's textcat passes as `prediction - target`.
-
-    That is cross-entropy with thinc's Softmax, and half the squared error with its Logistic.
-    """
+    """Compare with finite differences of the cross-entropy; spaCy's textcat passes `prediction - target`."""
     model = make_model(exclusive, window)
     hidden, output = model.get_ref("hidden"), model.get_ref("output")
     # Away from the kink of the rectifier at 0, where a text without words would stand.
@@ -196,7 +198,8 @@ def test_gradients_are_those_of_the_loss(nlp: Language, exclusive: bool, window:
 
     def loss() -> float:
         p = model.predict(docs).astype("float64")
-        return float(-(target * numpy.log(p)).sum() if exclusive else ((p - target) ** 2).sum() / 2)
+        others = 0 if exclusive else ((1 - target) * numpy.log(1 - p)).sum()
+        return float(-(target * numpy.log(p)).sum() - others)
 
     def loss_with(layer: Model, name: str, i: int, change: float) -> float:
         value = layer.get_param(name)

@@ -122,7 +122,7 @@ def test_pack_table_keeps_the_first_of_two_equal_words():
     assert table["weights"][list(table["keys"]).index(word_key("a"))] == 0.5
 
 
-@pytest.mark.parametrize("size", [400, 600])
+@pytest.mark.parametrize("size", [300, 400])
 def test_the_table_keeps_within_its_budget(counts, domain, size):
     table = build_table(counts, domain, FakeEncoder(), 12, size, 0.6)
     set_word_table(WordTable(), table)
