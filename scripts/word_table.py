@@ -150,6 +150,15 @@ def principal_axes(vectors: np.ndarray, width: int) -> tuple[np.ndarray, np.ndar
     return mean, (axes * signs).astype("float32")
 
 
+def reduce_width(vectors: dict[str, np.ndarray], width: int) -> dict[str, np.ndarray]:
+    """Words' vectors, scaled to length 1, cut to their first `width` principal axes; 0 keeps all values."""
+    if not vectors or not 0 < width < len(next(iter(vectors.values()))):
+        return vectors
+    rows = unit_rows(np.stack(list(vectors.values())))
+    mean, axes = principal_axes(rows, width)
+    return dict(zip(vectors, (rows - mean) @ axes, strict=True))
+
+
 # The table
 
 
@@ -254,12 +263,13 @@ def word_table(
     vectors: Annotated[Path | None, typer.Option(help="Domain word vectors in word2vec's text form.")] = None,
     encoder: Annotated[Path | None, typer.Option(help="Folder of a pretrained encoder; left out if missing.")] = None,
     encoder_width: Annotated[int, typer.Option(help="Values of a static vector after PCA.")] = 128,
+    domain_width: Annotated[int, typer.Option(help="Values of a domain vector after PCA; 0 keeps all.")] = 0,
     size: Annotated[int, typer.Option(help="Bytes of the table.")] = 3_600_000,
     word_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the rows for domain words.")] = 0.6,
     lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
 ) -> None:
     """Build the quantized table of word vectors for `compact`."""
-    domain = read_vectors(vectors) if vectors else {}
+    domain = reduce_width(read_vectors(vectors), domain_width) if vectors else {}
     if encoder is not None and not encoder.is_dir():
         msg.warn(f"{encoder}: no encoder there. The table holds domain vectors alone.")
         encoder = None
@@ -275,7 +285,8 @@ def word_table(
         np.savez(stream, **table)
     source = " ⊕ ".join(name for name, used in (("encoder", encoder), ("domain vectors", domain)) if used)
     n_bytes = sum(table[name].nbytes for name in TABLE_PARAMS)
-    msg.good(f"{output}: {len(table['keys']):,} rows × {2 * table['codes'].shape[1]} of {source}, {n_bytes / 1e6:.2f} MB")
+    rows, half = table["codes"].shape
+    msg.good(f"{output}: {rows:,} rows × {2 * half} of {source}, {n_bytes / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

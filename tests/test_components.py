@@ -1,5 +1,9 @@
 """The layers of scripts/components.py: numbers, gradients, odd inputs, storage."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy
@@ -279,3 +283,28 @@ def test_read_word_table_names_what_is_wrong(nlp: Language, tmp_path: Path) -> N
                                               "exclusive_classes": True}})
     with pytest.raises(ValueError, match="'codes'"):
         read_word_table(tmp_path / "table.npz")(nlp)
+
+
+@pytest.mark.slow
+def test_installed_wheel_predicts_the_same_in_a_clean_process(nlp: Language, tmp_path: Path) -> None:
+    """`spacy package --code` -> wheel -> install -> load by name, where the project's folder cannot be imported."""
+    make_pipeline(nlp, tmp_path, "textcat").to_disk(tmp_path / "model")
+    (tmp_path / "table.npz").unlink()
+    (tmp_path / "packages").mkdir()
+    code = Path(__file__).parent.parent / "scripts" / "components.py"
+    package = ["spacy", "package", tmp_path / "model", tmp_path / "packages", "--code", code, "--name", "desk"]
+    run_module(*package, "--version", "1.0.0", "--build", "wheel")
+    (wheel,) = tmp_path.glob("packages/*/dist/*.whl")
+    run_module("pip", "install", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel)
+    script = f"import json, spacy; nlp = spacy.load('en_desk'); print(json.dumps([nlp(t).cats for t in {TEXTS!r}]))"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    process = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(process.stdout) == [nlp(text).cats for text in TEXTS]
+
+
+def run_module(*arguments: object) -> None:
+    """Run `python -m` with some arguments; its output is shown if it fails."""
+    process = subprocess.run([sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr

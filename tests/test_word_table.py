@@ -19,6 +19,7 @@ from scripts.word_table import (
     pack_table,
     principal_axes,
     read_vectors,
+    reduce_width,
     unit_rows,
 )
 from tests.conftest import message
@@ -87,6 +88,17 @@ def test_principal_axes_are_those_of_the_variance():
     np.testing.assert_allclose(np.abs(axes), [[0, 0], [1, 0], [0, 1]], atol=0.05)
     assert (axes.max(axis=0) > 0.9).all(), "the largest part of an axis is positive"
     np.testing.assert_allclose(((X - mean) @ axes).mean(axis=0), 0, atol=1e-3)
+
+
+def test_reduce_width_keeps_what_varies_most():
+    vectors = {f"w{i}": np.array([np.cos(i), 0.01 * (i % 2), np.sin(i)]) for i in range(50)}
+    reduced = reduce_width(vectors, 2)
+    assert {len(vector) for vector in reduced.values()} == {2}
+    assert np.linalg.norm(reduced["w3"] - reduced["w9"]) == pytest.approx(
+        np.linalg.norm(vectors["w3"] - vectors["w9"]), abs=0.02
+    )
+    assert reduce_width(vectors, 0) is vectors
+    assert reduce_width({}, 2) == {}
 
 
 def test_pieces_that_rare_words_need_come_first():
