@@ -15,7 +15,7 @@ import vl_convert
 from wasabi import msg
 
 from scripts.common import UserError, read_json, run_cli, whole_file, write_text
-from scripts.report_page import make_page
+from scripts.report_page import make_page, read_seeds
 
 REQUIRED = {
     "variant": str,
@@ -260,6 +260,7 @@ def report(
         best=pareto_front(variants, ("size.pipeline_bytes", 1), ("speed.docs_per_s", -1)),
         machines=describe_machines(variants),
         peers=peers,
+        seeds=read_seeds(metrics, dataset),
         missing=find_unmeasured(runs, variants),
         runs=runs,
     )

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import jinja2
@@ -173,23 +174,54 @@ def training_curve(path: Path) -> dict[str, Any] | None:
 
 
 def pretraining_curves(runs: Path) -> list[dict[str, Any]]:
-    """Loss of each `spacy pretrain` run against words read, relative to the first."""
+    """Loss of each pass of `spacy pretrain` against words read, from the logs that scripts.pretrain keeps."""
     curves = []
-    for path in sorted(runs.glob("**/log.jsonl")):
-        lines = [line for line in read_lines(path) if {"nr_word", "epoch_loss"} <= set(line)]
-        if lines and (curve := scale_line((line["nr_word"], line["epoch_loss"]) for line in lines)):
-            curves.append({"name": path.parent.relative_to(runs).as_posix(), "curve": curve})
+    for path in sorted(runs.glob("*/weights.jsonl")):
+        # The last line repeats the last pass, with a loss that has been set to zero.
+        first = {line["nr_word"]: line for line in reversed(read_lines(path)) if {"nr_word", "epoch_loss"} <= set(line)}
+        if curve := scale_line(sorted((words, line["epoch_loss"]) for words, line in first.items())):
+            curves.append({"name": path.parent.name, "curve": curve})
     return curves
 
 
 def coverage_tables(runs: Path) -> list[dict[str, Any]]:
-    """The coverage reports of pruned vector tables, as scripts.coverage writes them."""
-    tables = []
-    for path in sorted(runs.glob("**/coverage*.json")):
-        content = read_any(path)
-        if isinstance(content, dict) and {"before", "after", "remapped"} <= set(content):
-            tables.append({"name": path.relative_to(runs).as_posix(), **content})
-    return tables
+    """The reports of scripts.coverage on pruned vectors."""
+    tables = [(path.parent.name, read_any(path)) for path in sorted(runs.glob("*/coverage.json"))]
+    return [
+        {"name": name, **table} for name, table in tables if table and {"before", "after", "remapped"} <= set(table)
+    ]
+
+
+def pruning_curves(runs: Path) -> list[dict[str, Any]]:
+    """Mean score on dev against the logarithm of rows kept, from scripts.sweep_rows, with the knee."""
+    curves = []
+    for path in sorted(runs.glob("*/sweep.json")):
+        sweep = read_any(path)
+        if sweep and (curve := scale_line((math.log(point["rows"]), point["mean"]) for point in sweep["points"])):
+            rows = [point["rows"] for point in sweep["points"]]
+            curve |= {"x0": min(rows), "x1": max(rows)}
+            curves.append({"name": path.parent.name, "curve": curve, **sweep})
+    return curves
+
+
+def read_seeds(folder: Path, dataset: str) -> dict[str, dict[int, float]]:
+    """Macro-F1 of each variant by seed, from the runs of scripts.experiment that change nothing but the seed."""
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted(folder.glob("*/*.json")):
+        metrics = read_any(path)
+        of_grid = isinstance(metrics, dict) and metrics.get("dataset") == dataset and "experiment" in metrics
+        if of_grid and not metrics["experiment"]["values"]:
+            found.setdefault(metrics["variant"], {})[metrics["seed"]] = metrics["scores"]["macro_f1"]
+    return found
+
+
+def describe_seeds(scores: dict[int, float]) -> str | None:
+    """Mean and standard deviation over seeds; None for fewer than two."""
+    if len(scores) < 2:
+        return None
+    values = ", ".join(f"{score:.3f}" for _, score in sorted(scores.items()))
+    spread = f"{mean(scores.values()):.3f} ± {stdev(scores.values()):.3f}"
+    return f"{len(scores)} seeds: macro-F1 {spread} (mean and standard deviation of {values})"
 
 
 def read_any(path: Path) -> Any:
@@ -235,11 +267,12 @@ def label_rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["f"])
 
 
-def describe_variant(metrics: dict[str, Any], runs: Path | None) -> dict[str, Any]:
+def describe_variant(metrics: dict[str, Any], runs: Path | None, seeds: dict[int, float]) -> dict[str, Any]:
     """All that the page tells about one variant."""
     scores, folder = metrics["scores"], runs / metrics["variant"] if runs else None
     return flatten(metrics) | {
         "seed": metrics["seed"],
+        "seeds": describe_seeds(seeds),
         "dev": metrics.get("dev", {}),
         "parameters": metrics["size"].get("parameters"),
         "vectors": metrics["size"]["vectors_bytes"] / 1e6,
@@ -267,6 +300,7 @@ def make_page(
     machines: str,
     peers: Sequence[dict[str, Any]] = (),
     missing: Sequence[str] = (),
+    seeds: dict[str, dict[int, float]] | None = None,
     runs: Path | None = None,
 ) -> str:
     """The page.
@@ -277,9 +311,10 @@ def make_page(
         machines: a sentence on where the figures come from.
         peers: metrics of other tools, which may lack figures.
         missing: names of variants that have been trained, or begun, but not measured.
+        seeds: macro-F1 of each variant by seed, where several were run.
         runs: training folder; whatever of its logs and predictions exists is shown.
     """
-    rows = [describe_variant(metrics, runs) for metrics in variants]
+    rows = [describe_variant(metrics, runs, (seeds or {}).get(metrics["variant"], {})) for metrics in variants]
     best = set(best)
     points = [flatten(metrics) | {"peer": False, "id": f"v{i}"} for i, metrics in enumerate(variants)]
     points += [flatten(metrics) | {"peer": True, "id": None} for metrics in peers]
@@ -311,6 +346,7 @@ def make_page(
         corpora=corpora[0],
         same_corpus=all(corpus == corpora[0] for corpus in corpora),
         coverage=coverage_tables(runs) if runs else [],
+        pruning=pruning_curves(runs) if runs else [],
         pretraining=pretraining_curves(runs) if runs else [],
         style=(HERE / "report_page.css").read_text(encoding="utf-8"),
         script=script,

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 import srsly
 
-from scripts.report_page import find_mistakes, flatten, format_number, make_answer, make_page, scale_line
+from scripts.report_page import find_mistakes, flatten, format_number, make_answer, make_page, read_seeds, scale_line
 from tests.test_report import METRICS
 
 EVIL = "<script>alert('x')</script> & \"quoted\" </script><img src=x onerror=alert(1)>"
@@ -196,23 +196,45 @@ def test_curves(tmp_path):
     assert scale_line([(0, 1.0)]) is None
     assert scale_line([(0, 1.0), (5, 1.0)], 10, 10)["path"] == "0.0,10.0 10.0,10.0"
     assert len(scale_line([(i, i) for i in range(5000)])["path"].split()) <= 200
-    for name in ("one", "pretrain/chars"):
-        (tmp_path / name).mkdir(parents=True)
+    for name in ("one", "chars"):
+        (tmp_path / name).mkdir()
     losses = [{"nr_word": 100 * i, "loss": 1.0, "epoch_loss": 9.0 - i, "epoch": i} for i in range(3)]
+    losses.append(losses[-1] | {"epoch_loss": 0.0})
     srsly.write_jsonl(tmp_path / "one" / "log.jsonl", [{"step": i, "score": i / 10} for i in range(9)] + [{"step": 9}])
-    srsly.write_jsonl(tmp_path / "pretrain" / "chars" / "log.jsonl", losses)
+    srsly.write_jsonl(tmp_path / "chars" / "weights.jsonl", losses)
     found = Page(page(variant("one"), runs=tmp_path)).text
-    assert "best 0.800" in found and "Pretraining loss, pretrain/chars" in found
+    assert "best 0.800" in found and "Pretraining loss, chars 9.0 7.0 0 200" in found
 
 
 def test_coverage_of_pruned_vectors(tmp_path):
     table = {"keys": 14000, "rows": 14000, "bytes": 6e6, "coverage": {"train": {"tokens": 0.9, "types": 0.8}}}
+    (tmp_path / "pruned").mkdir()
     srsly.write_json(
-        tmp_path / "coverage.json",
+        tmp_path / "pruned" / "coverage.json",
         {"before": table, "after": table | {"rows": 3000}, "remapped": {"keys": 11000, "mean_similarity": 0.61}},
     )
+    points = [{"rows": 500, "mean": 0.7, "macro_f1": [0.7, 0.7]}, {"rows": 9000, "mean": 0.8, "macro_f1": [0.8, 0.8]}]
+    srsly.write_json(tmp_path / "pruned" / "sweep.json", {"points": points, "within": 0.01, "knee": 9000})
     found = Page(page(variant("one"), runs=tmp_path)).text
+    assert "of 2 seeds. 9,000 rows come within 1.0 points" in found and "0.80 0.70 500 9,000" in found
     assert "after pruning 3,000 14,000 6.0 90.0 %" in found and "11,000 words share" in found
+
+
+def test_seeds(tmp_path):
+    (tmp_path / "seeds").mkdir()
+    for seed, score in ((0, 0.80), (1, 0.82), (2, 0.84)):
+        data = variant("one", score) | {
+            "seed": seed,
+            "dataset": "toy",
+            "experiment": {"setting": "default", "values": {}},
+        }
+        srsly.write_json(tmp_path / "seeds" / f"one--default--{seed}.json", data)
+    data["experiment"]["values"] = {"training.dropout": 0.5}
+    srsly.write_json(tmp_path / "seeds" / "one--dropout--2.json", data | {"seed": 3})
+    srsly.write_json(tmp_path / "seeds" / "one--default--4.json", data | {"dataset": "other"})
+    found = Page(page(variant("one"), variant("two"), seeds=read_seeds(tmp_path, "toy"))).text
+    assert "3 seeds: macro-F1 0.820 ± 0.020 (mean and standard deviation of 0.800, 0.820, 0.840)" in found
+    assert found.count("standard deviation") == 1
 
 
 def test_different_corpora_are_pointed_out():
