@@ -26,11 +26,9 @@ from thinc.api import (
     CosineDistance,
     Dropout,
     Linear,
-    Logistic,
     Maxout,
     Model,
     Relu,
-    Softmax,
     chain,
     concatenate,
     expand_window,
@@ -42,6 +40,8 @@ from thinc.api import (
 from thinc.types import Floats2d, Ints1d, Ragged
 
 TABLE_PARAMS = ("keys", "codes", "scales", "weights")
+# Shares of a row's largest value that the 16 levels may span: fewer large values are cut, all others get finer.
+CLIPPING = (1.0, 0.9, 0.8, 0.7, 0.6)
 MAX_PIECES = 8  # of an unknown word; longer ones are hardly words
 MAX_PIECE_LENGTH = 24  # characters
 MAX_CACHED_WORDS = 20_000  # bounds the memory that unknown words take in a long-running pipeline
@@ -51,19 +51,30 @@ MAX_CACHED_WORDS = 20_000  # bounds the memory that unknown words take in a long
 
 
 def quantize_rows(vectors: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Round each row to whole multiples of its own scale, from -127 to 127.
+    """Round each value to one of 16 levels, -7.5, -6.5 ... 7.5 times the scale of its row: 4 bits a value.
 
     Args:
-        vectors: float, shape (rows, width), with the largest value of a row between 0.01 and 1e6, or 0.
+        vectors: float, shape (rows, width), width even, values below 1e5.
 
     Returns:
-        int8 codes of the same shape and float16 scales, shape (rows,). A value is off by at most 1/250 of the largest
-        value of its row (half a step, and a little more because float16 rounds the scale).
+        uint8 codes, shape (rows, width / 2): the first half of the values in the low 4 bits, the second half in the
+        high ones. And float16 scales, shape (rows,). Of some scales the one with the least squared error is taken, so
+        the root mean square of a row's errors is at most 1/15 of its largest value (half a step of the largest scale;
+        usually it is half of that).
     """
-    scales = (numpy.abs(vectors).max(axis=1) / 127).astype("float16")
-    steps = numpy.maximum(scales.astype("float32"), numpy.finfo("float16").tiny)
-    codes = numpy.clip(numpy.rint(vectors / steps[:, None]), -127, 127).astype("int8")
-    return codes, scales
+    best = numpy.full(len(vectors), numpy.inf)
+    levels = numpy.zeros(vectors.shape, dtype="uint8")
+    scales = numpy.zeros(len(vectors), dtype="float16")
+    for share in CLIPPING:
+        trial = (numpy.abs(vectors).max(axis=1) * (share / 7.5)).astype("float16")
+        steps = numpy.maximum(trial.astype("float32"), 1e-8)[:, None]
+        rounded = numpy.clip(numpy.rint(vectors / steps + 7.5), 0, 15)
+        errors = numpy.square((rounded - 7.5) * steps - vectors).sum(axis=1)
+        better = errors < best
+        best[better], scales[better] = errors[better], trial[better]
+        levels[better] = rounded[better]
+    half = vectors.shape[1] // 2
+    return levels[:, :half] | levels[:, half:] << 4, scales
 
 
 def word_key(word: str) -> int:
@@ -112,7 +123,7 @@ def WordTable(word_dropout: float = 0.0) -> Model[list[Doc], Ragged]:
     words gets one token of zeros, so that each text has a maximum. While training, each token is left out with the
     probability `word_dropout`, so that the model does not lean on single words.
 
-    The parameters are set by `set_word_table`: `keys` (uint32, sorted), `codes` (int8), `scales` and `weights`
+    The parameters are set by `set_word_table`: `keys` (uint32, sorted), `codes` (uint8), `scales` and `weights`
     (float16).
     """
     return Model(
@@ -139,7 +150,7 @@ def set_word_table(model: Model, table: dict[str, numpy.ndarray]) -> None:
     Raises:
         ValueError: an array is missing, or their types or shapes do not fit.
     """
-    types = {"keys": ("uint32", 1), "codes": ("int8", 2), "scales": ("float16", 1), "weights": ("float16", 1)}
+    types = {"keys": ("uint32", 1), "codes": ("uint8", 2), "scales": ("float16", 1), "weights": ("float16", 1)}
     for name, (dtype, ndim) in types.items():
         array = table.get(name)
         if array is None or array.dtype != dtype or array.ndim != ndim or len(array) != len(table["keys"]):
@@ -148,7 +159,7 @@ def set_word_table(model: Model, table: dict[str, numpy.ndarray]) -> None:
         raise ValueError("The word table's keys must be sorted and distinct.")
     for name in TABLE_PARAMS:
         model.set_param(name, model.ops.asarray(table[name]))
-    model.set_dim("nO", table["codes"].shape[1] + 1, force=True)
+    model.set_dim("nO", 2 * table["codes"].shape[1] + 1, force=True)
     model.attrs["cache"] = _Cache()
 
 
@@ -163,9 +174,13 @@ def _rows_of(model: Model, keys: numpy.ndarray) -> numpy.ndarray:
 def _dequantize(model: Model, rows: numpy.ndarray) -> Floats2d:
     """The vectors and, in the last column, the weights of rows; zeros for row -1."""
     codes, scales, weights = (model.get_param(name) for name in TABLE_PARAMS[1:])
-    vectors = model.ops.alloc2f(len(rows), codes.shape[1] + 1, zeros=False)
-    found = rows >= 0
-    model.ops.xp.multiply(codes[rows], (scales[rows].astype("float32") * found)[:, None], out=vectors[:, :-1])
+    half = codes.shape[1]
+    vectors = model.ops.alloc2f(len(rows), 2 * half + 1, zeros=False)
+    packed, found = codes[rows], rows >= 0
+    vectors[:, :half] = packed & 15
+    vectors[:, half:-1] = packed >> 4
+    vectors[:, :-1] -= 7.5
+    vectors[:, :-1] *= (scales[rows] * found)[:, None]
     vectors[:, -1] = weights[rows] * found
     return vectors
 
@@ -260,17 +275,21 @@ def TextCatCompact(
     window_size: int = 0,
     mean_scale: float = 5.0,
     word_dropout: float = 0.15,
+    linear_model: Model[list[Doc], Floats2d] | None = None,
     nO: int | None = None,
 ) -> Model[list[Doc], Floats2d]:
     """Classify texts by frozen, quantized word vectors: their weighted mean and a max-pooled layer, then one layer.
 
     Args:
-        exclusive_classes: softmax over the classes if true, one logistic function for each if not.
+        exclusive_classes: softmax over the classes if true, one logistic function for each if not. The gradient is
+            that of the cross-entropy in both cases.
         hidden_width: units of the max-pooled layer.
         window_size: the layer sees each token with so many neighbours on each side. 0 suits topics; 1 suits tasks
             where word order matters and there are thousands of examples.
         mean_scale: factor of the weighted mean, whose values are else far smaller than the layer's.
         word_dropout: share of the tokens left out at random in training.
+        linear_model: a model without an output layer (`spacy.TextCatBOW.v3` with `no_output_layer = true`), whose
+            scores are added before the softmax. It learns exact words and phrases, given thousands of examples.
         nO: number of classes; set from the labels.
 
     The pipeline's `[training] dropout` is applied to the features. The word table is read once, before training, by
@@ -278,24 +297,21 @@ def TextCatCompact(
     """
     table = WordTable(word_dropout)
     hidden = Relu(nO=hidden_width)
-    output = Softmax(nO=nO) if exclusive_classes else Linear(nO=nO)
+    output = Linear(nO=nO, init_W=zero_init)
     window = (expand_window(window_size),) if window_size else ()
-    layers = [
-        table,
-        concatenate(weighted_mean(mean_scale), chain(*window, with_array(hidden), reduce_max())),
-        Dropout(),
-        output,
-    ]
-    if not exclusive_classes:
-        layers.append(Logistic())
-    trained = chain(*layers)
+    features = concatenate(weighted_mean(mean_scale), chain(*window, with_array(hidden), reduce_max()))
     model = Model(
         "textcat_compact",
         _compact_forward,
         init=_compact_init,
-        layers=[trained],
+        layers=[chain(table, features, Dropout(), output), *([linear_model] if linear_model else [])],
         dims={"nO": None},
-        attrs={"multi_label": not exclusive_classes, "window_size": window_size, "mean_scale": mean_scale},
+        attrs={
+            "multi_label": not exclusive_classes,
+            "window_size": window_size,
+            "mean_scale": mean_scale,
+            "has_linear": linear_model is not None,
+        },
         refs={"table": table, "hidden": hidden, "output": output, "output_layer": output},
     )
     if nO is not None:
@@ -305,19 +321,48 @@ def TextCatCompact(
 
 def _compact_init(model: Model, X: Any = None, Y: Any = None) -> None:
     _word_table_init(model.get_ref("table"))
-    model.layers[0].initialize(X=X, Y=Y)
+    for layer in model.layers:
+        layer.initialize(X=X, Y=Y)
     if Y is not None:
         model.set_dim("nO", Y.shape[1], force=True)
 
 
+def _activate(model: Model, logits: Floats2d) -> Floats2d:
+    return model.ops.sigmoid(logits) if model.attrs["multi_label"] else model.ops.softmax(logits)
+
+
 def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
-    if is_train:
-        return model.layers[0](docs, is_train)
-    return _compact_predict(model, docs), lambda gradient: []
+    if not is_train:
+        return _activate(model, _compact_predict(model, docs)), lambda gradient: []
+    logits, *callbacks = model.layers[0](docs, is_train)
+    if linear := _linear_scores(model, docs, is_train):
+        logits = logits + linear[0]
+        callbacks.append(linear[1])
+
+    def backprop(gradient: Floats2d) -> list:
+        # spaCy's textcat passes scores - truth, which is the gradient with respect to the logits.
+        for callback in callbacks:
+            callback(gradient)
+        return []
+
+    return _activate(model, logits), backprop
+
+
+def _linear_scores(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable] | None:
+    """The scores of the linear model, zeros for empty texts (spaCy's n-grams cannot do with them); None without one."""
+    if not model.attrs["has_linear"]:
+        return None
+    ops = model.ops
+    scores = ops.alloc2f(len(docs), model.get_dim("nO"))
+    filled = ops.asarray1i([i for i, doc in enumerate(docs) if len(doc)])
+    if not len(filled):
+        return scores, lambda gradient: []
+    scores[filled], backprop = model.layers[1]([doc for doc in docs if len(doc)], is_train)
+    return scores, lambda gradient: backprop(gradient[filled])
 
 
 def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
-    """What the layers compute, in a cheaper order: all that depends on one word is done once for each distinct word."""
+    """The logits, computed in a cheaper order than in training: all that depends on one word is done once for each."""
     ops = model.ops
     table, hidden, output = (model.get_ref(name) for name in ("table", "hidden", "output"))
     vectors, index, lengths = distinct_words(table, docs)
@@ -342,7 +387,9 @@ def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
     # The maximum may come first: the rectifier keeps the order.
     features = ops.relu(ops.reduce_max(tokens, lengths)[0])
     logits += ops.affine(features, ops.as_contig(W[:, width:]), output.get_param("b"))
-    return ops.sigmoid(logits) if model.attrs["multi_label"] else ops.softmax(logits)
+    if linear := _linear_scores(model, docs, is_train=False):
+        logits += linear[0]
+    return logits
 
 
 @registry.callbacks("textcat_ladder.read_word_table.v1")

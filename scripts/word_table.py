@@ -25,7 +25,7 @@ from scripts.common import UserError, run_cli, whole_file
 from scripts.components import TABLE_PARAMS, quantize_rows, split_word, word_key
 
 SIF = 1e-3  # the weight of a word is SIF / (SIF + its share of all words), as in Arora et al. 2017
-ROW_BYTES = 8  # key (4), scale (2), weight (2); the vector adds one byte for each value
+ROW_BYTES = 8  # key (4), scale (2), weight (2); the vector adds half a byte for each value
 RIDGE = 10.0  # of the map from encoder to domain vectors, whose inputs have a variance of about 0.1
 MIN_MAP_COUNT = 3  # of the words that the map is fitted on: rarer ones have poor domain vectors
 MIN_ENCODER_COUNT = 2  # a word that occurs once gets no row of its own
@@ -150,6 +150,15 @@ def principal_axes(vectors: np.ndarray, width: int) -> tuple[np.ndarray, np.ndar
     return mean, (axes * signs).astype("float32")
 
 
+def reduce_width(vectors: dict[str, np.ndarray], width: int) -> dict[str, np.ndarray]:
+    """Words' vectors, scaled to length 1, cut to their first `width` principal axes; 0 keeps all values."""
+    if not vectors or not 0 < width < len(next(iter(vectors.values()))):
+        return vectors
+    rows = unit_rows(np.stack(list(vectors.values())))
+    mean, axes = principal_axes(rows, width)
+    return dict(zip(vectors, (rows - mean) @ axes, strict=True))
+
+
 # The table
 
 
@@ -217,7 +226,10 @@ def build_table(
     """
     domain_width = len(next(iter(domain.values()))) if domain else 0
     static_width = min(encoder_width, encoder.model.config.hidden_size) if encoder else 0
-    rows = size // (domain_width + static_width + ROW_BYTES)
+    width = domain_width + static_width
+    if width % 2:
+        raise UserError(f"The vectors have {width} values together; it must be an even number.")
+    rows = size // (width // 2 + ROW_BYTES)
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     total = sum(counts.values())
     if encoder is None:
@@ -251,12 +263,13 @@ def word_table(
     vectors: Annotated[Path | None, typer.Option(help="Domain word vectors in word2vec's text form.")] = None,
     encoder: Annotated[Path | None, typer.Option(help="Folder of a pretrained encoder; left out if missing.")] = None,
     encoder_width: Annotated[int, typer.Option(help="Values of a static vector after PCA.")] = 128,
-    size: Annotated[int, typer.Option(help="Bytes of the table.")] = 3_400_000,
+    domain_width: Annotated[int, typer.Option(help="Values of a domain vector after PCA; 0 keeps all.")] = 0,
+    size: Annotated[int, typer.Option(help="Bytes of the table.")] = 3_600_000,
     word_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the rows for domain words.")] = 0.6,
     lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
 ) -> None:
     """Build the quantized table of word vectors for `compact`."""
-    domain = read_vectors(vectors) if vectors else {}
+    domain = reduce_width(read_vectors(vectors), domain_width) if vectors else {}
     if encoder is not None and not encoder.is_dir():
         msg.warn(f"{encoder}: no encoder there. The table holds domain vectors alone.")
         encoder = None
@@ -265,14 +278,13 @@ def word_table(
     counts = count_words(read_texts(raw), spacy.blank(lang))
     if not counts:
         raise UserError(f"{raw}: holds no words.")
-    table = build_table(
-        counts, domain, Encoder(str(encoder)) if encoder else None, encoder_width, size, word_share
-    )
+    table = build_table(counts, domain, Encoder(str(encoder)) if encoder else None, encoder_width, size, word_share)
     with whole_file(output) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **table)
     source = " ⊕ ".join(name for name, used in (("encoder", encoder), ("domain vectors", domain)) if used)
     n_bytes = sum(table[name].nbytes for name in TABLE_PARAMS)
-    msg.good(f"{output}: {len(table['keys']):,} rows × {table['codes'].shape[1]} of {source}, {n_bytes / 1e6:.2f} MB")
+    rows, half = table["codes"].shape
+    msg.good(f"{output}: {rows:,} rows × {2 * half} of {source}, {n_bytes / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
