@@ -5,9 +5,12 @@ inside the model: one row for each frequent word and for each word piece, with t
 gets the mean of its pieces. The features of a text are the weighted mean of its vectors (Arora et al. 2017, "A simple
 but tough-to-beat baseline for sentence embeddings") and the maximum over its tokens of a learned layer. Only that
 layer and the output are trained, so a training takes seconds and can hardly overfit.
+
+`textcat_ladder.PretrainVectors.v1` is an objective for `spacy pretrain`; a trained pipeline needs nothing of it.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +18,21 @@ import numpy
 from spacy import registry
 from spacy.attrs import LOWER
 from spacy.language import Language
+from spacy.ml.models.multi_task import get_vectors_loss
 from spacy.strings import get_string_id
 from spacy.tokens import Doc
+from spacy.vocab import Vocab
 from thinc.api import (
+    CosineDistance,
     Dropout,
     Linear,
+    Maxout,
     Model,
     Relu,
     chain,
     concatenate,
     expand_window,
+    list2array,
     reduce_max,
     with_array,
     zero_init,
@@ -398,3 +406,33 @@ def read_word_table(path: Path, component: str = "textcat") -> Callable[[Languag
         return nlp
 
     return before_init
+
+
+# Pretraining
+
+
+@registry.architectures("textcat_ladder.PretrainVectors.v1")
+def create_pretrain_vectors(maxout_pieces: int, hidden_size: int) -> Callable[[Vocab, Model], Model]:
+    """For `[pretraining.objective]`: each word, seen as it stands, is to give its own vector.
+
+    spaCy's PretrainVectors.v1 has the same head and loss, but hides 15 % of the words and learns from those alone. On a
+    few hundred thousand words that teaches next to nothing, for there are too few guesses. Here every word counts, and
+    the hashed features of words learn to stand in for the table of vectors, which is then not needed any more.
+
+    Args:
+        maxout_pieces: of the head's layer.
+        hidden_size: its width.
+    """
+
+    def create_objective(vocab: Vocab, tok2vec: Model) -> Model:
+        width = vocab.vectors.shape[1]
+        if not width:
+            raise ValueError("The vectors objective needs vectors: set [paths] vectors to a table.")
+        hidden = Maxout(hidden_size, tok2vec.get_dim("nO"), nP=maxout_pieces, normalize=True, dropout=0.0)
+        model = chain(tok2vec, list2array(), hidden, Linear(width, hidden_size, init_W=zero_init))
+        model.set_ref("tok2vec", tok2vec)
+        # Words without a vector have a target of zeros, which does not count.
+        model.attrs["loss"] = partial(get_vectors_loss, distance=CosineDistance(normalize=True, ignore_zeros=True))
+        return model
+
+    return create_objective
