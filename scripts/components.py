@@ -464,8 +464,8 @@ def TaughtCorpus(
     """Training texts with their labels, and texts with a teacher's probabilities (made by scripts.teach).
 
     The gradient of spaCy's textcat, `prediction - target`, is that of the cross-entropy for probabilities as targets,
-    too. Only its check that targets are 0 or 1 is switched off, in the one object that is trained: the result is a plain
-    textcat.
+    too. Only its check that targets are 0 or 1 is switched off, in the one object that is trained: the trained pipeline
+    is a plain textcat.
 
     Args:
         path: labelled texts (.spacy).
