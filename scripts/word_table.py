@@ -278,9 +278,7 @@ def word_table(
     counts = count_words(read_texts(raw), spacy.blank(lang))
     if not counts:
         raise UserError(f"{raw}: holds no words.")
-    table = build_table(
-        counts, domain, Encoder(str(encoder)) if encoder else None, encoder_width, size, word_share
-    )
+    table = build_table(counts, domain, Encoder(str(encoder)) if encoder else None, encoder_width, size, word_share)
     with whole_file(output) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **table)
     source = " ⊕ ".join(name for name, used in (("encoder", encoder), ("domain vectors", domain)) if used)

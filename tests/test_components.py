@@ -279,8 +279,9 @@ def test_the_frozen_table_stays_as_it_was(nlp: Language, tmp_path: Path) -> None
 
 def test_read_word_table_names_what_is_wrong(nlp: Language, tmp_path: Path) -> None:
     numpy.savez(tmp_path / "table.npz", keys=make_table()["keys"])
-    nlp.add_pipe("textcat", config={"model": {"@architectures": "textcat_ladder.TextCatCompact.v1",
-                                              "exclusive_classes": True}})
+    nlp.add_pipe(
+        "textcat", config={"model": {"@architectures": "textcat_ladder.TextCatCompact.v1", "exclusive_classes": True}}
+    )
     with pytest.raises(ValueError, match="'codes'"):
         read_word_table(tmp_path / "table.npz")(nlp)
 

@@ -157,7 +157,8 @@ def test_without_an_encoder_the_table_has_words_and_affixes(counts, domain):
     table = build_table(counts, domain, None, 12, 100_000, 0.6)
     assert table["codes"].shape[1] * 2 == 8
     assert {word_key("the"), word_key("wor"), word_key("##d1")} & set(table["keys"].tolist()) >= {
-        word_key("the"), word_key("wor")
+        word_key("the"),
+        word_key("wor"),
     }
     rows = dict.fromkeys(table["keys"].tolist(), 0)
     assert split_word("wordsmith", lambda piece: rows.get(word_key(piece), -1)) != []
