@@ -1,4 +1,4 @@
-"""Make an installable wheel of a trained pipeline, with what a user of it needs to know: labels, scores, data, licence."""
+"""Make an installable wheel of a trained pipeline, with what its user needs to know: labels, scores, data, licence."""
 
 import re
 import shutil
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from spacy.cli.package import package as spacy_package
+from spacy.util import load_config
 from wasabi import msg
 
 from scripts.common import UserError, read_json, run_cli, write_json, write_text
@@ -64,9 +65,7 @@ def make_readme(meta: dict[str, Any], metrics: dict[str, Any], source: str) -> s
     several = (
         ""
         if "thresholds" not in scores
-        else (
-            f" A text may have any number of labels: those with a score of {scores['thresholds']['all_labels']} or more."
-        )
+        else (f" A text may have any number of labels: those that score {scores['thresholds']['all_labels']} or more.")
     )
     return f"""# {name} {meta["version"]}
 
@@ -88,8 +87,8 @@ accuracy {scores["accuracy"]:.3f}.{several}
 
 ## Cost
 
-{metrics["size"]["pipeline_bytes"] / 1e6:.1f} MB on disk; {metrics["speed"]["docs_per_s"]:,.0f} texts a second on one thread
-({metrics["env"]["cpu"]}).
+{metrics["size"]["pipeline_bytes"] / 1e6:.1f} MB on disk; {metrics["speed"]["docs_per_s"]:,.0f} texts a second
+on one thread ({metrics["env"]["cpu"]}).
 
 ## Data
 
@@ -144,11 +143,22 @@ def package(
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "model"
         shutil.copytree(model, copy)
+        # spaCy looks for the components' functions without resolving references such as ${task.factory}.
+        load_config(copy / "config.cfg", interpolate=True).to_disk(copy / "config.cfg")
         write_json(copy / "meta.json", meta)
         write_text(copy / "README.md", make_readme(meta, facts, source))
         target = output / f"{meta['lang']}_{meta['name']}-{version}"
         shutil.rmtree(target, ignore_errors=True)
-        spacy_package(copy, output, code_paths=codes, create_sdist=False, create_wheel=True, force=True, silent=False)
+        spacy_package(
+            copy,
+            output,
+            code_paths=codes,
+            create_sdist=False,
+            create_wheel=True,
+            require_parent=True,
+            force=True,
+            silent=False,
+        )
     wheels = list(target.glob("dist/*.whl"))
     if not wheels:
         raise UserError(
