@@ -18,7 +18,7 @@ from scripts.common import UserError, read_json, run_cli, write_text
 LINEAR_MODEL_BYTES = 8_000_000
 MAX_NGRAM_ROWS = 262_144  # spaCy's default; more rows than this brought nothing
 WARMUP_SHARE = 0.1  # of all updates, while the learning rate rises
-# An evaluation a little before each epoch's end: the passes are shuffled, so that their number of batches differs by
+# Evaluations come a little before their time: the passes are shuffled, so that their number of batches differs by
 # some percent, and the last evaluation must not fall beyond the end of the training.
 EPOCH_SHARE = 0.97
 
@@ -76,17 +76,20 @@ def count_updates(config: Config) -> int:
 def fill_schedule(config: Config) -> None:
     """Replace the zeros of a schedule, in place, by numbers of updates that fit the corpus.
 
-    They are `training.eval_frequency` (one epoch), `training.patience` (`task.patience_epochs`), and `total_steps` and
-    `warmup_steps` of a learning rate that has them (all updates, and a tenth of them).
+    They are `training.eval_frequency` (one epoch, or so that there are `task.evaluations` in all),
+    `training.patience` (`task.patience_epochs`), and `total_steps` and `warmup_steps` of a learning rate that has them
+    (all updates, and a tenth of them).
     """
     training = config["training"]
     rate = training["optimizer"]["learn_rate"]
     rate = rate if isinstance(rate, dict) else {}
     updates = count_updates(config)
     total = training["max_steps"] or updates * training["max_epochs"]
+    task = config["task"]
+    interval = total / task["evaluations"] if task["evaluations"] else updates
     for section, name, value in (
-        (training, "eval_frequency", max(1, int(EPOCH_SHARE * updates))),
-        (training, "patience", updates * config["task"]["patience_epochs"]),
+        (training, "eval_frequency", max(1, int(EPOCH_SHARE * interval))),
+        (training, "patience", updates * task["patience_epochs"]),
         (rate, "total_steps", total),
         (rate, "warmup_steps", int(WARMUP_SHARE * total)),
     ):
@@ -94,13 +97,14 @@ def fill_schedule(config: Config) -> None:
             section[name] = value
 
 
-def compose_config(base: Path, overlay: Path, settings: dict[str, Any]) -> Config:
+def compose_config(base: Path, overlay: Path, settings: dict[str, Any], parent: Path | None = None) -> Config:
     """Merge, set and fill.
 
     Args:
         base: the shared config.
         overlay: the variant's config; a block with another `@architectures` replaces the shared one.
         settings: dotted names and their values.
+        parent: config of another variant that this one builds on; merged between the two.
 
     Returns:
         The filled config, with its `${…}` references kept.
@@ -108,11 +112,14 @@ def compose_config(base: Path, overlay: Path, settings: dict[str, Any]) -> Confi
     Raises:
         UserError: a file is missing, the config is not valid, or spaCy does not know a key that was written.
     """
-    for path in (base, overlay):
+    paths = [path for path in (base, parent, overlay) if path]
+    for path in paths:
         if not path.is_file():
             raise UserError(f"{path}: no such config.")
     try:
-        config = load_config(base, interpolate=False).merge(load_config(overlay, interpolate=False))
+        config = Config()
+        for path in paths:
+            config = config.merge(load_config(path, interpolate=False))
         for name, value in settings.items():
             set_value(config, name, value)
         filled = load_model_from_config(config.copy(), auto_fill=True, validate=False).config
@@ -124,6 +131,20 @@ def compose_config(base: Path, overlay: Path, settings: dict[str, Any]) -> Confi
     if dropped := set(leaves(config)) - set(leaves(filled)):
         raise UserError(f"{overlay}: spaCy does not know {', '.join(sorted(dropped))}. Check the spelling.")
     return filled
+
+
+def task_settings(facts: dict[str, Any], seed: int, max_epochs: int) -> dict[str, Any]:
+    """What every config takes from the task facts and the project's settings: dotted names and their values."""
+    settings = {
+        "nlp.lang": facts["lang"],
+        "task.factory": "textcat" if facts["exclusive"] else "textcat_multilabel",
+        "task.exclusive": facts["exclusive"],
+        "task.ngram_rows": ngram_rows(len(facts["labels"])),
+        "system.seed": seed,
+    }
+    if max_epochs:
+        settings["training.max_epochs"] = max_epochs
+    return settings
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -147,25 +168,17 @@ def compose(
     gpu_id: Annotated[int, typer.Option(help="GPU that will train; -1 for the CPU.")] = -1,
     set_: Annotated[list[str], typer.Option("--set", help="Any other value: SECTION.KEY=VALUE.")] = [],  # noqa: B006
     code: Annotated[Path | None, typer.Option(help="File with registered functions that the config names.")] = None,
+    parent: Annotated[Path | None, typer.Option(help="Another variant's config that this one builds on.")] = None,
 ) -> None:
     """Write the complete config of a variant."""
-    facts = read_json(task)
     import_code(code)
-    settings = {
-        "nlp.lang": facts["lang"],
-        "task.factory": "textcat" if facts["exclusive"] else "textcat_multilabel",
-        "task.exclusive": facts["exclusive"],
-        "task.ngram_rows": ngram_rows(len(facts["labels"])),
-        "system.seed": seed,
-        "paths.log": (output.parent / "log.jsonl").as_posix(),
-    }
+    settings = task_settings(read_json(task), seed, max_epochs)
+    settings["paths.log"] = (output.parent / "log.jsonl").as_posix()
     if gpu_id >= 0:
         # Only on a GPU: on a CPU mixed precision cannot be trained.
         settings["system.mixed_precision"] = True
-    if max_epochs:
-        settings["training.max_epochs"] = max_epochs
     settings |= dict(map(parse_setting, set_))
-    write_text(output, compose_config(base, overlay, settings).to_str() + "\n")
+    write_text(output, compose_config(base, overlay, settings, parent).to_str() + "\n")
     msg.good(f"{output}: {overlay.stem}, complete")
 
 

@@ -5,7 +5,7 @@ Where a text may have several labels, the score from which on a label is given i
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from spacy.cli._util import import_code
@@ -41,6 +41,48 @@ def clear_run(output: Path) -> None:
         (output / name).unlink(missing_ok=True)
 
 
+def needs_vectors(section: Any) -> bool:
+    """Whether a layer of this section of a config, or below it, looks up static vectors."""
+    if not isinstance(section, dict):
+        return False
+    return (
+        section.get("include_static_vectors") is True
+        or str(section.get("@layers", "")).startswith("spacy.StaticVectors")
+        or any(map(needs_vectors, section.values()))
+    )
+
+
+def check_inputs(name: Path, config: dict[str, Any]) -> None:
+    """Make sure that vectors and pretrained weights are there and fit: spaCy's errors are cryptic, or it says nothing.
+
+    Args:
+        name: where the config stands, for the message.
+        config: the config, interpolated.
+
+    Raises:
+        UserError: a file is missing, or the weights were pretrained for other layers.
+    """
+    vectors, weights = config["initialize"]["vectors"], config["initialize"]["init_tok2vec"]
+    if vectors is None and needs_vectors(config["components"]):
+        raise UserError(f"{name}: needs word vectors. Compose it with `--set paths.vectors=training/vectors/table`.")
+    if vectors is not None and not (Path(vectors) / "config.cfg").is_file():
+        raise UserError(f"{vectors}: no vectors table, but {name} needs it. Run the workflow, which makes it first.")
+    if weights is None:
+        return
+    if not Path(weights).is_file():
+        raise UserError(f"{weights}: no pretrained weights, but {name} needs them. Run the workflow, which makes them.")
+    if not config.get("pretraining"):
+        raise UserError(f"{name}: has no [pretraining] block, and without one spaCy ignores [paths] init_tok2vec.")
+    component, layer = (config["pretraining"][key] for key in ("component", "layer"))
+    before = load_config(Path(weights).with_suffix(".cfg"), interpolate=True)
+    layers, pretrained = (settings["components"][component]["model"][layer] for settings in (config, before))
+    if layers != pretrained:
+        raise UserError(
+            f"{weights}: pretrained for other layers than those of {name}. Pretrain again with the same config: "
+            f"[components.{component}.model.{layer}] must be equal."
+        )
+
+
 def train(
     config: Annotated[Path, typer.Argument(help="Complete spaCy config.")],
     output: Annotated[Path, typer.Argument(help="Folder for model-best, log.jsonl and train.json.")],
@@ -53,6 +95,7 @@ def train(
     check_gpu(gpu_id)
     clear_run(output)
     import_code(code)
+    check_inputs(config, load_config(config, interpolate=True))
     start = time.perf_counter()
     spacy_train(config, output, use_gpu=gpu_id)
     seconds = time.perf_counter() - start

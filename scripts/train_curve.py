@@ -1,7 +1,7 @@
 """More data, or a better model? Train a variant on growing shares of the training texts and plot its score on dev.
 
-The commands are those of `train-VARIANT` in project.yml, with another corpus, seed and output. Each repeat draws shares of
-its own, the smaller within the larger. The test set is not touched.
+The commands are those of `train-VARIANT` in project.yml, with another corpus, seed and output. Each repeat draws shares
+of its own, the smaller within the larger. The test set is not touched.
 """
 
 import math
@@ -135,7 +135,7 @@ def advice(points: list[dict[str, Any]]) -> str:
         return f"{step}, more than chance: more data will help."
     if gain < -spread:
         return f"{step}, less than before, more than chance: look at the data that came last, or the settings."
-    return f"{step}, within ±{100 * spread:.1f} of chance: the curve is flat or noisy; try a better model, or more repeats."
+    return f"{step}, within ±{100 * spread:.1f} of chance: flat or noisy; try a better model, or more repeats."
 
 
 def plot(points: list[dict[str, Any]], variant: str) -> str:

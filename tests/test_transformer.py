@@ -286,9 +286,12 @@ def test_schedule_fits_the_corpus(trained, tmp_path):
     updates = rate["total_steps"] / 4
     assert updates == int(updates) > 1
     assert rate["warmup_steps"] == int(0.1 * rate["total_steps"])
-    # Evaluations: before the training, then once in each of the four epochs, the last one not long before the end.
-    assert len(steps) == 5
-    assert 0.85 * rate["total_steps"] <= steps[-1] + 1 <= rate["total_steps"]
+    # Patience would end the training before its second evaluation.
+    assert training["patience"] == 0
+    # Evaluations: before the training, half-way, and not long before the end.
+    assert len(steps) == 3
+    assert steps[1] == pytest.approx(rate["total_steps"] / 2, abs=2)
+    assert 0.9 * rate["total_steps"] <= steps[-1] + 1 <= rate["total_steps"]
 
 
 @pytest.mark.parametrize("trained", [False, True], indirect=True, ids=["single", "multi"])
@@ -309,6 +312,13 @@ def test_half_precision_halves_the_file_not_the_score(trained, tmp_path, run):
     # Loaded numbers are in single precision again: a CPU computes them as fast as before.
     assert {p.dtype for p in after.get_pipe("transformer").model.transformer.parameters()} == {torch.float32}
     assert list(after.pipe(["", "  ", "goal " * 400]))[2].cats.keys() == one.keys()
+
+
+def test_a_stored_pipeline_does_not_ask_for_mixed_precision(trained):
+    nlp = spacy.load(trained, config={"components": {"transformer": {"model": {"mixed_precision": True}}}})
+    assert nlp.config["components"]["transformer"]["model"]["mixed_precision"]
+    to_half(nlp)
+    assert not nlp.config["components"]["transformer"]["model"]["mixed_precision"]
 
 
 def test_half_precision_is_left_out_where_it_costs(trained, run, monkeypatch):

@@ -1,0 +1,438 @@
+"""Registered functions of this project. One self-contained file, for `--code` and `spacy package --code`.
+
+`textcat_ladder.TextCatCompact.v1` classifies a text by frozen word vectors. The vectors stand in a quantized table
+inside the model: one row for each frequent word and for each word piece, with the word's weight. A word without a row
+gets the mean of its pieces. The features of a text are the weighted mean of its vectors (Arora et al. 2017, "A simple
+but tough-to-beat baseline for sentence embeddings") and the maximum over its tokens of a learned layer. Only that
+layer and the output are trained, so a training takes seconds and can hardly overfit.
+
+`textcat_ladder.PretrainVectors.v1` is an objective for `spacy pretrain`; a trained pipeline needs nothing of it.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy
+from spacy import registry
+from spacy.attrs import LOWER
+from spacy.language import Language
+from spacy.ml.models.multi_task import get_vectors_loss
+from spacy.strings import get_string_id
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+from thinc.api import (
+    CosineDistance,
+    Dropout,
+    Linear,
+    Maxout,
+    Model,
+    Relu,
+    chain,
+    concatenate,
+    expand_window,
+    list2array,
+    reduce_max,
+    with_array,
+    zero_init,
+)
+from thinc.types import Floats2d, Ints1d, Ragged
+
+TABLE_PARAMS = ("keys", "codes", "scales", "weights")
+# Shares of a row's largest value that the 16 levels may span: fewer large values are cut, all others get finer.
+CLIPPING = (1.0, 0.9, 0.8, 0.7, 0.6)
+MAX_PIECES = 8  # of an unknown word; longer ones are hardly words
+MAX_PIECE_LENGTH = 24  # characters
+MAX_CACHED_WORDS = 20_000  # bounds the memory that unknown words take in a long-running pipeline
+
+
+# The quantized table
+
+
+def quantize_rows(vectors: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Round each value to one of 16 levels, -7.5, -6.5 ... 7.5 times the scale of its row: 4 bits a value.
+
+    Args:
+        vectors: float, shape (rows, width), width even, values below 1e5.
+
+    Returns:
+        uint8 codes, shape (rows, width / 2): the first half of the values in the low 4 bits, the second half in the
+        high ones. And float16 scales, shape (rows,). Of some scales the one with the least squared error is taken, so
+        the root mean square of a row's errors is at most 1/15 of its largest value (half a step of the largest scale;
+        usually it is half of that).
+    """
+    best = numpy.full(len(vectors), numpy.inf)
+    levels = numpy.zeros(vectors.shape, dtype="uint8")
+    scales = numpy.zeros(len(vectors), dtype="float16")
+    for share in CLIPPING:
+        trial = (numpy.abs(vectors).max(axis=1) * (share / 7.5)).astype("float16")
+        steps = numpy.maximum(trial.astype("float32"), 1e-8)[:, None]
+        rounded = numpy.clip(numpy.rint(vectors / steps + 7.5), 0, 15)
+        errors = numpy.square((rounded - 7.5) * steps - vectors).sum(axis=1)
+        better = errors < best
+        best[better], scales[better] = errors[better], trial[better]
+        levels[better] = rounded[better]
+    half = vectors.shape[1] // 2
+    return levels[:, :half] | levels[:, half:] << 4, scales
+
+
+def word_key(word: str) -> int:
+    """The table's key of a lower-cased word or `##piece`: the lower half of spaCy's 64-bit hash of it.
+
+    Half is enough: with 30,000 rows, one unknown word in 140,000 meets a wrong row.
+    """
+    return get_string_id(word) & 0xFFFFFFFF
+
+
+def split_word(word: str, find: Callable[[str], int]) -> list[int]:
+    """The rows of a word's pieces: the longest match from the left, as in WordPiece, passing over what is not known.
+
+    Args:
+        word: lower-cased.
+        find: gives the row of a piece (`piece` at the start of the word, `##piece` after it), or -1.
+    """
+    rows: list[int] = []
+    start = 0
+    while start < len(word) and len(rows) < MAX_PIECES:
+        for end in range(min(len(word), start + MAX_PIECE_LENGTH), start, -1):
+            row = find(word[start:end] if start == 0 else f"##{word[start:end]}")
+            if row >= 0:
+                rows.append(row)
+                start = end
+                break
+        else:
+            start += 1
+    return rows
+
+
+class _Cache:
+    """Vectors of unknown words, by hash. Not a dict, so that thinc does not store it with the model."""
+
+    def __init__(self) -> None:
+        self.vectors: dict[int, numpy.ndarray] = {}
+
+    def __deepcopy__(self, memo: dict) -> "_Cache":
+        return _Cache()
+
+
+def WordTable(word_dropout: float = 0.0) -> Model[list[Doc], Ragged]:
+    """Look up the tokens' frozen vectors in the quantized table.
+
+    The output is a Ragged of shape (tokens, width + 1): the last column holds the token's weight. A text without
+    words gets one token of zeros, so that each text has a maximum. While training, each token is left out with the
+    probability `word_dropout`, so that the model does not lean on single words.
+
+    The parameters are set by `set_word_table`: `keys` (uint32, sorted), `codes` (uint8), `scales` and `weights`
+    (float16).
+    """
+    return Model(
+        "word_table",
+        _word_table_forward,
+        init=_word_table_init,
+        dims={"nO": None},
+        params=dict.fromkeys(TABLE_PARAMS),
+        attrs={"word_dropout": word_dropout, "cache": _Cache()},
+    )
+
+
+def _word_table_init(model: Model, X: Any = None, Y: Any = None) -> None:
+    if not model.has_param("keys"):
+        raise ValueError(
+            "The word table is missing. Build it (scripts.word_table), and name it in [initialize.before_init]: "
+            '@callbacks = "textcat_ladder.read_word_table.v1", path = ...'
+        )
+
+
+def set_word_table(model: Model, table: dict[str, numpy.ndarray]) -> None:
+    """Give a WordTable layer its arrays.
+
+    Raises:
+        ValueError: an array is missing, or their types or shapes do not fit.
+    """
+    types = {"keys": ("uint32", 1), "codes": ("uint8", 2), "scales": ("float16", 1), "weights": ("float16", 1)}
+    for name, (dtype, ndim) in types.items():
+        array = table.get(name)
+        if array is None or array.dtype != dtype or array.ndim != ndim or len(array) != len(table["keys"]):
+            raise ValueError(f"The word table's {name!r} must be {dtype}, {ndim}-dimensional, one row for each key.")
+    if not (numpy.diff(table["keys"].astype("int64")) > 0).all():
+        raise ValueError("The word table's keys must be sorted and distinct.")
+    for name in TABLE_PARAMS:
+        model.set_param(name, model.ops.asarray(table[name]))
+    model.set_dim("nO", 2 * table["codes"].shape[1] + 1, force=True)
+    model.attrs["cache"] = _Cache()
+
+
+def _rows_of(model: Model, keys: numpy.ndarray) -> numpy.ndarray:
+    """The rows of 64-bit hashes, -1 where there is none."""
+    known = model.get_param("keys")
+    keys = (keys & 0xFFFFFFFF).astype("uint32")
+    rows = known.searchsorted(keys).clip(0, len(known) - 1)
+    return model.ops.xp.where(known[rows] == keys, rows, -1)
+
+
+def _dequantize(model: Model, rows: numpy.ndarray) -> Floats2d:
+    """The vectors and, in the last column, the weights of rows; zeros for row -1."""
+    codes, scales, weights = (model.get_param(name) for name in TABLE_PARAMS[1:])
+    half = codes.shape[1]
+    vectors = model.ops.alloc2f(len(rows), 2 * half + 1, zeros=False)
+    packed, found = codes[rows], rows >= 0
+    vectors[:, :half] = packed & 15
+    vectors[:, half:-1] = packed >> 4
+    vectors[:, :-1] -= 7.5
+    vectors[:, :-1] *= (scales[rows] * found)[:, None]
+    vectors[:, -1] = weights[rows] * found
+    return vectors
+
+
+def _compose_unknown(model: Model, word: str) -> numpy.ndarray:
+    """The mean vector of a word's pieces with the weight of a rare word, 1; zeros if no piece is known."""
+    xp = model.ops.xp
+
+    def find(piece: str) -> int:
+        return int(_rows_of(model, xp.asarray([get_string_id(piece)], dtype="uint64"))[0])
+
+    rows = split_word(word, find) if not word.isspace() else []
+    if not rows:
+        return xp.zeros(model.get_dim("nO"), dtype="float32")
+    vector = _dequantize(model, xp.asarray(rows)).mean(axis=0)
+    vector[-1] = 1.0
+    return vector
+
+
+def distinct_words(model: Model, docs: Sequence[Doc]) -> tuple[Floats2d, Ints1d, Ints1d]:
+    """Look up each distinct word of a batch once.
+
+    Returns:
+        The vectors of the distinct words, shape (words, width + 1); for each token the index of its word; and the
+        number of tokens of each text, at least 1.
+    """
+    ops = model.ops
+    arrays = [doc.to_array(LOWER) for doc in docs]
+    lengths = numpy.fromiter(map(len, arrays), dtype="int32", count=len(arrays))
+    if not lengths.all():
+        nothing = numpy.zeros(1, dtype="uint64")  # 0 is the hash of the empty string
+        arrays = [array if len(array) else nothing for array in arrays]
+        lengths = lengths.clip(1)
+    words, index = numpy.unique(numpy.concatenate(arrays), return_inverse=True)
+    rows = _rows_of(model, ops.asarray(words))
+    vectors = _dequantize(model, rows)
+    cache = model.attrs["cache"].vectors
+    for i in (rows < 0).nonzero()[0].tolist():
+        word = int(words[i])
+        vector = cache.get(word)
+        if vector is None:
+            if len(cache) >= MAX_CACHED_WORDS:
+                cache.clear()
+            vector = cache[word] = _compose_unknown(model, docs[0].vocab.strings[word])
+        vectors[i] = vector
+    return vectors, ops.asarray1i(index), ops.asarray1i(lengths)
+
+
+def _drop_words(model: Model, index: Ints1d, lengths: Ints1d) -> tuple[Ints1d, Ints1d]:
+    """Leave out tokens at random, but no text's last one."""
+    ops = model.ops
+    keep = ops.get_dropout_mask((len(index), 1), model.attrs["word_dropout"])[:, 0] > 0
+    ends = lengths.cumsum()
+    keep[ends[ops.reduce_sum(ops.asarray2f(keep[:, None]), lengths)[:, 0] == 0] - 1] = True
+    return index[keep], ops.asarray1i(ops.reduce_sum(ops.asarray2f(keep[:, None]), lengths)[:, 0])
+
+
+def _word_table_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Ragged, Callable]:
+    vectors, index, lengths = distinct_words(model, docs)
+    if is_train and model.attrs["word_dropout"]:
+        index, lengths = _drop_words(model, index, lengths)
+    return Ragged(vectors[index], lengths), lambda gradient: []
+
+
+# The classifier
+
+
+def weighted_mean(scale: float = 1.0) -> Model[Ragged, Floats2d]:
+    """The mean of the vectors of a text, weighted by the last column, times `scale`; zeros if all weights are 0.
+
+    Input: Ragged, shape (tokens, width + 1). Output: shape (texts, width). The vectors are frozen: the gradient ends
+    here.
+    """
+    return Model("weighted_mean", _weighted_mean_forward, attrs={"scale": scale})
+
+
+def _weighted_mean_forward(model: Model, X: Ragged, is_train: bool) -> tuple[Floats2d, Callable]:
+    weights = X.dataXd[:, -1:]
+    sums = model.ops.reduce_sum(model.ops.as_contig(X.dataXd[:, :-1] * weights), X.lengths)
+    total = model.ops.reduce_sum(model.ops.as_contig(weights), X.lengths)
+
+    def backprop(gradient: Floats2d) -> Ragged:
+        return Ragged(model.ops.alloc2f(*X.dataXd.shape), X.lengths)
+
+    return sums * (model.attrs["scale"] / total.clip(1e-6)), backprop
+
+
+@registry.architectures("textcat_ladder.TextCatCompact.v1")
+def TextCatCompact(
+    exclusive_classes: bool,
+    hidden_width: int = 128,
+    window_size: int = 0,
+    mean_scale: float = 5.0,
+    word_dropout: float = 0.15,
+    linear_model: Model[list[Doc], Floats2d] | None = None,
+    nO: int | None = None,
+) -> Model[list[Doc], Floats2d]:
+    """Classify texts by frozen, quantized word vectors: their weighted mean and a max-pooled layer, then one layer.
+
+    Args:
+        exclusive_classes: softmax over the classes if true, one logistic function for each if not. The gradient is
+            that of the cross-entropy in both cases.
+        hidden_width: units of the max-pooled layer.
+        window_size: the layer sees each token with so many neighbours on each side. 0 suits topics; 1 suits tasks
+            where word order matters and there are thousands of examples.
+        mean_scale: factor of the weighted mean, whose values are else far smaller than the layer's.
+        word_dropout: share of the tokens left out at random in training.
+        linear_model: a model without an output layer (`spacy.TextCatBOW.v3` with `no_output_layer = true`), whose
+            scores are added before the softmax. It learns exact words and phrases, given thousands of examples.
+        nO: number of classes; set from the labels.
+
+    The pipeline's `[training] dropout` is applied to the features. The word table is read once, before training, by
+    `textcat_ladder.read_word_table.v1`; after that it is part of the model.
+    """
+    table = WordTable(word_dropout)
+    hidden = Relu(nO=hidden_width)
+    output = Linear(nO=nO, init_W=zero_init)
+    window = (expand_window(window_size),) if window_size else ()
+    features = concatenate(weighted_mean(mean_scale), chain(*window, with_array(hidden), reduce_max()))
+    model = Model(
+        "textcat_compact",
+        _compact_forward,
+        init=_compact_init,
+        layers=[chain(table, features, Dropout(), output), *([linear_model] if linear_model else [])],
+        dims={"nO": None},
+        attrs={
+            "multi_label": not exclusive_classes,
+            "window_size": window_size,
+            "mean_scale": mean_scale,
+            "has_linear": linear_model is not None,
+        },
+        refs={"table": table, "hidden": hidden, "output": output, "output_layer": output},
+    )
+    if nO is not None:
+        model.set_dim("nO", nO)
+    return model
+
+
+def _compact_init(model: Model, X: Any = None, Y: Any = None) -> None:
+    _word_table_init(model.get_ref("table"))
+    for layer in model.layers:
+        layer.initialize(X=X, Y=Y)
+    if Y is not None:
+        model.set_dim("nO", Y.shape[1], force=True)
+
+
+def _activate(model: Model, logits: Floats2d) -> Floats2d:
+    return model.ops.sigmoid(logits) if model.attrs["multi_label"] else model.ops.softmax(logits)
+
+
+def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
+    if not is_train:
+        return _activate(model, _compact_predict(model, docs)), lambda gradient: []
+    logits, *callbacks = model.layers[0](docs, is_train)
+    if linear := _linear_scores(model, docs, is_train):
+        logits = logits + linear[0]
+        callbacks.append(linear[1])
+
+    def backprop(gradient: Floats2d) -> list:
+        # spaCy's textcat passes scores - truth, which is the gradient with respect to the logits.
+        for callback in callbacks:
+            callback(gradient)
+        return []
+
+    return _activate(model, logits), backprop
+
+
+def _linear_scores(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable] | None:
+    """The scores of the linear model, zeros for empty texts (spaCy's n-grams cannot do with them); None without one."""
+    if not model.attrs["has_linear"]:
+        return None
+    ops = model.ops
+    scores = ops.alloc2f(len(docs), model.get_dim("nO"))
+    filled = ops.asarray1i([i for i, doc in enumerate(docs) if len(doc)])
+    if not len(filled):
+        return scores, lambda gradient: []
+    scores[filled], backprop = model.layers[1]([doc for doc in docs if len(doc)], is_train)
+    return scores, lambda gradient: backprop(gradient[filled])
+
+
+def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
+    """The logits, computed in a cheaper order than in training: all that depends on one word is done once for each."""
+    ops = model.ops
+    table, hidden, output = (model.get_ref(name) for name in ("table", "hidden", "output"))
+    vectors, index, lengths = distinct_words(table, docs)
+    width = vectors.shape[1] - 1
+    W = output.get_param("W")
+    # The share of the mean in the logits: one number for each word and class.
+    weights = ops.as_contig(vectors[:, -1:])
+    shares = ops.gemm(ops.as_contig(vectors[:, :-1]), ops.as_contig(W[:, :width]), trans2=True) * weights
+    totals = ops.reduce_sum(weights[index], lengths).clip(1e-6)
+    logits = ops.reduce_sum(shares[index], lengths) * (model.attrs["mean_scale"] / totals)
+    # The layer: each word as the token itself and as its neighbours.
+    window = model.attrs["window_size"]
+    parts = hidden.get_param("W").reshape((hidden.get_dim("nO"), 2 * window + 1, width + 1))
+    tokens = (ops.gemm(vectors, ops.as_contig(parts[:, window]), trans2=True) + hidden.get_param("b"))[index]
+    text = ops.xp.repeat(ops.xp.arange(len(lengths)), lengths) if window else None
+    for offset in range(1, window + 1):
+        same = (text[offset:] == text[:-offset])[:, None]
+        before = ops.gemm(vectors, ops.as_contig(parts[:, window - offset]), trans2=True)[index[:-offset]]
+        after = ops.gemm(vectors, ops.as_contig(parts[:, window + offset]), trans2=True)[index[offset:]]
+        tokens[offset:] += before * same
+        tokens[:-offset] += after * same
+    # The maximum may come first: the rectifier keeps the order.
+    features = ops.relu(ops.reduce_max(tokens, lengths)[0])
+    logits += ops.affine(features, ops.as_contig(W[:, width:]), output.get_param("b"))
+    if linear := _linear_scores(model, docs, is_train=False):
+        logits += linear[0]
+    return logits
+
+
+@registry.callbacks("textcat_ladder.read_word_table.v1")
+def read_word_table(path: Path, component: str = "textcat") -> Callable[[Language], Language]:
+    """For `[initialize.before_init]`: read the table (.npz, made by scripts.word_table) into a component's model.
+
+    A trained pipeline holds the table and never asks for the file.
+    """
+
+    def before_init(nlp: Language) -> Language:
+        with numpy.load(path, allow_pickle=False) as arrays:
+            table = {name: arrays[name] for name in TABLE_PARAMS if name in arrays}
+        set_word_table(nlp.get_pipe(component).model.get_ref("table"), table)
+        return nlp
+
+    return before_init
+
+
+# Pretraining
+
+
+@registry.architectures("textcat_ladder.PretrainVectors.v1")
+def create_pretrain_vectors(maxout_pieces: int, hidden_size: int) -> Callable[[Vocab, Model], Model]:
+    """For `[pretraining.objective]`: each word, seen as it stands, is to give its own vector.
+
+    spaCy's PretrainVectors.v1 has the same head and loss, but hides 15 % of the words and learns from those alone. On a
+    few hundred thousand words that teaches next to nothing, for there are too few guesses. Here every word counts, and
+    the hashed features of words learn to stand in for the table of vectors, which is then not needed any more.
+
+    Args:
+        maxout_pieces: of the head's layer.
+        hidden_size: its width.
+    """
+
+    def create_objective(vocab: Vocab, tok2vec: Model) -> Model:
+        width = vocab.vectors.shape[1]
+        if not width:
+            raise ValueError("The vectors objective needs vectors: set [paths] vectors to a table.")
+        hidden = Maxout(hidden_size, tok2vec.get_dim("nO"), nP=maxout_pieces, normalize=True, dropout=0.0)
+        model = chain(tok2vec, list2array(), hidden, Linear(width, hidden_size, init_W=zero_init))
+        model.set_ref("tok2vec", tok2vec)
+        # Words without a vector have a target of zeros, which does not count.
+        model.attrs["loss"] = partial(get_vectors_loss, distance=CosineDistance(normalize=True, ignore_zeros=True))
+        return model
+
+    return create_objective

@@ -1,0 +1,163 @@
+"""Train word vectors on the raw text with gensim, for `spacy init vectors`.
+
+The text is tokenized once, by the pipeline's own tokenizer, into a temporary file, and read from there in every pass:
+memory grows with the number of different words, not with the text. Words are lower-cased, since a small text shows
+most words too rarely to learn two vectors for `Profit` and `profit`; `scripts.add_spellings` gives the vectors to the
+other spellings, which are counted here.
+"""
+
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import spacy
+import srsly
+import typer
+from gensim.models import FastText, Word2Vec
+from gensim.models.keyedvectors import KeyedVectors
+from tqdm import tqdm
+from wasabi import msg
+
+from scripts.common import UserError, read_json, run_cli, whole_file, write_json
+
+ALPHA = 0.025  # first learning rate, falling to nearly nothing: gensim's and the original word2vec's default
+FASTTEXT_BUCKETS = 100_000  # gensim's 2,000,000 would take 800 MB; only the vectors of whole words are kept
+
+
+class VectorsModel(StrEnum):
+    """What predicts what: the word its neighbours (skipgram), they the word (cbow), or skip-gram with subwords."""
+
+    skipgram = "skipgram"
+    cbow = "cbow"
+    fasttext = "fasttext"
+
+
+class TokenFile:
+    """Sentences of lower-cased words, read from a file of one space-separated sentence a line, again in each pass."""
+
+    def __init__(self, path: Path, words: int, passes: int) -> None:
+        self.path = path
+        self.progress = tqdm(total=words * passes, desc="vectors", unit=" words", unit_scale=True, leave=False)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        with self.path.open(encoding="utf-8") as lines:
+            for line in lines:
+                sentence = line.split()
+                yield sentence
+                self.progress.update(len(sentence))
+
+
+@contextmanager
+def tokenized(raw: Path, lang: str) -> Iterator[tuple[Path, Counter[str]]]:
+    """Tokenize raw text into a temporary file of lower-cased words, one text a line; count the spellings.
+
+    Raises:
+        UserError: there is no raw text.
+    """
+    if not raw.is_file():
+        raise UserError(f"{raw}: no such file. Make it with the command `convert`.")
+    tokenizer = spacy.blank(lang).tokenizer
+    spellings: Counter[str] = Counter()
+    texts = (line["text"] for line in tqdm(srsly.read_jsonl(raw), desc="tokenize", unit=" lines", leave=False))
+    with tempfile.TemporaryDirectory(prefix="tokens-") as folder:
+        path = Path(folder) / "tokens.txt"
+        with path.open("w", encoding="utf-8", newline="\n") as stream:
+            for doc in tokenizer.pipe(texts):
+                words = [token.text for token in doc if not token.is_space]
+                spellings.update(words)
+                stream.write(" ".join(words).lower() + "\n")
+        if not spellings:
+            raise UserError(f"{raw}: holds no words. Vectors need raw text: give the data set a raw.jsonl (README).")
+        yield path, spellings
+
+
+def learn_vectors(
+    tokens: Path, words: int, model: VectorsModel, dim: int, window: int, epochs: int, min_count: int, seed: int
+) -> KeyedVectors:
+    """Train with gensim.
+
+    One worker thread: with more, gensim's result would depend on their timing. It costs the second core, about half
+    of the speed.
+
+    Args:
+        tokens: file of one space-separated text a line.
+        words: number of words in it, for the progress bar.
+        model: skip-gram, CBOW, or fastText.
+        dim: length of a vector.
+        window: words looked at on each side.
+        epochs: passes over the text.
+        min_count: rarer words get no vector.
+        seed: of everything random.
+
+    Returns:
+        The vectors, most frequent word first.
+
+    Raises:
+        UserError: no two words are frequent enough.
+    """
+    sentences = TokenFile(tokens, words, epochs + 1)
+    settings = {
+        "vector_size": dim, "window": window, "epochs": epochs, "min_count": min_count, "seed": seed, "workers": 1,
+        "alpha": ALPHA, "sg": int(model != VectorsModel.cbow),
+    }  # fmt: skip
+    trainer = FastText(bucket=FASTTEXT_BUCKETS, **settings) if model == VectorsModel.fasttext else Word2Vec(**settings)
+    trainer.build_vocab(sentences)
+    if len(trainer.wv) < 2:
+        raise UserError(
+            f"Only {len(trainer.wv)} of the raw text's words occur {min_count} times or more, too few to learn vectors."
+            " Lower it (`--vars.vectors_min_count 1`) or add raw text."
+        )
+    trainer.train(sentences, total_examples=trainer.corpus_count, epochs=epochs)
+    sentences.progress.close()
+    return trainer.wv
+
+
+def group_spellings(words: list[str], spellings: Counter[str]) -> dict[str, list[str]]:
+    """The other spellings of each word that has some: those seen, and the one with a capital at the beginning."""
+    other = defaultdict(set)
+    for spelling in spellings:
+        other[spelling.lower()].add(spelling)
+    result = {}
+    for word in words:
+        if forms := sorted((other[word] | {word.capitalize()}) - {word}):
+            result[word] = forms
+    return result
+
+
+def write_vectors(path: Path, words: list[str], vectors: np.ndarray) -> None:
+    """Write word2vec's text format; `vectors` has one row a word."""
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(f"{len(words)} {vectors.shape[1]}\n")
+        for word, vector in zip(tqdm(words, desc="write", unit=" words", leave=False), vectors, strict=True):
+            stream.write(word + " " + " ".join(f"{value:.6g}" for value in vector) + "\n")
+
+
+def train_vectors(
+    raw: Annotated[Path, typer.Argument(help='Raw text, {"text": …} a line.')],
+    output: Annotated[Path, typer.Argument(help="Vectors to write, in word2vec's text format.")],
+    spellings: Annotated[Path, typer.Argument(help="Other spellings of the words to write, JSON.")],
+    model: Annotated[VectorsModel, typer.Option(help="What to learn.")] = VectorsModel.skipgram,
+    dim: Annotated[int, typer.Option(help="Length of a vector.", min=1)] = 100,
+    window: Annotated[int, typer.Option(help="Words looked at on each side.", min=1)] = 5,
+    epochs: Annotated[int, typer.Option(help="Passes over the text.", min=1)] = 15,
+    min_count: Annotated[int, typer.Option(help="Rarer words get no vector.", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
+) -> None:
+    """Train word vectors on raw text."""
+    lang = read_json(task)["lang"]
+    with tokenized(raw, lang) as (tokens, counts):
+        vectors = learn_vectors(tokens, counts.total(), model, dim, window, epochs, min_count, seed)
+    words = vectors.index_to_key
+    write_vectors(output, words, np.stack([vectors[word] for word in words]))
+    write_json(spellings, group_spellings(words, counts))
+    msg.good(f"{output}: {len(words):,} words of {dim} dimensions, from {counts.total():,} words of text")
+
+
+if __name__ == "__main__":
+    run_cli(train_vectors)

@@ -1,0 +1,169 @@
+"""Pretraining: the weights arrive in training, and what would silently go wrong is an error."""
+
+import logging
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import spacy
+import srsly
+from spacy.cli._util import import_code
+from spacy.training.initialize import convert_vectors, init_nlp
+from spacy.util import load_config
+from thinc.api import Adam, fix_random_seed
+
+from scripts.common import UserError
+from scripts.components import create_pretrain_vectors
+from scripts.train import check_inputs
+from tests.conftest import ROOT, message
+
+SMALL = (
+    "--set", "components.textcat.model.tok2vec.embed.width=16",
+    "--set", "components.textcat.model.tok2vec.encode.width=16",
+    "--set", "components.textcat.model.tok2vec.embed.rows=[50,50,50,50]",
+)  # fmt: skip
+
+
+@pytest.fixture(params=["pretrain-chars", "pretrain-vectors"])
+def variant(request):
+    return request.param
+
+
+@pytest.fixture
+def project(toy_assets, run, tmp_path):
+    """The toy corpus, and vectors for words that occur in it."""
+    assert run("convert", "toy", "corpus").returncode == 0
+    for name in ("configs", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    vectors = np.random.default_rng(0).normal(size=(3, 8))
+    lines = [f"{word} " + " ".join(map(str, row)) for word, row in zip(["goal", "bank", "actor"], vectors, strict=True)]
+    (tmp_path / "words.txt").write_text("3 8\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    nlp = spacy.blank("en")
+    convert_vectors(nlp, tmp_path / "words.txt", truncate=-1, prune=-1)
+    nlp.to_disk(tmp_path / "table")
+    return tmp_path
+
+
+def compose(run, variant, output, *settings):
+    process = run("compose", f"configs/{variant}.cfg", output, "--parent", "configs/cnn.cfg", "--code",
+                  "scripts/components.py", "--max-epochs", 1, *SMALL, *settings)  # fmt: skip
+    assert process.returncode == 0, process.output
+
+
+def pretrain(run, variant, epochs=2):
+    vectors = ("--set", "paths.vectors=table") if variant == "pretrain-vectors" else ()
+    compose(run, variant, "pretrain.cfg", "--set", f"pretraining.max_epochs={epochs}", *vectors)
+    return run("pretrain", "pretrain.cfg", "w/weights.bin", "--code", "scripts/components.py")
+
+
+def tok2vec_params(nlp):
+    layer = nlp.get_pipe("textcat").model.get_ref("tok2vec")
+    return {(i, name): node.get_param(name).copy() for i, node in enumerate(layer.walk()) for name in node.param_names}
+
+
+def test_the_weights_arrive_and_are_not_the_blank_ones(project, run, variant, caplog):
+    assert pretrain(run, variant).returncode == 0
+    assert sorted(path.name for path in (project / "w").iterdir()) == ["weights.bin", "weights.cfg"]
+    compose(run, variant, "train.cfg", "--set", "paths.init_tok2vec=w/weights.bin")
+    compose(run, variant, "blank.cfg")
+    with caplog.at_level(logging.ERROR):
+        import_code(ROOT / "scripts" / "components.py")
+        trained, blank = (
+            init_nlp(load_config(project / name, interpolate=False)) for name in ("train.cfg", "blank.cfg")
+        )
+    layer = blank.get_pipe("textcat").model.get_ref("tok2vec")
+    before = tok2vec_params(blank)
+    layer.from_bytes((project / "w" / "weights.bin").read_bytes())
+    pretrained, arrived = tok2vec_params(blank), tok2vec_params(trained)
+    assert arrived.keys() == pretrained.keys()
+    for key, value in arrived.items():
+        np.testing.assert_array_equal(value, pretrained[key])
+    assert any((value != before[key]).any() for key, value in arrived.items() if value.size > 100)
+
+
+def test_training_from_weights_needs_neither_vectors_nor_code_at_run_time(project, run, variant):
+    assert pretrain(run, variant, epochs=1).returncode == 0
+    compose(run, variant, "out/config.cfg", "--set", "paths.init_tok2vec=w/weights.bin")
+    process = run("train", "out/config.cfg", "out", "--code", "scripts/components.py")
+    assert process.returncode == 0, process.output
+    load = "import spacy; nlp = spacy.load('out/model-best')"
+    script = f"{load}; print(nlp.vocab.vectors.size, sum(nlp('a goal').cats.values()))"
+    result = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True)
+    size, total = result.stdout.split()
+    assert int(size) == 0 and float(total) == pytest.approx(1)
+
+
+def test_every_word_counts_in_the_vectors_objective(project):
+    """The loss falls to nearly nothing on words that have vectors, and words without one do not count."""
+    fix_random_seed(0)
+    nlp = spacy.load(project / "table")
+    tok2vec = nlp.add_pipe("tok2vec", config={"model": {"@architectures": "spacy.HashEmbedCNN.v2", "width": 16,
+        "depth": 1, "embed_size": 50, "window_size": 1, "maxout_pieces": 2, "subword_features": True,
+        "pretrained_vectors": None}}).model  # fmt: skip
+    docs = [nlp.make_doc("goal bank actor"), nlp.make_doc("bank")]
+    tok2vec.initialize(docs)
+    model = create_pretrain_vectors(2, 16)(nlp.vocab, tok2vec)
+    model.initialize(docs)
+    optimizer, losses = Adam(0.01), []
+    for _ in range(100):
+        predictions, backprop = model.begin_update(docs)
+        loss, gradient = model.attrs["loss"](model.ops, docs, predictions)
+        backprop(gradient)
+        model.finish_update(optimizer)
+        losses.append(float(loss))
+    assert losses[-1] < 0.05 * losses[0]
+    loss, gradient = model.attrs["loss"](
+        model.ops, [nlp.make_doc("none such")], model.predict([nlp.make_doc("none such")])
+    )
+    assert float(loss) == 0 and not gradient.any()
+
+
+def test_vectors_objective_without_vectors(project, run):
+    compose(run, "pretrain-vectors", "pretrain.cfg")
+    process = run("pretrain", "pretrain.cfg", "w/weights.bin", "--code", "scripts/components.py")
+    assert "needs vectors. Set `--set paths.vectors" in message(process)
+
+
+def test_nothing_to_learn_from(project, run, variant):
+    srsly.write_jsonl(project / "corpus" / "raw.jsonl", [{"text": "too short"}])
+    assert "no text of 5 words or more: nothing was learned" in message(pretrain(run, variant))
+    assert not list((project / "w").iterdir())
+    (project / "corpus" / "raw.jsonl").unlink()
+    assert "raw.jsonl: no such file" in message(pretrain(run, variant))
+
+
+def config_with(**paths):
+    tok2vec = {"@layers": "x", "width": 16}
+    return {
+        "paths": {},
+        "components": {"textcat": {"model": {"tok2vec": tok2vec}}},
+        "initialize": {"vectors": None, "init_tok2vec": None} | paths,
+        "pretraining": {"component": "textcat", "layer": "tok2vec"},
+    }
+
+
+def test_missing_inputs_are_named(tmp_path):
+    with pytest.raises(UserError, match="no vectors table"):
+        check_inputs(tmp_path, config_with(vectors="none"))
+    with pytest.raises(UserError, match="no pretrained weights"):
+        check_inputs(tmp_path, config_with(init_tok2vec="none.bin"))
+    static = config_with()
+    static["components"]["textcat"]["model"]["tok2vec"] = {"*": {"a": {"@layers": "spacy.StaticVectors.v2"}}}
+    with pytest.raises(UserError, match="needs word vectors"):
+        check_inputs(tmp_path, static)
+
+
+def test_weights_of_other_layers_are_refused(tmp_path):
+    weights = tmp_path / "weights.bin"
+    weights.touch()
+    text = "[components]\n[components.textcat]\n[components.textcat.model]\n[components.textcat.model.tok2vec]\n"
+    weights.with_suffix(".cfg").write_text(text + '@layers = "x"\nwidth = 32\n', encoding="utf-8")
+    with pytest.raises(UserError, match="pretrained for other layers"):
+        check_inputs(tmp_path, config_with(init_tok2vec=str(weights)))
+    weights.with_suffix(".cfg").write_text(text + '@layers = "x"\nwidth = 16\n', encoding="utf-8")
+    check_inputs(tmp_path, config_with(init_tok2vec=str(weights)))
+    without = config_with(init_tok2vec=str(weights)) | {"pretraining": {}}
+    with pytest.raises(UserError, match="spaCy ignores"):
+        check_inputs(tmp_path, without)
