@@ -203,7 +203,7 @@ def complete_splits(splits: Splits) -> Splits:
     train = splits["train"]
     dev, test = splits.get("dev"), splits.get("test")
     if test is None:
-        train, test = take_share(train, TEST_SHARE)
+        train, test = take_share(drop_repeated(train), TEST_SHARE)
         dev_share = DEV_SHARE / (1 - TEST_SHARE)
     else:
         dev_share = DEV_SHARE

@@ -4,6 +4,8 @@ The commands are those of `train-VARIANT` in project.yml, with another corpus, s
 of its own, the smaller within the larger. The test set is not touched.
 """
 
+import contextlib
+import io
 import math
 import shlex
 import subprocess
@@ -26,6 +28,7 @@ from wasabi import msg
 from weasel.util.config import load_project_config
 
 from scripts.common import UserError, run_cli, whole_file, write_json
+from scripts.compose import compose
 from scripts.evaluate import score
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -51,8 +54,16 @@ def train_lines(project: Path, variant: str) -> list[list[str]]:
     return found
 
 
-def run(words: list[str]) -> None:
-    """Run one line of a command with this interpreter, quietly.
+def run_compose(words: list[str]) -> None:
+    """Run a line with scripts.compose, within this process: a process of its own would mostly import spaCy."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(compose)
+    with contextlib.redirect_stdout(io.StringIO()):
+        app(words[words.index("scripts.compose") + 1 :], standalone_mode=False)
+
+
+def run_train(words: list[str]) -> None:
+    """Run a line with scripts.train as a process of its own, quietly.
 
     Raises:
         UserError: it failed; the end of what it printed is in the message.
@@ -86,25 +97,27 @@ def interval(values: list[float]) -> list[float] | None:
     return [float(np.mean(values) - margin), float(np.mean(values) + margin)]
 
 
-def train_once(lines: list[list[str]], variant: str, share: float, seed: int, extra: list[str]) -> tuple[int, float]:
+def renamed(words: list[str], variant: str, folder: Path) -> list[str]:
+    """A line with another folder in the place of the variant's own, where its config and model are written."""
+    names = {f"training/{variant}{part}": folder.as_posix() + part for part in ("", "/config.cfg")}
+    return [names.get(word, word) for word in words]
+
+
+def train_once(lines: list[list[str]], variant: str, share: float, seed: int) -> tuple[int, float]:
     """Train on a share of the variant's corpus and return the number of texts and macro-F1 on dev."""
-    compose, train = lines
-    with tempfile.TemporaryDirectory() as folder:
-        old, new = f"training/{variant}/config.cfg", Path(folder, "config.cfg").as_posix()
-        # The variant's own output folder, its last argument but options, is the only other place that is written.
-        compose = [new if word == old else word for word in compose] + ["--seed", str(seed), *extra]
-        train = [
-            new if word == old else Path(folder).as_posix() if word == f"training/{variant}" else word for word in train
-        ]
-        run(compose)
-        paths = load_config(new, interpolate=True)["paths"]
-        corpus = Path(folder, "train.spacy")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        compose_line, train_line = (renamed(words, variant, folder) for words in lines)
+        compose_line += ["--seed", str(seed)]
+        run_compose(compose_line)
+        paths = load_config(folder / "config.cfg", interpolate=True)["paths"]
+        corpus = folder / "train.spacy"
         texts = subset(Path(paths["train"]), share, seed, corpus)
-        run([*compose, "--set", f"paths.train={corpus.as_posix()}"])
-        run(train)
-        if "--code" in train:
-            import_code(train[train.index("--code") + 1])
-        scores, _ = score(spacy.load(Path(folder, "model-best")), Path(paths["dev"]))
+        run_compose([*compose_line, "--set", f"paths.train={corpus.as_posix()}"])
+        run_train(train_line)
+        if "--code" in train_line:
+            import_code(train_line[train_line.index("--code") + 1])
+        scores, _ = score(spacy.load(folder / "model-best"), Path(paths["dev"]))
     return texts, scores["macro_f1"]
 
 
@@ -166,11 +179,12 @@ def train_curve(
     for words in lines:
         if "--gpu-id" in words:
             words[words.index("--gpu-id") + 1] = str(gpu_id)
-    extra = ["--max-epochs", str(max_epochs)] if max_epochs else []
+    if max_epochs:
+        lines[0] += ["--max-epochs", str(max_epochs)]
     jobs = [(share, seed) for share in SHARES for seed in range(repeats)]
     runs = []
     for share, seed in tqdm(jobs, desc=f"train {variant}", unit=" runs"):
-        texts, macro_f1 = train_once(lines, variant, share, seed, extra)
+        texts, macro_f1 = train_once(lines, variant, share, seed)
         runs.append({"share": share, "seed": seed, "texts": texts, "macro_f1": macro_f1})
     points = summarize(runs)
     write_json(output / f"{variant}.json", {"variant": variant, "scored_on": "dev", "points": points, "runs": runs})

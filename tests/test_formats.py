@@ -1,4 +1,5 @@
 """Every form is told by its content and read into the same examples."""
+# ruff: noqa: E501  (a row of a table is a line)
 
 import gzip
 import json
@@ -62,7 +63,10 @@ def write_parquet(path):
 def huggingface_table():
     """A table as the package `datasets` saves it: class numbers, their names in the schema's metadata."""
     pa = pytest.importorskip("pyarrow")
-    features = {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": ["film", "sport"], "_type": "ClassLabel"}}
+    features = {
+        "text": {"dtype": "string", "_type": "Value"},
+        "label": {"names": ["film", "sport"], "_type": "ClassLabel"},
+    }
     rows = [{"text": r["text"], "label": ["film", "sport"].index(r["label"])} for r in RECORDS]
     schema = pa.schema([("text", pa.string()), ("label", pa.int64())])
     table = pa.Table.from_pylist(rows, schema=schema)
@@ -74,9 +78,9 @@ def write_huggingface(path):
     path.mkdir()
     srsly.write_json(path / "state.json", {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]})
     table = huggingface_table()
-    with pa.OSFile(str(path / "data-00000-of-00001.arrow"), "wb") as stream:
-        with pa.ipc.new_stream(stream, table.schema) as writer:
-            writer.write_table(table)
+    file = str(path / "data-00000-of-00001.arrow")
+    with pa.OSFile(file, "wb") as stream, pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
 
 
 FORMS = {
