@@ -1,36 +1,35 @@
 """Turn a data set into `corpus/`: train, dev and test as DocBin, raw text of the training side, task facts.
 
-A data set is a folder `assets/NAME/`. It holds `train` as .jsonl or .csv (with `text` and one of `label`, `labels`,
-`category`, `cats`), and, if they exist, `dev`, `test` and `raw.jsonl`. What is missing is cut from `train`: the test
-set takes 25.5 %, the dev set 10 %, per label, in the order of a hash of the text, so that the split is the same on
-every machine and hardly moves when texts are added. Data sets that come in another form have a function in `READERS`.
+A data set is a folder `assets/NAME/`. It holds `train` in one of the forms that scripts/formats.py knows, and, if they
+exist, `dev`, `test` and `raw`. What is missing is cut from `train`: the test set takes 25.5 %, the dev set 10 %, per
+label (of several labels the rarest), in the order of a hash of the text, so that the split is the same on every machine
+and hardly moves when texts are added. Data sets that come in another form have a function in `READERS`.
 
 Texts that are equal but for case and punctuation never stand on two sides. Raw text of dev and test articles, and any
 raw line that holds a dev or test text, is left out.
 """
 
-import csv
 import importlib.util
-import io
-import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import spacy
 import srsly
 import typer
+from spacy.language import Language
 from spacy.tokens import DocBin
 from tqdm import tqdm
 from wasabi import msg
 
 from scripts.common import UserError, format_json, md5_bytes, md5_file, run_cli, whole_file
+from scripts.formats import AUTO, MODES, NONE, SPLITS, Example, Notes, Options, Splits, read_folder, read_raw
 
 TEST_SHARE = 0.255  # of 2,060 BBC articles this leaves at least 520 for the test
 DEV_SHARE = 0.10
@@ -45,28 +44,6 @@ MIN_LEAK_WORDS = 4
 BBC_DESKS = {"business": 510, "entertainment": 386, "politics": 417, "sports": 511, "tech": 401}
 BBC_MD5 = "a3e6311972f4bbc5cfe50ca4f97bb8d4"
 
-SPLITS = ("train", "dev", "test")
-Splits = dict[str, list["Example"]]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One labelled text.
-
-    Attributes:
-        text: what is classified.
-        labels: its labels; exactly one in a single-label task.
-        source: file and line, for error messages.
-        raw: further text of the same document, for training without labels.
-        group: examples of one group are never split; empty for none.
-    """
-
-    text: str
-    labels: tuple[str, ...]
-    source: str
-    raw: tuple[str, ...] = field(default=(), repr=False)
-    group: str = ""
-
 
 def normalize(text: str) -> str:
     """The words of a text, case-folded, one space between: equal for texts that differ in looks only."""
@@ -79,100 +56,6 @@ def text_hash(text: str) -> str:
 
 
 # Reading
-
-
-def decode_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, without a byte-order mark.
-
-    Raises:
-        UserError: a line is not UTF-8, or the file is missing.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Run `python -m spacy project assets . --extra`, or put it there.")
-    lines = []
-    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        try:
-            lines.append(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path}, line {number}: byte {error.object[error.start]:#04x} is not UTF-8. Save the file as UTF-8."
-            ) from None
-    return lines
-
-
-def parse_record(record: object, source: str) -> Example:
-    """Make an example of one JSON object or CSV row.
-
-    Raises:
-        UserError: there is no text, no label, or they have the wrong type.
-    """
-    if not isinstance(record, dict):
-        raise UserError(f'{source}: expected an object like {{"text": "…", "label": "…"}}, found {record!r:.60}.')
-    text = record.get("text")
-    if not isinstance(text, str) or not text.strip():
-        raise UserError(f"{source}: `text` is missing or empty. Fill it in, or remove the line.")
-    if "cats" in record:
-        cats = record["cats"]
-        if not isinstance(cats, dict) or any(value not in (0, 1) for value in cats.values()):
-            raise UserError(f"{source}: `cats` must map each label to 0 or 1, found {cats!r:.60}.")
-        labels = [label for label, value in cats.items() if value]
-    elif "labels" in record:
-        labels = record["labels"]
-    else:
-        labels = [record.get("label", record.get("category"))]
-    if not isinstance(labels, list) or not all(isinstance(label, str) and label.strip() for label in labels):
-        raise UserError(f"{source}: `label` (or `labels`, `category`, `cats`) is missing or empty. Add it.")
-    return Example(text.strip(), tuple(sorted({label.strip() for label in labels})), source)
-
-
-def read_jsonl(path: Path) -> list[Example]:
-    """Read one example a line; blank lines are passed over."""
-    examples = []
-    for number, line in enumerate(decode_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: broken JSON ({error.msg}). Mend or remove the line.") from None
-        examples.append(parse_record(record, f"{path}, line {number}"))
-    return examples
-
-
-def read_csv(path: Path) -> list[Example]:
-    """Read a comma-separated table whose first line names the columns."""
-    reader = csv.DictReader(io.StringIO("\n".join(decode_lines(path)), newline=""), strict=True)
-    examples = []
-    try:
-        for row in reader:
-            source = f"{path}, line {reader.line_num}"
-            if None in row or None in row.values():
-                raise UserError(f"{source}: the number of fields differs from the header's. Mend the line.")
-            examples.append(parse_record(row, source))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: broken CSV ({error}). Mend the line.") from None
-    return examples
-
-
-def read_folder(folder: Path) -> Splits:
-    """Read `train`, `dev` and `test` (.jsonl or .csv) of a folder; absent ones are absent from the result.
-
-    Raw text is `raw.jsonl` (`{"text": …}` a line) where there is one, else the training texts themselves.
-    """
-    splits: Splits = {}
-    for split in SPLITS:
-        for suffix, read in ((".jsonl", read_jsonl), (".csv", read_csv)):
-            if (path := folder / f"{split}{suffix}").exists():
-                splits[split] = read(path)
-                if not splits[split]:
-                    raise UserError(f"{path}: the file holds no examples.")
-                break
-    if "train" not in splits:
-        raise UserError(
-            f"{folder}: neither train.jsonl nor train.csv is there. Fetch the data with "
-            "`python -m spacy project assets . --extra`, or put the file there."
-        )
-    return splits
 
 
 def read_bbc(folder: Path) -> Splits:
@@ -214,6 +97,13 @@ def read_bbc(folder: Path) -> Splits:
 READERS: dict[str, Callable[[Path], Splits]] = {"bbc": read_bbc}
 
 
+def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
+    """Read a data set by its own reader, if it has one, else by the form of its files."""
+    if folder.name in READERS:
+        return READERS[folder.name](folder)
+    return read_folder(folder, options, notes)
+
+
 # Duplicates
 
 
@@ -233,14 +123,18 @@ def drop_repeated(examples: Sequence[Example]) -> list[Example]:
     return [group[0] for group in members.values() if len({example.labels for example in group}) == 1]
 
 
+def shingles(text: str) -> set[tuple[str, ...]]:
+    """The runs of `SHINGLE` words of a text; empty for a shorter one."""
+    words = normalize(text).split()
+    return {tuple(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)}
+
+
 def group_versions(examples: Sequence[Example]) -> list[Example]:
     """Give one group name to examples whose raw texts are versions of one another (see `NEAR_DUPLICATE`)."""
-    shingles = []
+    runs = [shingles(" ".join(example.raw)) for example in examples]
     holders = defaultdict(list)
-    for index, example in enumerate(examples):
-        words = normalize(" ".join(example.raw)).split()
-        shingles.append({tuple(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)})
-        for shingle in shingles[-1]:
+    for index, found in enumerate(runs):
+        for shingle in found:
             holders[shingle].append(index)
     shared = Counter(
         (first, second)
@@ -251,7 +145,7 @@ def group_versions(examples: Sequence[Example]) -> list[Example]:
     )
     groups = DisjointSets(len(examples))
     for (first, second), count in shared.items():
-        if count >= NEAR_DUPLICATE * min(len(shingles[first]), len(shingles[second])):
+        if count >= NEAR_DUPLICATE * min(len(runs[first]), len(runs[second])):
             groups.join(first, second)
     return [
         replace(example, group=text_hash(examples[groups.find(index)].text)) for index, example in enumerate(examples)
@@ -281,13 +175,17 @@ class DisjointSets:
 
 
 def take_share(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
-    """Cut off a share of the groups, label by label, in hash order: (what is left, what was taken)."""
+    """Cut off a share of the groups, label by label, in hash order: (what is left, what was taken).
+
+    A group with several labels counts for its rarest one, so that rare labels are on both sides.
+    """
+    counts = Counter(label for example in examples for label in example.labels)
     groups: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
         groups[example.group or text_hash(example.text)].append(example)
     strata = defaultdict(list)
     for name, members in groups.items():
-        strata[members[0].labels].append(name)
+        strata[min(members[0].labels, key=lambda label: (counts[label], label), default="")].append(name)
     taken: set[str] = set()
     for names in strata.values():
         taken.update(sorted(names)[: round(share * len(names))])
@@ -305,7 +203,7 @@ def complete_splits(splits: Splits) -> Splits:
     train = splits["train"]
     dev, test = splits.get("dev"), splits.get("test")
     if test is None:
-        train, test = take_share(train, TEST_SHARE)
+        train, test = take_share(drop_repeated(train), TEST_SHARE)
         dev_share = DEV_SHARE / (1 - TEST_SHARE)
     else:
         dev_share = DEV_SHARE
@@ -321,18 +219,78 @@ def complete_splits(splits: Splits) -> Splits:
     return {split: sorted(examples, key=lambda e: text_hash(e.text)) for split, examples in result.items()}
 
 
-def check_labels(given: Splits) -> list[str]:
+# Labels
+
+
+def resolve_mode(given: Splits, wanted: str) -> tuple[str, str]:
+    """The kind of the task, and why.
+
+    Args:
+        given: the data as read.
+        wanted: `single` (each text has exactly one label), `multi` (any number), `binary` (has the only label or not),
+            or `auto`, which goes by the data.
+
+    Raises:
+        UserError: the data contradict what is wanted.
+    """
+    if wanted not in MODES:
+        raise UserError(f"mode {wanted!r} is unknown. Choose {', '.join(MODES)}.")
+    examples = [example for split in SPLITS if split in given for example in given[split]]
+    labels = {label for example in examples for label in example.labels}
+    odd = next((example for example in examples if len(example.labels) != 1), None)
+    if odd is None:
+        found, reason = "single", "each text has exactly one label"
+    elif len(labels) == 1:
+        found, reason = "binary", f"the only label is {next(iter(labels))!r}, and {odd.source} is without it"
+    else:
+        found, reason = "multi", f"{odd.source} has {len(odd.labels)} labels"
+    if wanted in (AUTO, found):
+        return found, reason if wanted == AUTO else "as set"
+    if wanted == "single" and odd:
+        raise UserError(
+            f"{odd.source}: {len(odd.labels)} labels ({', '.join(odd.labels)}), but the mode is single. Give it "
+            "exactly one, or set mode to multi."
+        )
+    if wanted == "binary":
+        raise UserError(
+            f"{examples[0].source}: the mode is binary, but there are {len(labels)} labels and "
+            f"{'no text without one' if odd is None else 'texts with several'}. Set mode to auto."
+        )
+    return wanted, "as set"
+
+
+def check_spellings(given: Splits) -> None:
+    """Make sure that no two labels differ in case or white space only.
+
+    Raises:
+        UserError: two do.
+    """
+    spellings: dict[str, tuple[str, str]] = {}
+    for split in given:
+        for example in given[split]:
+            for label in example.labels:
+                key = " ".join(label.casefold().split())
+                other, source = spellings.setdefault(key, (label, example.source))
+                if other != label:
+                    raise UserError(
+                        f"{example.source}: label {label!r} is spelt {other!r} in {source}. Make them the same."
+                    )
+
+
+def check_labels(given: Splits, mode: str = "single") -> list[str]:
     """The sorted labels of the training side, once each has enough examples and no other label occurs.
 
     Raises:
-        UserError: fewer than two labels, too few examples of one, or a label that train lacks.
+        UserError: nothing to tell apart, too few examples of a label, or a label that train lacks.
     """
+    check_spellings(given)
     counts = Counter(label for example in given["train"] for label in example.labels)
     first = {label: example.source for example in reversed(given["train"]) for label in example.labels}
-    if len(counts) < 2:
+    without = sum(not example.labels for example in given["train"])
+    if len(counts) < 2 and not (mode == "binary" and counts and without >= MIN_EXAMPLES):
         raise UserError(
             f"{given['train'][0].source}: all examples have the same label, {list(counts)}; "
-            "a classifier needs two or more."
+            f"a classifier needs two or more, or {MIN_EXAMPLES} examples or more without it."
         )
     for label, count in counts.items():
         if count < MIN_EXAMPLES:
@@ -382,25 +340,6 @@ def clean_raw(splits: Splits, extra: Iterable[str] = ()) -> Iterator[str]:
     return (line for line in chain(own, extra) if not leaks(line))
 
 
-def read_raw(path: Path) -> Iterator[str]:
-    """Stream the `text` of each line of a JSONL file; nothing if there is no such file."""
-    if not path.exists():
-        return
-    with path.open("rb") as stream:
-        for number, line in enumerate(tqdm(stream, desc="raw text", unit=" lines", leave=False), 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8-sig"))
-                text = record["text"]
-            except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
-                text = None
-            if not isinstance(text, str):
-                raise UserError(f'{path}, line {number}: expected {{"text": "…"}} in UTF-8. Mend or remove the line.')
-            if text.strip():
-                yield text.strip()
-
-
 # Writing
 
 
@@ -420,16 +359,35 @@ def assert_honest(splits: Splits) -> None:
                     raise UserError(f"{example.source}: this text stands in {sides[key]} and in {split}.")
 
 
-def write_corpus(splits: Splits, labels: list[str], raw: Iterable[str], lang: str, dataset: str, corpus: Path) -> dict:
+def blank_pipeline(lang: str) -> Language:
+    """An empty pipeline of a language.
+
+    Raises:
+        UserError: spaCy has no such language, or its tokenizer needs a package that is not installed.
+    """
+    try:
+        return spacy.blank(lang)
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"lang {lang!r}: {reason:.300} Use a code of https://spacy.io/usage/models#languages, xx for any other "
+            "language, and install what its tokenizer needs."
+        ) from None
+
+
+def write_corpus(
+    splits: Splits, labels: list[str], raw: Iterable[str], lang: str, dataset: str, mode: str, corpus: Path
+) -> dict[str, Any]:
     """Write the corpus files and return the task facts that stand in `task.json`.
 
     All files are written beside their places first: a failure leaves an earlier corpus as it was.
     """
-    nlp = spacy.blank(lang)
+    nlp = blank_pipeline(lang)
     facts = {
         "dataset": dataset,
         "lang": lang,
-        "exclusive": all(len(example.labels) == 1 for examples in splits.values() for example in examples),
+        "mode": mode,
+        "exclusive": mode == "single",
         "labels": labels,
         "examples": {split: len(examples) for split, examples in splits.items()},
         "raw": {"lines": 0, "words": 0},
@@ -479,26 +437,50 @@ def check_assets(project: Path, folder: Path) -> None:
             )
 
 
+def prepare(given: Splits, mode: str) -> tuple[Splits, list[str], str, str]:
+    """Check and split what was read: (splits, labels, mode, why that mode)."""
+    mode, reason = resolve_mode(given, mode)
+    labels = check_labels(given, mode)
+    splits = complete_splits(given)
+    assert_honest(splits)
+    return splits, labels, mode, reason
+
+
+def show_notes(notes: Notes) -> None:
+    """Print the detected formats and what was mended while reading."""
+    for path, name in notes.formats.items():
+        msg.info(f"{path}: read as {name}")
+    for line in notes.lines():
+        msg.warn(line)
+
+
 def convert(
     dataset: Annotated[str, typer.Argument(help="Name of the data set: a folder of --assets.")],
     corpus: Annotated[Path, typer.Argument(help="Folder to write.")],
     assets: Annotated[Path, typer.Option(help="Folder that holds the data sets.")] = Path("assets"),
     project: Annotated[Path, typer.Option(help="File with the checksums of the assets.")] = Path("project.yml"),
     lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
+    format_: Annotated[str, typer.Option("--format", help="Form of the files; auto goes by their content.")] = AUTO,
+    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = AUTO,
+    label_column: Annotated[str, typer.Option(help="Column of the labels, or columns of 0 and 1: a,b,c.")] = AUTO,
+    label_separator: Annotated[str, typer.Option(help="Between several labels in one column.")] = NONE,
+    mode: Annotated[str, typer.Option(help="single, multi or binary; auto goes by the data.")] = AUTO,
 ) -> None:
     """Turn a data set into train.spacy, dev.spacy, test.spacy, raw.jsonl and task.json."""
     folder = assets / dataset
     check_assets(project, folder)
-    given = READERS.get(dataset, read_folder)(folder)
-    labels = check_labels(given)
-    splits = complete_splits(given)
-    assert_honest(splits)
-    raw = clean_raw(splits, read_raw(folder / "raw.jsonl"))
-    facts = write_corpus(splits, labels, raw, lang, dataset, corpus)
+    blank_pipeline(lang)
+    notes = Notes()
+    given = read_dataset(folder, Options(format_, text_column, label_column, label_separator, mode), notes)
+    show_notes(notes)
+    splits, labels, mode, reason = prepare(given, mode)
+    msg.info(f"Mode {mode}: {reason}")
+    raw = clean_raw(splits, read_raw(folder))
+    facts = write_corpus(splits, labels, raw, lang, dataset, mode, corpus)
     sizes = " / ".join(str(facts["examples"][split]) for split in SPLITS)
     dropped = sum(map(len, given.values())) - sum(map(len, splits.values()))
     msg.good(
-        f"{dataset}: {sizes} texts to train / dev / test, {len(labels)} labels, "
+        f"{dataset}: {sizes} texts to train / dev / test, {len(labels)} label{'s' * (len(labels) > 1)}, "
         f"{facts['raw']['words']:,} raw words; {dropped} repeated or leaking texts left out"
     )
 

@@ -28,28 +28,11 @@ from tqdm import tqdm
 from wasabi import msg
 
 from scripts.common import UserError, md5_file, read_json, run_cli, whole_file, write_json
+from scripts.threshold import COMPONENT, label_thresholds, macro_f1
 
 BOOTSTRAP_RESAMPLES = 2000
 CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On calibration of modern neural networks"
-COMPONENT = "textcat"  # its name in every config, whatever its factory
 PACKAGES = ("spacy", "thinc", "numpy", "weasel", "gensim", "floret", "spacy-transformers", "transformers", "torch")
-
-
-def macro_f1(gold: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Macro-averaged F1 of label indicators.
-
-    Args:
-        gold: bool (..., documents, labels).
-        predicted: bool, same shape.
-
-    Returns:
-        float (...): the mean over the labels that are present in gold or predicted.
-    """
-    hits = (gold & predicted).sum(-2)
-    total = gold.sum(-2) + predicted.sum(-2)
-    present = total > 0
-    f1 = np.divide(2 * hits, total, out=np.zeros(total.shape), where=present)
-    return f1.sum(-1) / np.maximum(present.sum(-1), 1)
 
 
 def macro_f1_interval(gold: np.ndarray, predicted: np.ndarray) -> list[float]:
@@ -136,6 +119,30 @@ def score(nlp: Language, path: Path) -> tuple[dict[str, Any], list[dict[str, Any
         for example, doc in zip(examples, cats, strict=True)
     ]
     return scores, predictions
+
+
+def arrays(predictions: list[dict[str, Any]], labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Gold labels, bool, and scores, float, both (documents, labels), of what `score` returned as predictions."""
+    gold = np.array([[label in prediction["gold"] for label in labels] for prediction in predictions])
+    return gold, np.array([[prediction["cats"][label] for label in labels] for prediction in predictions])
+
+
+def threshold_scores(nlp: Language, dev: list[dict[str, Any]], test: list[dict[str, Any]]) -> dict[str, Any]:
+    """The thresholds of a multi-label pipeline: that for all labels, which the other scores use, and one for each.
+
+    Args:
+        nlp: the pipeline.
+        dev: its predictions on dev, from which the threshold of each label is chosen.
+        test: its predictions on test.
+    """
+    labels = list(nlp.get_pipe(COMPONENT).labels)
+    each = label_thresholds(*arrays(dev, labels))
+    gold, scores = arrays(test, labels)
+    return {
+        "all_labels": nlp.get_pipe(COMPONENT).cfg["threshold"],
+        "per_label": dict(zip(labels, each, strict=True)),
+        "macro_f1_with_per_label": float(macro_f1(gold, scores >= np.array(each))),
+    }
 
 
 def majority_baseline(corpus: Path, labels: list[str]) -> dict[str, Any]:
@@ -238,7 +245,9 @@ def evaluate(
     import_code(code)
     nlp = spacy.load(model)
     scores, predictions = score(nlp, corpus / "test.spacy")
-    dev, _ = score(nlp, corpus / "dev.spacy")
+    dev, dev_predictions = score(nlp, corpus / "dev.spacy")
+    if not task["exclusive"]:
+        scores["thresholds"] = threshold_scores(nlp, dev_predictions, predictions)
     vectors = model / "vocab" / "vectors"
     metrics = {
         "variant": output.stem,

@@ -1,4 +1,7 @@
-"""Run `spacy train` with a clock, in a clean folder, with clear messages for what a user can mend."""
+"""Run `spacy train` with a clock, in a clean folder, with clear messages for what a user can mend.
+
+Where a text may have several labels, the score from which on a label is given is then chosen on dev.
+"""
 
 import time
 from pathlib import Path
@@ -12,6 +15,7 @@ from thinc.api import require_gpu
 from wasabi import msg
 
 from scripts.common import UserError, run_cli, write_json
+from scripts.threshold import tune_threshold
 
 
 def check_gpu(gpu_id: int) -> None:
@@ -27,7 +31,7 @@ def check_gpu(gpu_id: int) -> None:
     except Exception as error:
         raise UserError(
             f"GPU {gpu_id} cannot be used: {error} Leave out `--vars.gpu_id {gpu_id}` to train on the CPU, "
-            "or install the GPU packages (README, section GPU)."
+            "or install the GPU packages (README, section Transformers, GPU)."
         ) from None
 
 
@@ -95,6 +99,7 @@ def train(
     start = time.perf_counter()
     spacy_train(config, output, use_gpu=gpu_id)
     seconds = time.perf_counter() - start
+    tune_threshold(output / "model-best", Path(load_config(config, interpolate=True)["paths"]["dev"]))
     write_json(output / "train.json", {"seconds": round(seconds, 2), "gpu_id": gpu_id})
     msg.good(f"{output / 'model-best'}: trained in {seconds:.0f} s")
 

@@ -171,7 +171,7 @@ GOOD = json.dumps({"text": "good text", "label": "sport"}).encode()
 BAD_LINES = {
     "broken JSON": (b'{"text": "half', "line 3: broken JSON"),
     "empty text": (b'{"text": "  ", "label": "sport"}', "line 3: `text` is missing or empty"),
-    "text is a number": (b'{"text": 7, "label": "sport"}', "line 3: `text` is missing or empty"),
+    "text is a number": (b'{"text": 7, "label": "sport"}', "line 3: `text` is not text but 7"),
     "no label": (b'{"text": "a"}', "line 3: `label`"),
     "not an object": (b'["a"]', "line 3: expected an object"),
     "soft cats": (b'{"text": "a", "cats": {"sport": 0.5}}', "line 3: `cats` must map each label to 0 or 1"),
@@ -215,7 +215,7 @@ def test_broken_csv(toy_assets, run):
 
 
 def test_missing_data_set(toy_assets, run):
-    assert "neither train.jsonl nor train.csv" in message(run("convert", "nothing", "corpus"))
+    assert "nothing: no such data set" in message(run("convert", "nothing", "corpus"))
 
 
 def test_empty_file(toy_assets, run):

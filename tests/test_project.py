@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 PROJECT = load_project_config(ROOT)
 COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
 VARIANTS = sorted(path.stem for path in (ROOT / "configs").glob("*.cfg") if path.stem != "base")
-ALWAYS_RUN = {"experiment", "compare", "document", "clean"}
+ALWAYS_RUN = {"check", "experiment", "compare", "train-curve", "classify", "package", "document", "clean"}
 
 
 def test_there_are_variants():

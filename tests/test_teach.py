@@ -36,8 +36,18 @@ def save(path, texts):
 def teacher(tmp_path):
     """A teacher on disk that calls goals b and shares a."""
     nlp = spacy.blank("en")
-    nlp.add_pipe("textcat", config={"model": {"@architectures": "spacy.TextCatBOW.v3", "exclusive_classes": True,
-                                              "ngram_size": 1, "no_output_layer": False, "length": 1024}})
+    nlp.add_pipe(
+        "textcat",
+        config={
+            "model": {
+                "@architectures": "spacy.TextCatBOW.v3",
+                "exclusive_classes": True,
+                "ngram_size": 1,
+                "no_output_layer": False,
+                "length": 1024,
+            }
+        },
+    )
     texts = {"goal match": "b", "shares fall": "a"}
     examples = [
         Example.from_dict(nlp.make_doc(text), {"cats": {name: float(name == gold) for name in "ab"}})

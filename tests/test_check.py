@@ -1,0 +1,123 @@
+"""The data check finds what spoils scores, stops at what convert would refuse, and says nothing about good data."""
+
+import pytest
+import srsly
+
+from scripts.check import Findings, find_few, language_shares, near_duplicates, percentiles, piece_counter
+from scripts.formats import Example
+from tests.conftest import ROOT, message, toy_records
+
+GERMAN = "Der Trainer hat nach dem Spiel gesagt, dass er mit der Leistung seiner Mannschaft nicht zufrieden ist"
+ENGLISH = "The coach said after the match that he was not happy with how his team had been playing this year"
+
+
+def example(text, source="x", labels=("a",)):
+    return Example(text, labels, source)
+
+
+@pytest.fixture
+def check(run, toy_assets, tmp_path):
+    """Check the toy data with other records in train.jsonl and dev.jsonl: (process, what check.json holds)."""
+
+    def run_check(train=None, dev=None, *options):
+        for name, records in (("train", train), ("dev", dev)):
+            if records is not None:
+                srsly.write_jsonl(toy_assets / f"{name}.jsonl", records)
+        process = run("check", "toy", "check.json", "--config", ROOT / "configs", *options)
+        return process, srsly.read_json(tmp_path / "check.json")
+
+    return run_check
+
+
+def kinds(result):
+    return {item["kind"]: item for item in result["findings"]}
+
+
+def test_good_data_brings_only_remarks_on_its_size(check):
+    process, result = check(toy_records(per_label=160))
+    assert process.returncode == 0, process.output
+    assert set(kinds(result)) <= {"near_duplicates_test", "near_duplicates_dev"}
+    assert result["mode"] == "single" and result["examples"]["train"] + result["examples"]["test"] < 480
+    assert set(result["labels"]) == {"film", "money", "sport"}
+    assert "Text Classification: 3 label(s)" in result["debug_data"]
+    assert "Corpus is loadable" in process.output and "no errors" in process.output
+
+
+def test_warnings_do_not_stop(check):
+    records = toy_records()
+    train = [*records, {"text": "the SAME text", "label": "film"}, {"text": "The same text!", "label": "sport"}]
+    train += [{"text": records[0]["text"].upper(), "label": records[0]["label"]}]
+    train += [{"text": "a note about one two three four five six seven", "label": "film"}]
+    dev = [{"text": "one two three four five six seven is what it says", "label": "film"}]
+    dev += [{"text": f"dev text {i} in {label}", "label": label} for i in range(3) for label in ("sport", "money")]
+    process, result = check(train, dev)
+    found = kinds(result)
+    assert process.returncode == 0, process.output
+    assert {"conflicting_labels", "repeated_texts", "near_duplicates_dev", "few_in_train", "few_in_dev"} <= set(found)
+    assert "1 text(s) with conflicting labels" in found["conflicting_labels"]["text"]
+    assert "line 73" in found["conflicting_labels"]["cases"][0] and "line 74" in found["conflicting_labels"]["cases"][0]
+    assert "dev.jsonl, line 1 ~ assets/toy/train.jsonl, line 76" in found["near_duplicates_dev"]["cases"][0]
+
+
+def test_errors_stop_and_are_in_the_file(check):
+    process, result = check([{"text": f"text {i}", "label": "a"} for i in range(20)])
+    assert "1 error(s)" in message(process)
+    assert "all examples have the same label" in kinds(result)["labels"]["text"]
+    assert result["given"] == {"train": 20}
+    process, result = check([{"text": "x"}])
+    assert "`label` is missing" in message(process)
+    assert kinds(result)["reading"]["level"] == "error"
+    process, result = check(toy_records(), None, "--lang", "klingon")
+    assert "klingon" in message(process) and kinds(result)["language"]["level"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("lang", "text", "expected"), [("en", GERMAN, "de"), ("en", ENGLISH, None), ("de", GERMAN, None)]
+)
+def test_language(check, lang, text, expected):
+    train = [{"text": f"{text} {i}", "label": "ab"[i % 2]} for i in range(60)]
+    _, result = check(train, None, "--lang", lang)
+    found = kinds(result).get("language")
+    assert (found is None) if expected is None else (f"--vars.lang {expected}" in found["text"])
+
+
+def test_stop_words_tell_languages_apart():
+    from collections import Counter
+
+    for text, lang in ((GERMAN, "de"), (ENGLISH, "en")):
+        assert next(iter(language_shares(Counter(text.casefold().split())))) == lang
+
+
+def test_few_examples():
+    findings = Findings()
+    find_few({"a": {"train": 20, "dev": 10, "test": 10}, "b": {"train": 19, "dev": 10, "test": 9}}, findings)
+    assert [(item["kind"], item["cases"]) for item in findings.items] == [
+        ("few_in_train", ["b: 19"]),
+        ("few_in_test", ["b: 9"]),
+    ]
+
+
+def test_near_duplicates_need_half_of_the_runs():
+    words = [f"w{i}" for i in range(24)]
+    held = [example(" ".join(words[:14]), "held")]
+    near, far, short = " ".join(words[:10] + ["x"] * 4), " ".join(["y"] * 10 + words[:8]), "w0 w1 w2"
+    pairs = list(near_duplicates(held, [example(near, "near"), example(far, "far"), example(short, "short")]))
+    assert [(a.source, b.source) for a, b in pairs] == [("held", "near")]
+
+
+def test_percentiles():
+    assert percentiles(range(1, 101)) == {"p50": 51, "p90": 91, "p99": 100, "p100": 100}
+
+
+def test_word_pieces_are_counted_if_the_encoder_is_there(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    model = tokenizers.models.WordPiece({"[UNK]": 0, "a": 1, "##b": 2}, unk_token="[UNK]")
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.enable_truncation(2)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    srsly.write_json(tmp_path / "config.json", {"max_position_embeddings": 7})
+    (tmp_path / "model.safetensors").touch()
+    count, limit = piece_counter(tmp_path.as_posix())
+    assert (count("a ab abb"), limit) == (6, 7)
+    assert piece_counter("no-such-encoder-anywhere") is None

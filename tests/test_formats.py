@@ -1,0 +1,255 @@
+"""Every form is told by its content and read into the same examples."""
+# ruff: noqa: E501  (a row of a table is a line)
+
+import gzip
+import json
+
+import pytest
+import spacy
+import srsly
+from spacy.tokens import DocBin
+
+from scripts.common import UserError
+from scripts.formats import FORMATS, Notes, Options, detect, find_inputs, read_folder, read_input, read_raw
+
+RECORDS = [
+    {"text": 'A "quoted", text', "label": "sport"},
+    {"text": "Zwölf Monkeys\nline two", "label": "film"},
+    {"text": "plain", "label": "sport"},
+]
+EXPECTED = [(record["text"], (record["label"],)) for record in RECORDS]
+
+
+def pairs(examples):
+    return [(example.text, example.labels) for example in examples]
+
+
+def read(path, notes=None, **options):
+    return pairs(read_input(path, Options(**options), notes or Notes()))
+
+
+def csv_bytes(delimiter, end="\n", names=("text", "label")):
+    rows = [names, *((record["text"], record["label"]) for record in RECORDS)]
+    return end.join(
+        delimiter.join('"' + field.replace('"', '""').replace("\n", end) + '"' for field in row) for row in rows
+    )
+
+
+def write_jsonl(path):
+    srsly.write_jsonl(path, RECORDS)
+
+
+def write_json_list(path):
+    path.write_text(json.dumps({"data": RECORDS}, indent=1), encoding="utf-8")
+
+
+def write_docbin(path):
+    nlp = spacy.blank("xx")
+    docs = DocBin()
+    for record in RECORDS:
+        doc = nlp(record["text"])
+        doc.cats = {label: float(label == record["label"]) for label in ("film", "sport")}
+        docs.add(doc)
+    docs.to_disk(path)
+
+
+def write_parquet(path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pa.Table.from_pylist(RECORDS), path)
+
+
+def huggingface_table():
+    """A table as the package `datasets` saves it: class numbers, their names in the schema's metadata."""
+    pa = pytest.importorskip("pyarrow")
+    features = {
+        "text": {"dtype": "string", "_type": "Value"},
+        "label": {"names": ["film", "sport"], "_type": "ClassLabel"},
+    }
+    rows = [{"text": r["text"], "label": ["film", "sport"].index(r["label"])} for r in RECORDS]
+    schema = pa.schema([("text", pa.string()), ("label", pa.int64())])
+    table = pa.Table.from_pylist(rows, schema=schema)
+    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def write_huggingface(path):
+    pa = pytest.importorskip("pyarrow")
+    path.mkdir()
+    srsly.write_json(path / "state.json", {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]})
+    table = huggingface_table()
+    file = str(path / "data-00000-of-00001.arrow")
+    with pa.OSFile(file, "wb") as stream, pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+
+
+FORMS = {
+    "jsonl": (write_jsonl, "jsonl"),
+    "jsonl, packed": (lambda path: path.write_bytes(gzip.compress("\n".join(map(json.dumps, RECORDS)).encode())), "jsonl"),
+    "JSON list": (write_json_list, "json"),
+    "CSV": (lambda path: path.write_text(csv_bytes(","), encoding="utf-8"), "table"),
+    "CSV, byte-order mark, Windows": (lambda path: path.write_bytes(b"\xef\xbb\xbf" + csv_bytes(",", "\r\n").encode()), "table"),
+    "CSV, old Mac": (lambda path: path.write_bytes(csv_bytes(",", "\r").encode()), "table"),
+    "CSV, semicolons": (lambda path: path.write_text(csv_bytes(";"), encoding="utf-8"), "table"),
+    "TSV": (lambda path: path.write_text(csv_bytes("\t"), encoding="utf-8"), "table"),
+    "TSV, UTF-16": (lambda path: path.write_bytes(csv_bytes("\t").encode("utf-16")), "table"),
+    "other column names": (lambda path: path.write_text(csv_bytes(",", names=("Sentence", "Intent")), encoding="utf-8"), "table"),
+    "DocBin": (write_docbin, "spacy"),
+    "Parquet": (write_parquet, "parquet"),
+    "Hugging Face": (write_huggingface, "datasets"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("write", "name"), FORMS.values(), ids=FORMS)
+def test_forms(tmp_path, write, name):
+    path = tmp_path / "train.dat"
+    write(path)
+    assert detect(path) == name
+    notes = Notes()
+    assert read(path, notes) == EXPECTED == read(path, format=name)
+    assert notes.formats == {path.as_posix(): name}
+
+
+def test_every_format_is_tried_here():
+    assert {name for _, name in FORMS.values()} | {"folders", "prodigy"} == set(FORMATS)
+
+
+def test_a_folder_for_each_label(tmp_path):
+    for label, texts in {"film": ["An actor", "A star"], "sport": ["A goal"]}.items():
+        (tmp_path / "train" / label).mkdir(parents=True)
+        for i, text in enumerate(texts):
+            (tmp_path / "train" / label / f"{i}.txt").write_text(text + "\n", encoding="utf-8")
+    (tmp_path / "train" / "film" / "poster.png").write_bytes(b"\x89PNG")
+    notes = Notes()
+    assert read(tmp_path / "train", notes) == [("An actor", ("film",)), ("A star", ("film",)), ("A goal", ("sport",))]
+    assert notes.formats == {(tmp_path / "train").as_posix(): "folders"}
+    assert "poster.png" in notes.lines()[0]
+    # without the folder `train` around them
+    assert pairs(read_folder(tmp_path / "train", Options(), Notes())["train"]) == read(tmp_path / "train")
+
+
+def test_parquet_shards_with_class_names_on_the_hub_layout(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "data").mkdir()
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001"):
+        parquet.write_table(huggingface_table(), tmp_path / "data" / f"{name}.parquet")
+    (tmp_path / "README.md").write_text("# card", encoding="utf-8")
+    splits = read_folder(tmp_path, Options(), Notes())
+    assert {split: pairs(examples) for split, examples in splits.items()} == {"train": EXPECTED * 2, "dev": EXPECTED}
+
+
+def test_saved_dataset_dict(tmp_path):
+    srsly.write_json(tmp_path / "dataset_dict.json", {"splits": ["train", "test"]})
+    for split in ("train", "test"):
+        write_huggingface(tmp_path / split)
+    splits = read_folder(tmp_path, Options(), Notes())
+    assert pairs(splits["test"]) == EXPECTED and list(splits) == ["train", "test"]
+
+
+def test_the_only_file_is_train(tmp_path):
+    write_jsonl(tmp_path / "annotations_final.jsonl")
+    (tmp_path / "README.md").write_text("about", encoding="utf-8")
+    (tmp_path / "raw.txt").write_text("raw", encoding="utf-8")
+    assert find_inputs(tmp_path) == {"train": [tmp_path / "annotations_final.jsonl"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "line", "labels"),
+    [
+        ({"label_column": "a, b"}, {"text": "x", "a": 1, "b": "0"}, ("a",)),
+        ({"label_column": "a,b"}, {"text": "x", "a": True, "b": "1"}, ("a", "b")),
+        ({"label_separator": "|"}, {"text": "x", "label": "b| a"}, ("a", "b")),
+        ({"label_column": "topic"}, {"text": "x", "label": "wrong", "topic": "right"}, ("right",)),
+        ({"text_column": "body"}, {"text": "", "body": "x", "label": "a"}, ("a",)),
+        ({}, {"text": "x", "labels": ["b", "a", "b "]}, ("a", "b")),
+        ({}, {"text": "x", "labels": []}, ()),
+        ({}, {"text": "x", "cats": {"a": True, "b": 0.0}}, ("a",)),
+        ({}, {"text": "x", "label": 3}, ("3",)),
+    ],
+)
+def test_labels_and_columns(tmp_path, options, line, labels):
+    srsly.write_jsonl(tmp_path / "train.jsonl", [line])
+    assert read(tmp_path / "train.jsonl", **options) == [("x", labels)]
+
+
+# Prodigy
+
+
+def binary(text, label, answer, task):
+    return {"text": text, "label": label, "answer": answer, "_input_hash": hash(text), "_task_hash": task}
+
+
+def choice(text, accept, answer="accept", style=None):
+    options = [{"id": name, "text": name.title()} for name in ("a", "b", "c")]
+    config = {"config": {"choice_style": style}} if style else {}
+    return {"text": text, "options": options, "accept": accept, "answer": answer, "_input_hash": hash(text)} | config
+
+
+PRODIGY = {
+    "one label: with or without": (
+        [binary("t1", "X", "accept", 1), binary("t2", "X", "reject", 2), binary("t3", "X", "ignore", 3)],
+        {},
+        [("t1", ("X",)), ("t2", ())],
+        "ignored task",
+    ),
+    "same task twice": ([binary("t1", "X", "accept", 1), binary("t1", "X", "accept", 1)], {}, [("t1", ("X",))], "twice"),
+    "contradiction": (
+        [binary("t1", "X", "accept", 1), binary("t1", "X", "reject", 1), binary("t2", "X", "reject", 2)],
+        {},
+        [("t2", ())],
+        "contradicting",
+    ),
+    "several labels, one each": (
+        [binary("t1", "X", "accept", 1), binary("t1", "Y", "reject", 2), binary("t2", "Y", "reject", 3)],
+        {},
+        [("t1", ("X",))],
+        "only is known what it is not",
+    ),
+    "several labels, set to multi": (
+        [binary("t1", "X", "accept", 1), binary("t1", "Y", "reject", 2), binary("t2", "Y", "reject", 3)],
+        {"mode": "multi"},
+        [("t1", ("X",)), ("t2", ())],
+        None,
+    ),
+    "two accepted labels": (
+        [binary("t1", "X", "accept", 1), binary("t1", "Y", "accept", 2), binary("t2", "Y", "reject", 3)],
+        {},
+        [("t1", ("X", "Y")), ("t2", ())],
+        None,
+    ),
+    "single choice": ([choice("t1", ["a"]), choice("t2", []), choice("t3", ["b"], "reject")], {}, [("t1", ("a",))], "rejected"),
+    "multiple choice": ([choice("t1", ["b", "a"]), choice("t2", [])], {}, [("t1", ("a", "b")), ("t2", ())], None),
+    "multiple choice by its settings": ([choice("t1", ["a"], style="multiple"), choice("t2", [])], {}, [("t1", ("a",)), ("t2", ())], None),
+    "choices that differ": ([choice("t1", ["a"]), choice("t1", ["b"]), choice("t2", ["b"])], {}, [("t2", ("b",))], "contradicting"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "options", "expected", "note"), PRODIGY.values(), ids=PRODIGY)
+def test_prodigy(tmp_path, records, options, expected, note):
+    path = tmp_path / "annotations.jsonl"
+    srsly.write_jsonl(path, records)
+    notes = Notes()
+    assert detect(path) == "prodigy"
+    assert read(path, notes, **options) == expected
+    assert note in " ".join(notes.lines()) if note else not notes.lines()
+
+
+# Raw text
+
+
+@pytest.mark.parametrize("name", ["raw.jsonl", "raw.txt", "raw.jsonl.gz", "raw.txt.gz"])
+def test_raw_text(tmp_path, name):
+    lines = [json.dumps({"text": text}) if "json" in name else text for text in ("one line", "", "Zwölf")]
+    data = "\r\n".join(lines).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    assert list(read_raw(tmp_path)) == ["one line", "Zwölf"]
+
+
+def test_raw_text_is_streamed(tmp_path):
+    with (tmp_path / "raw.txt").open("w", encoding="utf-8") as stream:
+        stream.writelines(f"line {i}\n" for i in range(1000))
+        stream.write("bad \0 line\n")
+    stream = read_raw(tmp_path)
+    assert next(stream) == "line 0"
+    with pytest.raises(UserError, match=r"raw.txt, line 1001: a NUL byte"):
+        list(stream)
