@@ -9,7 +9,7 @@ layer and the output are trained, so a training takes seconds and can hardly ove
 `textcat_ladder.PretrainVectors.v1` is an objective for `spacy pretrain`; a trained pipeline needs nothing of it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from spacy.language import Language
 from spacy.ml.models.multi_task import get_vectors_loss
 from spacy.strings import get_string_id
 from spacy.tokens import Doc
+from spacy.training import Corpus, Example
 from spacy.vocab import Vocab
 from thinc.api import (
     CosineDistance,
@@ -436,3 +437,64 @@ def create_pretrain_vectors(maxout_pieces: int, hidden_size: int) -> Callable[[V
         return model
 
     return create_objective
+
+
+# Learning from a teacher
+
+
+def soften(cats: dict[str, float], temperature: float, exclusive: bool) -> dict[str, float]:
+    """Probabilities at another temperature (Hinton et al. 2015, "Distilling the knowledge in a neural network").
+
+    Logits are divided by the temperature: above 1 the second choices count for more, below 1 for less.
+    """
+    values = numpy.clip(numpy.asarray(list(cats.values()), dtype="float64"), 1e-6, 1 - 1e-6)
+    powers = values ** (1 / temperature)
+    others = powers.sum() if exclusive else powers + (1 - values) ** (1 / temperature)
+    return dict(zip(cats, (powers / others).tolist(), strict=True))
+
+
+@registry.readers("textcat_ladder.TaughtCorpus.v1")
+def TaughtCorpus(
+    path: Path,
+    taught: Path,
+    teacher_weight: float = 0.5,
+    temperature: float = 1.0,
+    component: str = "textcat",
+) -> Callable[[Language], Iterator[Example]]:
+    """Training texts with their labels, and texts with a teacher's probabilities (made by scripts.teach).
+
+    The gradient of spaCy's textcat, `prediction - target`, is that of the cross-entropy for probabilities as targets,
+    too. Only its check that targets are 0 or 1 is switched off, in the one object that is trained: the trained pipeline
+    is a plain textcat.
+
+    Args:
+        path: labelled texts (.spacy).
+        taught: the teacher's texts (.spacy).
+        teacher_weight: the teacher's share of all examples, more than 0 and less than 1. The labelled texts, or, if it
+            is the teacher that has fewer, the teacher's, are repeated as often as comes next to it.
+        temperature: of the teacher's probabilities, see `soften`.
+        component: name of the text classifier.
+    """
+    if not 0 < teacher_weight < 1:
+        raise ValueError(f"teacher_weight must be more than 0 and less than 1, it is {teacher_weight}.")
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive, it is {temperature}.")
+    readers = Corpus(path), Corpus(taught)
+
+    def read(nlp: Language) -> Iterator[Example]:
+        gold, soft = (list(reader(nlp)) for reader in readers)
+        if not gold or not soft:
+            raise ValueError(f"{path if not gold else taught}: holds no texts.")
+        exclusive = True
+        # compose.py counts the updates with a pipeline that has no components.
+        if nlp.has_pipe(component):
+            nlp.get_pipe(component)._validate_categories = lambda examples: None
+            exclusive = nlp.get_pipe_meta(component).factory == "textcat"
+        for example in soft:
+            example.reference.cats = soften(example.reference.cats, temperature, exclusive)
+        # How often a labelled text stands for each of the teacher's, to give the labelled ones their share.
+        ratio = len(soft) * (1 - teacher_weight) / (len(gold) * teacher_weight)
+        yield from gold * max(1, round(ratio))
+        yield from soft * max(1, round(1 / ratio))
+
+    return read

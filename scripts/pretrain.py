@@ -50,6 +50,7 @@ def pretrain(
             )
         # What the weights were made for; scripts.train compares it.
         shutil.copy(config, output.with_suffix(".cfg"))
+        (Path(name) / "log.jsonl").replace(output.with_suffix(".jsonl"))
         (Path(name) / "model-last.bin").replace(output)
     msg.good(f"{output}: pretrained on {log[-1]['nr_word']:,} words in {settings['pretraining']['max_epochs']} passes")
 

@@ -1,8 +1,10 @@
-"""Show where each variant lands on size, speed and accuracy: a table in the terminal, report.md and report.svg.
+"""Show where each variant lands on size, speed and accuracy: a table here, report.md, report.svg and report.html.
 
-Reads nothing but METRICS/*.json. Variants of another data set in the same folder are left out, with a note.
+Reads METRICS/*.json; variants of another data set in the same folder are left out, with a note. The page also shows
+METRICS/peers/*.json, other tools measured on the same split, and what logs and predictions the training folder holds.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +15,7 @@ import vl_convert
 from wasabi import msg
 
 from scripts.common import UserError, read_json, run_cli, whole_file, write_text
+from scripts.report_page import make_page, read_seeds
 
 REQUIRED = {
     "variant": str,
@@ -33,6 +36,7 @@ REQUIRED = {
     "memory.peak_rss_bytes": int,
     "train.seconds": float,
 }
+PEER_REQUIRED = {name: REQUIRED[name] for name in ("variant", "dataset", "scores.macro_f1", "size.pipeline_bytes")}
 COLUMNS = (
     "variant", "macro-F1 [95 % CI]", "accuracy", "size MB", "docs/s", "of tokenizer", "latency ms p50 / p95",
     "load s", "memory MB", "training s",
@@ -47,6 +51,27 @@ def get(metrics: dict[str, Any], name: str) -> Any:
     return value
 
 
+def read_metrics(path: Path, required: dict[str, type]) -> dict[str, Any]:
+    """Read a metrics file.
+
+    Raises:
+        UserError: it is broken, was renamed, or lacks a figure.
+    """
+    metrics = read_json(path)
+    for name, kind in required.items():
+        value = get(metrics, name)
+        numeric = kind is float and isinstance(value, int) and not isinstance(value, bool)
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if not (isinstance(value, kind) or numeric) or not finite:
+            raise UserError(
+                f"{path}: `{name}` is missing or not of type {kind.__name__}. "
+                f"Measure again: python -m spacy project run evaluate-{path.stem}"
+            )
+    if metrics["variant"] != path.stem:
+        raise UserError(f"{path}: holds the metrics of {metrics['variant']!r}. The file was renamed; undo that.")
+    return metrics
+
+
 def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
     """Read and check the metrics of all variants trained on a data set, smallest pipeline first.
 
@@ -55,17 +80,7 @@ def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
     """
     found = []
     for path in sorted(folder.glob("*.json")):
-        metrics = read_json(path)
-        for name, kind in REQUIRED.items():
-            value = get(metrics, name)
-            numeric = kind is float and isinstance(value, int) and not isinstance(value, bool)
-            if not isinstance(value, kind) and not numeric:
-                raise UserError(
-                    f"{path}: `{name}` is missing or not of type {kind.__name__}. "
-                    f"Measure again: python -m spacy project run evaluate-{path.stem}"
-                )
-        if metrics["variant"] != path.stem:
-            raise UserError(f"{path}: holds the metrics of {metrics['variant']!r}. The file was renamed; undo that.")
+        metrics = read_metrics(path, REQUIRED)
         if metrics["dataset"] != dataset:
             msg.warn(f"{path}: left out, it was measured on {metrics['dataset']}, not on {dataset}.")
             continue
@@ -76,6 +91,26 @@ def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
             "python -m spacy project run bow"
         )
     return sorted(found, key=lambda metrics: metrics["size"]["pipeline_bytes"])
+
+
+def load_peers(folder: Path, dataset: str) -> list[dict[str, Any]]:
+    """Metrics of other tools on a data set, most accurate first; they may lack figures that only spaCy has."""
+    found = [read_metrics(path, PEER_REQUIRED) for path in sorted(folder.glob("*.json"))]
+    found = [metrics for metrics in found if metrics["dataset"] == dataset]
+    return sorted(found, key=lambda metrics: -metrics["scores"]["macro_f1"])
+
+
+def find_runs(training: Path, corpus: Path, dataset: str) -> Path | None:
+    """The training folder, or None if the corpus beside it is that of another data set, and so are its models."""
+    task = corpus / "task.json"
+    return training if not task.is_file() or read_json(task).get("dataset") == dataset else None
+
+
+def find_unmeasured(runs: Path | None, variants: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of the variants whose training was begun and that have no metrics, as after a failure."""
+    measured = {metrics["variant"] for metrics in variants}
+    names = {path.parent.name for path in runs.glob("*/config.cfg")} if runs else set()
+    return sorted(names - measured)
 
 
 def pareto_front(variants: Sequence[dict[str, Any]], *costs: tuple[str, int]) -> set[str]:
@@ -212,17 +247,31 @@ def report(
     metrics: Annotated[Path, typer.Argument(help="Folder with a JSON file for each variant; report.* go there too.")],
     dataset: Annotated[str, typer.Option(help="Data set to report on.")] = "bbc",
     readme: Annotated[Path | None, typer.Option(help="File with results markers to bring up to date.")] = None,
+    training: Annotated[Path, typer.Option(help="Folder of logs and predictions, if any.")] = Path("training"),
+    corpus: Annotated[Path, typer.Option(help="Folder that tells which data set they are of.")] = Path("corpus"),
 ) -> None:
-    """Write METRICS/report.md and METRICS/report.svg, and print the table."""
+    """Write METRICS/report.md, METRICS/report.svg and METRICS/report.html, and print the table."""
     variants = load_metrics(metrics, dataset)
+    peers = load_peers(metrics / "peers", dataset)
+    runs = find_runs(training, corpus, dataset)
     svg = vl_convert.vegalite_to_svg(make_chart(variants).to_json())
+    page = make_page(
+        variants,
+        best=pareto_front(variants, ("size.pipeline_bytes", 1), ("speed.docs_per_s", -1)),
+        machines=describe_machines(variants),
+        peers=peers,
+        seeds=read_seeds(metrics, dataset),
+        missing=find_unmeasured(runs, variants),
+        runs=runs,
+    )
     with whole_file(metrics / "report.svg") as path:
         path.write_text(svg, encoding="utf-8")
     write_text(metrics / "report.md", f"# Results: {dataset}\n\n{make_markdown(variants, 'report.svg')}")
+    write_text(metrics / "report.html", page)
     msg.table(make_table(variants), header=COLUMNS, divider=True, aligns=("l",) + ("r",) * (len(COLUMNS) - 1))
     if readme and update_readme(readme, dataset, make_markdown(variants, (metrics / "report.svg").as_posix())):
         msg.good(f"{readme}: results of {dataset} brought up to date")
-    msg.good(f"{metrics / 'report.md'}, {metrics / 'report.svg'}: {len(variants)} variant(s)")
+    msg.good(f"{metrics / 'report.html'}, report.md, report.svg: {len(variants)} variant(s)")
 
 
 if __name__ == "__main__":

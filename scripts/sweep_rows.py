@@ -51,7 +51,7 @@ def find_knee(points: list[dict[str, Any]]) -> int:
 def draw(points: list[dict[str, Any]]) -> alt.LayerChart:
     """Score against rows, on a logarithmic scale: the mean as a line, the seeds as points."""
     runs = [{"rows": point["rows"], "macro_f1": score} for point in points for score in point["macro_f1"]]
-    x = alt.X("rows:Q", title="rows of the vectors table", scale=alt.Scale(type="log"))
+    x = alt.X("rows:Q", title="rows of the vectors table", scale=alt.Scale(type="log", nice=False))
     seeds = alt.Chart(alt.Data(values=runs)).mark_point(opacity=0.5).encode(
         x=x, y=alt.Y("macro_f1:Q", title="macro-F1 on dev", scale=alt.Scale(zero=False))
     )  # fmt: skip

@@ -65,7 +65,7 @@ def tok2vec_params(nlp):
 
 def test_the_weights_arrive_and_are_not_the_blank_ones(project, run, variant, caplog):
     assert pretrain(run, variant).returncode == 0
-    assert sorted(path.name for path in (project / "w").iterdir()) == ["weights.bin", "weights.cfg"]
+    assert sorted(path.name for path in (project / "w").iterdir()) == ["weights.bin", "weights.cfg", "weights.jsonl"]
     compose(run, variant, "train.cfg", "--set", "paths.init_tok2vec=w/weights.bin")
     compose(run, variant, "blank.cfg")
     with caplog.at_level(logging.ERROR):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -129,3 +130,33 @@ def test_broken_metrics_file(metrics, run):
 
 def test_no_metrics(metrics, run):
     assert "no metrics of data set 'bbc'" in message(run("report", "metrics", "--dataset", "bbc"))
+
+
+def test_report_writes_the_page_with_peers_and_failed_variants(metrics, run, tmp_path):
+    (metrics / "peers").mkdir()
+    peer = {"variant": "svm", "dataset": "toy", "scores": {"macro_f1": 0.77}, "size": {"pipeline_bytes": 1_700_000}}
+    srsly.write_json(metrics / "peers" / "svm.json", peer)
+    for name in ("good", "failed"):
+        (tmp_path / "training" / name).mkdir(parents=True)
+        (tmp_path / "training" / name / "config.cfg").touch()
+    assert "report.html" in run("report", "metrics", "--dataset", "toy").output
+    found = " ".join(re.sub("<[^>]*>", " ", (metrics / "report.html").read_text(encoding="utf-8")).split())
+    assert "small : 80.0 % macro‑F1" in found
+    assert "svm peer 0.770 – 1.7" in found
+    assert "not in this report: failed." in found
+    assert "Some CPU, 2 cores" in found
+
+
+def test_a_training_folder_of_another_data_set_is_left_alone(metrics, run, tmp_path):
+    (tmp_path / "training" / "other").mkdir(parents=True)
+    (tmp_path / "training" / "other" / "config.cfg").touch()
+    (tmp_path / "corpus").mkdir()
+    srsly.write_json(tmp_path / "corpus" / "task.json", {"dataset": "bbc"})
+    assert run("report", "metrics", "--dataset", "toy").returncode == 0
+    assert "not in this report" not in (metrics / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_score_that_is_no_number_is_an_error(metrics, run):
+    change(metrics / "bad.json", lambda data: data["scores"].update(macro_f1=float("nan")))
+    assert "bad.json: `scores.macro_f1` is missing" in message(run("report", "metrics", "--dataset", "toy"))
+    assert not (metrics / "report.html").exists()
