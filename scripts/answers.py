@@ -1,27 +1,29 @@
 """What trained pipelines say: all of them about one text, or one of them about a file. Used by the playground."""
 
-import csv
-import io
-import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import spacy
 import srsly
 from spacy.language import Language
-from spacy.tokens import Doc
 
+from scripts.classify import answer, input_records, json_writer, pipe, table_writer, text_of
 from scripts.common import UserError
+from scripts.formats import AUTO
+from scripts.threshold import COMPONENT
 
-COMPONENT = "textcat"
+SUFFIXES = (".csv", ".tsv", ".jsonl")
 MAX_CHARACTERS = 20_000  # of one text; a transformer reads 1,000 characters in about a second on the CPU
 MAX_WORDS = 60  # left out one by one
 MAX_UPLOAD_MB = 10
 MAX_TEXTS = 20_000
+SHOWN_ROWS = 100
 BATCH = 128
 
 
@@ -94,21 +96,15 @@ def check_text(text: str) -> None:
         )
 
 
-def choose_labels(nlp: Language, doc: Doc) -> tuple[str, ...]:
-    """The best label, or all that reach the threshold where labels do not exclude each other."""
-    if nlp.get_pipe_meta(COMPONENT).factory.startswith("textcat_multilabel"):
-        threshold = nlp.get_pipe(COMPONENT).cfg.get("threshold") or 0.5
-        return tuple(label for label, score in doc.cats.items() if score >= threshold)
-    return (max(doc.cats, key=doc.cats.__getitem__),)
-
-
-def classify(nlp: Language, text: str) -> Answer:
-    """Labels, probabilities and wall time of one text. Its words do not stay in memory (spaCy's memory zones)."""
+def ask(nlp: Language, text: str) -> Answer:
+    """Labels, scores and wall time of one text. Its words do not stay in memory (spaCy's memory zones)."""
+    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
     with nlp.memory_zone():
         start = time.perf_counter()
-        doc = nlp(text)
+        cats = dict(nlp(text).cats)
         milliseconds = (time.perf_counter() - start) * 1000
-        return Answer(choose_labels(nlp, doc), dict(doc.cats), milliseconds)
+    found = answer(cats, None if exclusive else nlp.get_pipe(COMPONENT).cfg["threshold"])
+    return Answer(tuple(found.get("labels", (found.get("label"),))), cats, milliseconds)
 
 
 def leave_one_out(nlp: Language, text: str, label: str) -> list[tuple[str, float]]:
@@ -131,93 +127,66 @@ def leave_one_out(nlp: Language, text: str, label: str) -> list[tuple[str, float
 def group_answers(answers: dict[str, Answer]) -> dict[str, list[str]]:
     """Variants by what they say, what most of them say first."""
     groups = defaultdict(list)
-    for name, answer in answers.items():
-        groups[answer.label].append(name)
+    for name, said in answers.items():
+        groups[said.label].append(name)
     return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
 
-def read_rows(name: str, text: str) -> Iterator[tuple[int, Any]]:
-    """Line numbers and rows of a CSV or JSONL file.
+def label_upload(
+    nlp: Language, name: str, data: bytes, progress: Callable[[float], None] = lambda share: None
+) -> tuple[bytes, list[dict[str, str]]]:
+    """Label a file as scripts.classify does, but within the limits of a page.
+
+    Args:
+        nlp: the pipeline.
+        name: the file's name; its ending is the format, also that of the result.
+        data: what is in it.
+        progress: called with the share that is done.
+
+    Returns:
+        The labelled file, and of the first SHOWN_ROWS texts what to show.
 
     Raises:
-        UserError: it is broken.
+        UserError: the format is another one, the file is too large or broken, or it holds no text or too long ones.
     """
-    if name.lower().endswith(".csv"):
-        # newline="": line ends inside quoted cells belong to the cell
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        try:
-            for row in reader:
-                yield reader.line_num, row
-        except csv.Error as error:
-            raise UserError(f"{name}, after line {reader.line_num}: broken CSV ({error}).") from None
-        return
-    # Not splitlines: JSON strings may hold U+2028
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{name}, line {number}: broken JSON ({error}).") from None
-
-
-def read_upload(name: str, data: bytes) -> list[dict[str, Any]]:
-    """The rows of an uploaded file, each with a `text`.
-
-    Raises:
-        UserError: too large, not UTF-8, broken, or without texts.
-    """
-    if not name.lower().endswith((".csv", ".jsonl")):
-        raise UserError(f"{name}: expected .csv or .jsonl.")
+    suffix = Path(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"{name}: expected a name that ends in {', '.join(SUFFIXES)}.")
     if len(data) > MAX_UPLOAD_MB * 1_000_000:
         raise UserError(f"{name}: has {len(data) / 1e6:.1f} MB; at most {MAX_UPLOAD_MB} MB are read. Split it.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name}: is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-    rows = []
-    for line, row in read_rows(name, text):
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise UserError(
-                f"{name}, line {line}: no `text`. Each row needs one: a CSV column or a JSON key of that name."
-            )
-        if None in row:
-            raise UserError(f"{name}, line {line}: more cells than the header has. Quote texts that contain commas.")
-        if len(row["text"]) > MAX_CHARACTERS:
-            raise UserError(f"{name}, line {line}: a text of more than {MAX_CHARACTERS:,} characters.")
-        rows.append(row)
-        if len(rows) > MAX_TEXTS:
-            raise UserError(f"{name}: more than {MAX_TEXTS:,} texts. Split it.")
-    if not rows:
-        raise UserError(f"{name}: holds no texts.")
-    return rows
+    with TemporaryDirectory() as folder:
+        source, output = Path(folder) / f"in{suffix}", Path(folder) / f"out{suffix}"
+        source.write_bytes(data)
+        try:
+            records = list(islice(input_records(source), MAX_TEXTS + 1))
+            texts = [text_of(record, place) for record, place in records]
+            if long := next(
+                (p for (_, p), text in zip(records, texts, strict=True) if len(text) > MAX_CHARACTERS), None
+            ):
+                raise UserError(f"{long}: a text of more than {MAX_CHARACTERS:,} characters. Label it with `classify`.")
+        except UserError as error:
+            raise UserError(str(error).replace(str(source), name)) from None
+        if len(records) > MAX_TEXTS:
+            raise UserError(f"{name}: more than {MAX_TEXTS:,} texts. Label it with `classify`.")
+        if not any(text.strip() for text in texts):
+            raise UserError(f"{name}: there is no text in it.")
+        shown = []
+        with output.open("w", encoding="utf-8", newline="") as stream:
+            labels, delimiter = tuple(nlp.get_pipe(COMPONENT).labels), "\t" if suffix == ".tsv" else ","
+            with json_writer(stream) if suffix == ".jsonl" else table_writer(stream, labels, delimiter) as write:
+                for start in range(0, len(records), BATCH):
+                    with nlp.memory_zone():
+                        labelled = list(pipe(nlp, iter(records[start : start + BATCH]), AUTO, 1))
+                    for record, text in zip(labelled, texts[start:], strict=False):
+                        write(record)
+                        if len(shown) < SHOWN_ROWS:
+                            shown.append(describe_row(record, text))
+                    progress(min(1.0, (start + BATCH) / len(records)))
+        return output.read_bytes(), shown
 
 
-def label_rows(nlp: Language, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows with `predicted` and `probability` added, in order; a row without a word gets neither."""
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        found = []
-        with nlp.memory_zone():
-            # Blank texts are kept from the pipeline: some architectures cannot read them inside a batch.
-            docs = nlp.pipe(row["text"] for row in part if row["text"].strip())
-            for row in part:
-                if not row["text"].strip():
-                    found.append(row | {"predicted": "", "probability": ""})
-                    continue
-                doc = next(docs)
-                labels = choose_labels(nlp, doc)
-                probability = max(doc.cats[label] for label in labels or doc.cats)
-                found.append(row | {"predicted": ", ".join(labels), "probability": round(float(probability), 4)})
-        yield from found
-
-
-def write_rows(name: str, rows: Iterable[dict[str, Any]]) -> bytes:
-    """The rows in the format of the file that they came from, UTF-8."""
-    rows = list(rows)
-    if name.lower().endswith(".csv"):
-        stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-        return stream.getvalue().encode("utf-8")
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8")
+def describe_row(record: dict[str, Any], text: str) -> dict[str, str]:
+    """Text, labels and the highest score of a labelled record, as text."""
+    labels = record["labels"] if isinstance(record.get("labels"), list) else [record.get("label") or ""]
+    score = max(record["cats"].values(), default=None)
+    return {"text": text, "label": ", ".join(labels), "score": "" if score is None else f"{score:.3f}"}

@@ -14,17 +14,17 @@ from spacy.language import Language
 
 from scripts.answers import (
     MAX_UPLOAD_MB,
+    MAX_WORDS,
+    SUFFIXES,
     Answer,
     Variant,
+    ask,
     check_text,
-    classify,
     find_variants,
     group_answers,
-    label_rows,
+    label_upload,
     leave_one_out,
     load_pipeline,
-    read_upload,
-    write_rows,
 )
 from scripts.common import UserError
 
@@ -32,6 +32,7 @@ SHOWN = 5  # labels of each answer
 COLUMNS = 3
 EXAMPLE = "Shares in the phone maker fall after its new handset is delayed"
 STYLE = """<style>
+.block-container { padding-top: 3rem; }
 .answer { line-height: 1.5; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .answer h4 { margin: 0; padding: 0; font-size: 1rem; }
 .answer .label { font-size: 1.45rem; color: #0b8388; }
@@ -110,7 +111,7 @@ def show_text_tab(loaded: dict[str, tuple[Variant, Language, Lock]]) -> None:
     answers, words = {}, {}
     for name, (_, nlp, lock) in loaded.items():
         with lock:
-            answers[name] = classify(nlp, text)
+            answers[name] = ask(nlp, text)
             if with_words:
                 best = max(answers[name].cats, key=answers[name].cats.__getitem__)
                 words[name] = leave_one_out(nlp, text, best)
@@ -127,50 +128,46 @@ def show_text_tab(loaded: dict[str, tuple[Variant, Language, Lock]]) -> None:
         for column, name in zip(st.columns(COLUMNS), list(answers)[start : start + COLUMNS], strict=False):
             variant, answer = loaded[name][0], answers[name]
             with column.container(border=True):
-                st.html(STYLE + format_answer(variant, answer, answer.label != most, words.get(name, [])))
+                st.html(format_answer(variant, answer, answer.label != most, words.get(name, [])))
     if with_words:
         st.caption(
             "Each word is left out in turn: green where the probability of the most probable label falls without it, "
-            "orange where it rises. Only the first 60 words."
+            f"orange where it rises. Only the first {MAX_WORDS} words."
         )
 
 
 def show_file_tab(loaded: dict[str, tuple[Variant, Language, Lock]]) -> None:
     """A file of texts, labelled by one variant."""
     name = st.selectbox("Variant", list(loaded))
-    file = st.file_uploader(
-        f"CSV or JSONL with a column or key `text`, at most {MAX_UPLOAD_MB} MB", type=["csv", "jsonl"]
-    )
+    kinds = [suffix.removeprefix(".") for suffix in SUFFIXES]
+    file = st.file_uploader(f"Texts: a table or JSON Lines with `text`, at most {MAX_UPLOAD_MB} MB", type=kinds)
     if file is None:
         return
+    _, nlp, lock = loaded[name]
+    bar = st.progress(0.0)
     try:
-        rows = read_upload(file.name, file.getvalue())
+        with lock:
+            labelled, rows = label_upload(nlp, file.name, file.getvalue(), bar.progress)
     except UserError as error:
         st.text(f"⚠ {error}")
         return
-    _, nlp, lock = loaded[name]
-    progress, labelled = st.progress(0.0), []
-    with lock:
-        for row in label_rows(nlp, rows):
-            labelled.append(row)
-            progress.progress(len(labelled) / len(rows))
-    progress.empty()
-    st.text(f"{len(labelled):,} texts labelled by {name}; the first of them:")
-    st.dataframe([{key: str(row[key]) for key in ("text", "predicted", "probability")} for row in labelled[:100]])
-    stem, _, suffix = file.name.rpartition(".")
-    st.download_button(
-        "Download", write_rows(file.name, labelled), f"{stem}-labelled.{suffix}", "application/octet-stream"
-    )
+    finally:
+        bar.empty()
+    st.text(f"Labelled by {name}. The first {len(rows)}:")
+    st.dataframe(rows)
+    source = Path(file.name)
+    st.download_button("Download all", labelled, f"{source.stem}-labelled{source.suffix}", "application/octet-stream")
 
 
 def main(training: Path, project: Path = Path("project.yml")) -> None:
     """Draw the page."""
     st.set_page_config(page_title="Playground", page_icon="🏷", layout="wide")
-    st.title("What does each variant say?")
+    st.html(STYLE)
+    st.header("What does each variant say?")
     variants, missing = find_variants(training, project)
     loaded = load_all(variants)
     if missing:
-        st.caption("Not trained yet, so not here: " + ", ".join(f"`{name}`" for name in missing))
+        st.caption("Not trained yet, so not here: " + ", ".join(missing))
     if not loaded:
         st.warning("No variant is trained. Train one: python -m spacy project run bow")
         return

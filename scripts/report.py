@@ -16,7 +16,7 @@ from wasabi import msg
 from weasel.util.config import load_project_config
 
 from scripts.common import UserError, read_json, run_cli, whole_file, write_text
-from scripts.report_page import make_page, read_seeds
+from scripts.report_page import learning_curves, make_page, read_seeds
 
 REQUIRED = {
     "variant": str,
@@ -107,7 +107,7 @@ def find_runs(training: Path, corpus: Path, dataset: str) -> Path | None:
     return training if not task.is_file() or read_json(task).get("dataset") == dataset else None
 
 
-def find_unmeasured(runs: Path | None, variants: Sequence[dict[str, Any]]) -> list[str]:
+def find_unfinished(runs: Path | None, variants: Sequence[dict[str, Any]]) -> list[str]:
     """Names of the variants whose training was begun and that have no metrics, as after a failure."""
     measured = {metrics["variant"] for metrics in variants}
     names = {path.parent.name for path in runs.glob("*/config.cfg")} if runs else set()
@@ -270,7 +270,8 @@ def report(
         machines=describe_machines(variants),
         peers=peers,
         seeds=read_seeds(metrics, dataset),
-        missing=find_unmeasured(runs, variants),
+        curves=learning_curves(metrics / "curve"),
+        missing=find_unfinished(runs, variants),
         runs=runs,
     )
     with whole_file(metrics / "report.svg") as path:

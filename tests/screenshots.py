@@ -1,7 +1,15 @@
-"""Screenshots for README, in a headless Chromium: python -m tests.screenshots docs."""
+"""Screenshots for README, in a headless Chromium.
+
+python -m tests.screenshots metrics/report.html docs/report.png
+python -m tests.screenshots http://localhost:8501 docs/playground.png (while the playground runs)
+"""
 
 import shutil
-from typing import Any
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 
 def find_browser() -> tuple[str, str] | None:
@@ -26,3 +34,32 @@ def open_browser(width: int = 1280, height: int = 900) -> Any:
     options.add_argument(f"--window-size={width},{height}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options=options, service=Service(driver))
+
+
+def screenshot(
+    source: Annotated[str, typer.Argument(help="HTML file, or address of a page.")],
+    output: Annotated[Path, typer.Argument(help="PNG file to write.")],
+    width: Annotated[int, typer.Option(help="Of the window, in pixels.")] = 1100,
+    height: Annotated[int, typer.Option(help="Of the window, in pixels.")] = 900,
+    text: Annotated[str, typer.Option(help="Text to put into the page's first text area.")] = "",
+    seconds: Annotated[float, typer.Option(help="Time for the page to settle, models to load.")] = 2,
+) -> None:
+    """Take a picture of a page's top."""
+    driver = open_browser()
+    try:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        driver.get(source if "://" in source else Path(source).resolve().as_uri())
+        time.sleep(seconds)
+        if text:
+            area = driver.find_element("css selector", "textarea")
+            area.send_keys("\ue009a\ue000", text, "\ue009\ue007")  # Ctrl+A, the text, Ctrl+Enter
+            time.sleep(seconds)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        driver.save_screenshot(str(output))
+    finally:
+        driver.quit()
+
+
+if __name__ == "__main__":
+    typer.run(screenshot)

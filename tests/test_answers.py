@@ -1,5 +1,6 @@
 """What the playground says is what the pipelines say, and bad texts and files get a message."""
 
+import csv
 import json
 import os
 
@@ -9,7 +10,7 @@ import srsly
 from spacy.training import Example
 
 from scripts import answers
-from scripts.answers import Answer, classify, find_variants, group_answers, label_rows, leave_one_out, read_upload
+from scripts.answers import Answer, ask, find_variants, group_answers, label_upload, leave_one_out
 from scripts.common import UserError
 
 TEXTS = {"sport": ["goal in the match", "the coach wins"], "money": ["shares of the bank", "the profit falls"]}
@@ -60,27 +61,27 @@ def test_variants_are_found_in_the_project_s_order(tmp_path):
     assert [v.name for v in find_variants(tmp_path / "training", tmp_path / "none.yml")[0]] == ["a", "b", "mine"]
 
 
-def test_classify(nlp):
-    answer = classify(nlp, "a goal in the match")
+def test_ask(nlp):
+    answer = ask(nlp, "a goal in the match")
     assert answer.label == "sport" and answer.milliseconds > 0
     assert answer.cats == dict(nlp("a goal in the match").cats)
 
 
 def test_words_do_not_stay_in_memory(nlp):
     before = len(nlp.vocab.strings)
-    classify(nlp, "neverseenbefore1 neverseenbefore2")
+    ask(nlp, "neverseenbefore1 neverseenbefore2")
     leave_one_out(nlp, "neverseenbefore3 neverseenbefore4", "sport")
-    list(label_rows(nlp, [{"text": "neverseenbefore5"}]))
+    label_upload(nlp, "a.csv", b"text\nneverseenbefore5")
     assert len(nlp.vocab.strings) == before
 
 
 def test_several_labels_and_none(tmp_path):
     nlp = train_pipeline(tmp_path / "model", factory="textcat_multilabel")
-    assert classify(nlp, "goal in the match").labels == ("sport",)
+    assert ask(nlp, "goal in the match").labels == ("sport",)
     nlp.get_pipe("textcat").cfg["threshold"] = 0.999
-    assert classify(nlp, "goal").label == "none"
-    (row,) = label_rows(nlp, [{"text": "goal"}])
-    assert row["predicted"] == "" and 0 < row["probability"] < 0.999
+    assert ask(nlp, "goal").label == "none"
+    labelled, (shown,) = label_upload(nlp, "a.jsonl", b'{"text": "goal"}')
+    assert json.loads(labelled)["labels"] == [] and shown["label"] == "" and 0 < float(shown["score"]) < 0.999
 
 
 def test_left_out_words(nlp):
@@ -119,42 +120,40 @@ def test_pipelines_that_are_refused(tmp_path, model):
 
 
 def test_label_a_csv_file(nlp):
-    data = '\ufeffid,text\n7,"goal, in the\nmatch"\n8,\n9,bank profit\n'.encode()
-    rows = list(label_rows(nlp, read_upload("a.csv", data)))
-    assert [(row["id"], row["predicted"]) for row in rows] == [("7", "sport"), ("8", ""), ("9", "money")]
-    written = answers.write_rows("a.csv", rows)
-    assert written.startswith(b"id,text,predicted,probability\r\n") and b'"goal, in the\nmatch"' in written
-    assert [row["text"] for row in read_upload("b.csv", written)] == ["goal, in the\nmatch", "", "bank profit"]
+    labelled, shown = label_upload(nlp, "a.CSV", '\ufeffid,text\n7,"goal, in the match"\n8,\n9,bank profit\n'.encode())
+    rows = list(csv.DictReader(labelled.decode().splitlines()))
+    assert [(row["id"], row["text"], row["label"]) for row in rows] == [
+        ("7", "goal, in the match", "sport"), ("8", "", ""), ("9", "bank profit", "money"),
+    ]  # fmt: skip
+    assert float(rows[0]["score sport"]) == pytest.approx(nlp("goal, in the match").cats["sport"], abs=1e-4)
+    assert [(row["label"], row["score"] == "") for row in shown] == [("sport", False), ("", True), ("money", False)]
 
 
 def test_label_a_jsonl_file_of_more_than_a_batch(nlp):
     data = "".join(json.dumps({"id": i, "text": ("goal \u2028 match", "bank")[i % 2]}) + "\n\n" for i in range(300))
-    rows = list(label_rows(nlp, read_upload("a.JSONL", data.encode())))
-    assert [row["id"] for row in rows] == list(range(300))
-    assert {(row["id"] % 2, row["predicted"]) for row in rows} == {(0, "sport"), (1, "money")}
-    assert [json.loads(line) for line in answers.write_rows("a.jsonl", rows).splitlines()] == rows
+    shares = []
+    labelled, shown = label_upload(nlp, "a.jsonl", data.encode(), shares.append)
+    rows = [json.loads(line) for line in labelled.decode().split("\n") if line]
+    assert [row["id"] for row in rows] == list(range(300)) and len(shown) == 100
+    assert {(row["id"] % 2, row["label"]) for row in rows} == {(0, "sport"), (1, "money")}
+    assert shares[-1] == 1.0 and len(shares) == 3
 
 
 @pytest.mark.parametrize(
     ("name", "data", "expected"),
     [
-        ("a.xlsx", b"PK", "expected .csv or .jsonl"),
+        ("a.xlsx", b"PK", "a.xlsx: expected a name that ends in .csv, .tsv, .jsonl"),
         ("a.csv", b"text\n" + b"x" * 11_000_000, "11.0 MB; at most 10 MB"),
-        ("a.csv", b"text\n\xff\xfe", r"not UTF-8 text \(byte 5\)"),
-        ("a.csv", b"title\nx\n", "line 2: no `text`"),
-        ("a.csv", b"text\na,b\n", "line 2: more cells"),
-        ("a.csv", b'text\n"a"b\n', "broken CSV"),
-        ("a.csv", b"text\n" + b"x" * 200_000, "after line 1: broken CSV .field larger"),
-        ("a.csv", b"text\n" + b"x" * 30_000, "line 2: a text of more than 20,000 characters"),
-        ("a.csv", b"", "holds no texts"),
+        ("a.csv", b"text\n\xff\xfe\xfa", "^a.csv"),
+        ("a.csv", b"text,b\na,b,c\n", "^a.csv, line 2"),
+        ("a.csv", b"text\n" + b"x" * 30_000, "^a.csv, line 2: a text of more than 20,000 characters"),
+        ("a.csv", b"", "^a.csv: there is no text in it"),
         ("a.csv", b"text\n" + b"x\n" * 20_001, "more than 20,000 texts"),
-        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2: broken JSON"),
-        ("a.jsonl", b"[" * 100_000, "line 1: broken JSON"),
-        ("a.jsonl", b'{"text": 1}', "line 1: no `text`"),
-        ("a.jsonl", b"[1]", "line 1: no `text`"),
-        ("a.jsonl", b"\n\n", "holds no texts"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "^a.jsonl, line 2"),
+        ("a.jsonl", b'{"text": 1}', "^a.jsonl, line 1: `text` is missing or not text"),
+        ("a.jsonl", b"\n\n", "no text in it"),
     ],
 )
-def test_files_that_are_refused(name, data, expected):
+def test_files_that_are_refused(nlp, name, data, expected):
     with pytest.raises(UserError, match=expected):
-        read_upload(name, data)
+        label_upload(nlp, name, data)

@@ -86,7 +86,7 @@ def test_every_variant_answers(app):
     assert "<h4>right</h4>" in page and "<h4>wrong</h4>" in page and "<h4>broken</h4>" not in page
     assert "The variants disagree. sport: right; <b>money</b>: wrong" in page
     assert '<div class="label odd">&lt;b&gt;money&lt;/b&gt;</div>' in page
-    assert "Not trained yet, so not here: `absent`" in page
+    assert "Not trained yet, so not here: absent" in page
     assert "broken/model-best: cannot be loaded" in page
     assert " ms · " in page and " MB</div>" in page
     assert '<span style="background: rgba(11, 131, 136, 0.60)"' in page
@@ -123,10 +123,10 @@ def test_files_are_labelled_or_refused(app):
         assert not app.exception
         return shown(app)
 
-    assert "3 texts labelled by right" in upload("a.csv", b"text\ngoal\nbank\n<b>x</b>\n")
-    assert list(app.dataframe[0].value["predicted"])[:2] == ["sport", "<b>money</b>"]
-    assert "a.jsonl, line 1: broken JSON" in upload("a.jsonl", b"{")
-    assert "not UTF-8" in upload("a.csv", b"\xff\xfe\x00")
+    assert "Labelled by right. The first 3" in upload("a.csv", b"text\ngoal\nbank\n<b>x</b>\n")
+    assert list(app.dataframe[0].value["label"])[:2] == ["sport", "<b>money</b>"]
+    assert "a.jsonl, line 1:" in upload("a.jsonl", b"{")
+    assert "a.csv" in upload("a.csv", b"text\n\xff\xfe\xfa") and not app.dataframe
 
 
 @contextlib.contextmanager
@@ -174,16 +174,16 @@ def test_in_a_browser(project, tmp_path):
             body = lambda: driver.find_element("css selector", "body").text  # noqa: E731
             wait_for(lambda: "wrong" in body() and "MB" in body())
             area = driver.find_element("css selector", "textarea")
-            area.clear()
-            area.send_keys(EVIL, "\ue009\ue007")  # Ctrl+Enter
+            area.send_keys("\ue009a\ue000", EVIL, "\ue009\ue007")  # Ctrl+A, the text, Ctrl+Enter
             wait_for(lambda: "onerror" in driver.find_element("css selector", ".words").text)
+            assert driver.find_element("css selector", ".words").text == EVIL
             assert "The variants disagree" in body()
             assert not driver.find_elements("css selector", ".words img, .words script")
             assert driver.title == "Playground"
             driver.find_elements("css selector", "[role=tab]")[1].click()
             (tmp_path / "texts.csv").write_text("text\ngoal\nbank\n")
             driver.find_element("css selector", "input[type=file]").send_keys(str(tmp_path / "texts.csv"))
-            wait_for(lambda: "2 texts labelled by right" in body() and "Download" in body())
+            wait_for(lambda: "Labelled by right. The first 2" in body() and "Download" in body())
             severe = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
             assert severe == []
     finally:

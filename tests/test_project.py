@@ -12,7 +12,18 @@ from tests.conftest import ROOT
 PROJECT = load_project_config(ROOT)
 COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
 VARIANTS = sorted(path.stem for path in (ROOT / "configs").glob("*.cfg") if path.stem != "base")
-ALWAYS_RUN = {"check", "experiment", "compare", "train-curve", "classify", "package", "show", "document", "clean"}
+ALWAYS_RUN = {
+    "check",
+    "experiment",
+    "compare",
+    "train-curve",
+    "classify",
+    "package",
+    "show",
+    "playground",
+    "document",
+    "clean",
+}
 
 
 VARIANT_WORKFLOWS = [name for name in PROJECT["workflows"] if name not in {"all", "without-encoder"}]

@@ -8,7 +8,16 @@ from html.parser import HTMLParser
 import pytest
 import srsly
 
-from scripts.report_page import find_mistakes, flatten, format_number, make_answer, make_page, read_seeds, scale_line
+from scripts.report_page import (
+    find_mistakes,
+    flatten,
+    format_number,
+    learning_curves,
+    make_answer,
+    make_page,
+    read_seeds,
+    scale_line,
+)
 from tests.test_report import METRICS
 
 EVIL = "<script>alert('x')</script> & \"quoted\" </script><img src=x onerror=alert(1)>"
@@ -105,7 +114,7 @@ def test_a_single_variant():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(8050.5, "8,051"), (99.96, "100.0"), (5.44, "5.4"), (0.8, "0.80"), (0.0342, "0.034"), (0, "0"), (None, "–")],
+    [(8050.4, "8,050"), (99.96, "100.0"), (5.44, "5.4"), (0.8, "0.80"), (0.0342, "0.034"), (0, "0"), (None, "–")],
 )
 def test_numbers(value, text):
     assert format_number(value) == text
@@ -220,6 +229,13 @@ def test_coverage_of_pruned_vectors(tmp_path):
     assert "after pruning 3,000 14,000 6.0 90.0 %" in found and "11,000 words share" in found
 
 
+def test_learning_curves(tmp_path):
+    points = [{"texts": 300, "macro_f1": 0.5}, {"texts": 1200, "macro_f1": 0.7}]
+    srsly.write_json(tmp_path / "one.json", {"variant": "one", "points": points})
+    found = Page(page(variant("one"), curves=learning_curves(tmp_path))).text
+    assert "More data? one 0.70 0.50 300 1,200" in found
+
+
 def test_seeds(tmp_path):
     (tmp_path / "seeds").mkdir()
     for seed, score in ((0, 0.80), (1, 0.82), (2, 0.84)):
@@ -246,4 +262,5 @@ def test_different_corpora_are_pointed_out():
 
 def test_flat_figures_of_a_peer_may_be_absent():
     row = flatten({"variant": "svm", "scores": {"macro_f1": 0.7}, "size": {"pipeline_bytes": 2_000_000}})
+    assert flatten(variant("one", speed=8050.5))["speed"] == 8050
     assert (row["size"], row["speed"], row["memory"], row["low"]) == (2.0, None, None, None)
