@@ -13,6 +13,7 @@ import altair as alt
 import typer
 import vl_convert
 from wasabi import msg
+from weasel.util.config import load_project_config
 
 from scripts.common import UserError, read_json, run_cli, whole_file, write_text
 from scripts.report_page import make_page, read_seeds
@@ -243,12 +244,20 @@ def update_readme(readme: Path, dataset: str, markdown: str) -> bool:
     return True
 
 
+def unmeasured(project: Path, variants: Sequence[dict[str, Any]]) -> list[str]:
+    """Variants that project.yml can evaluate and of which there are no metrics."""
+    names = [command["name"] for command in load_project_config(project)["commands"]]
+    known = [name.removeprefix("evaluate-") for name in names if name.startswith("evaluate-")]
+    return [name for name in known if name not in {metrics["variant"] for metrics in variants}]
+
+
 def report(
     metrics: Annotated[Path, typer.Argument(help="Folder with a JSON file for each variant; report.* go there too.")],
     dataset: Annotated[str, typer.Option(help="Data set to report on.")] = "bbc",
     readme: Annotated[Path | None, typer.Option(help="File with results markers to bring up to date.")] = None,
     training: Annotated[Path, typer.Option(help="Folder of logs and predictions, if any.")] = Path("training"),
     corpus: Annotated[Path, typer.Option(help="Folder that tells which data set they are of.")] = Path("corpus"),
+    project: Annotated[Path | None, typer.Option(help="Folder of a project.yml whose other variants to name.")] = None,
 ) -> None:
     """Write METRICS/report.md, METRICS/report.svg and METRICS/report.html, and print the table."""
     variants = load_metrics(metrics, dataset)
@@ -269,6 +278,8 @@ def report(
     write_text(metrics / "report.md", f"# Results: {dataset}\n\n{make_markdown(variants, 'report.svg')}")
     write_text(metrics / "report.html", page)
     msg.table(make_table(variants), header=COLUMNS, divider=True, aligns=("l",) + ("r",) * (len(COLUMNS) - 1))
+    if project and (others := unmeasured(project, variants)):
+        msg.warn(f"Not measured, because skipped or not run yet: {', '.join(others)}")
     if readme and update_readme(readme, dataset, make_markdown(variants, (metrics / "report.svg").as_posix())):
         msg.good(f"{readme}: results of {dataset} brought up to date")
     msg.good(f"{metrics / 'report.html'}, report.md, report.svg: {len(variants)} variant(s)")

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import spacy
 import srsly
 from spacy.tokens import DocBin
 
+from scripts.common import UserError
 from scripts.convert import (
     Example,
     clean_raw,
@@ -15,6 +17,7 @@ from scripts.convert import (
     group_versions,
     normalize,
     read_bbc,
+    resolve_mode,
     take_share,
 )
 from tests.conftest import ROOT, message, toy_records
@@ -229,3 +232,63 @@ def test_wrong_checksum_and_missing_asset(toy_assets, run, tmp_path):
     assert "project.yml expects 00000" in message(run("convert", "toy", "corpus"))
     (toy_assets / "train.jsonl").unlink()
     assert "train.jsonl: the file is missing. Fetch it" in message(run("convert", "toy", "corpus"))
+
+
+# Kinds of tasks
+
+
+def several(labels, source="x"):
+    return Example(f"text {labels} {source}", tuple(labels), source)
+
+
+def test_mode_goes_by_the_data():
+    one, two, none = several("a", "1"), several("ab", "2"), several("", "3")
+    other = several("b", "4")
+    assert resolve_mode({"train": [one, other]}, "auto") == ("single", "each text has exactly one label")
+    assert resolve_mode({"train": [one, other], "test": [two]}, "auto") == ("multi", "2 has 2 labels")
+    assert resolve_mode({"train": [one, other, none]}, "auto") == ("multi", "3 has 0 labels")
+    assert resolve_mode({"train": [one, none]}, "auto") == ("binary", "the only label is 'a', and 3 is without it")
+    assert resolve_mode({"train": [one, other]}, "multi") == ("multi", "as set")
+    with pytest.raises(UserError, match=r"2: 2 labels \(a, b\), but the mode is single"):
+        resolve_mode({"train": [one, two]}, "single")
+    with pytest.raises(UserError, match="the mode is binary, but there are 2 labels and texts with several"):
+        resolve_mode({"train": [one, two]}, "binary")
+
+
+def test_several_labels_are_stratified_by_the_rarest():
+    rng = np.random.default_rng(0)
+    shares = {"often": 0.6, "some": 0.25, "rare": 0.05}
+    examples = [
+        Example(f"text {i}", tuple(label for label, share in shares.items() if rng.random() < share), "x")
+        for i in range(800)
+    ]
+    rest, cut = take_share(examples, 0.25)
+    assert len(rest) + len(cut) == 800 and abs(len(cut) - 200) <= 2
+    for label, tolerance in (("rare", 1), ("some", 2), ("often", 12)):
+        total = sum(label in e.labels for e in examples)
+        assert abs(sum(label in e.labels for e in cut) - total / 4) <= tolerance, label
+
+
+def test_binary_task(toy_assets, run, tmp_path):
+    labels = [["urgent"] if i % 3 == 0 else [] for i in range(72)]
+    srsly.write_jsonl(
+        toy_assets / "train.jsonl", [r | {"labels": found} for r, found in zip(toy_records(), labels, strict=True)]
+    )
+    process = run("convert", "toy", "corpus")
+    assert "Mode binary: the only label is 'urgent'" in process.output
+    task = srsly.read_json(tmp_path / "corpus" / "task.json")
+    assert (task["mode"], task["exclusive"], task["labels"]) == ("binary", False, ["urgent"])
+    docs = [doc for split in task["examples"] for doc in read_docs(tmp_path / "corpus" / f"{split}.spacy")]
+    assert sum(doc.cats["urgent"] for doc in docs) == 24 and len(docs) == 72
+
+
+def test_repeats_are_dropped_before_the_test_set_is_cut():
+    examples = [example(f"text {i}", "ab"[i % 2]) for i in range(100)]
+    splits = complete_splits({"train": examples + [example(e.text.upper(), e.labels[0]) for e in examples]})
+    assert sum(map(len, splits.values())) == 100
+
+
+@pytest.mark.parametrize("lang", ["de", "ru", "ar", "hi", "el", "xx"])
+def test_languages(toy_assets, run, tmp_path, lang):
+    assert run("convert", "toy", "corpus", "--lang", lang).returncode == 0
+    assert srsly.read_json(tmp_path / "corpus" / "task.json")["lang"] == lang

@@ -12,7 +12,20 @@ from tests.conftest import ROOT
 PROJECT = load_project_config(ROOT)
 COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
 VARIANTS = sorted(path.stem for path in (ROOT / "configs").glob("*.cfg") if path.stem != "base")
-ALWAYS_RUN = {"check", "experiment", "compare", "train-curve", "classify", "package", "document", "clean"}
+ALWAYS_RUN = {"check", "experiment", "compare", "train-curve", "classify", "package", "show", "document", "clean"}
+
+
+VARIANT_WORKFLOWS = [name for name in PROJECT["workflows"] if name not in {"all", "without-encoder"}]
+
+
+def test_without_encoder_leaves_out_nothing_else():
+    workflows = PROJECT["workflows"]
+    free = {name for name in VARIANT_WORKFLOWS if "weights" not in workflows[name]}
+    assert {"bow", "vectors", "compact-domain"} <= free and "transformer" not in free
+    assert workflows["without-encoder"][:-1] == [
+        step for step in workflows["all"] if any(step in workflows[name] for name in free)
+    ]
+    assert workflows["without-encoder"][-1] == "show"
 
 
 def test_there_are_variants():
@@ -34,7 +47,7 @@ def test_one_stem_everywhere(variant):
 
 def test_all_is_the_union_of_the_workflows():
     workflows = PROJECT["workflows"]
-    union = {step for name, steps in workflows.items() if name != "all" for step in steps} | {"report"}
+    union = {step for name in VARIANT_WORKFLOWS for step in workflows[name]} | {"report"}
     assert set(workflows["all"]) == union
     assert len(workflows["all"]) == len(union)
 
@@ -44,9 +57,9 @@ def test_steps_come_after_what_they_need(name):
     made = {asset["dest"] for asset in PROJECT["assets"]}
     outputs = {output for command in COMMANDS.values() for output in command.get("outputs", [])}
     for step in PROJECT["workflows"][name]:
-        for dep in COMMANDS[step]["deps"]:
+        for dep in COMMANDS[step].get("deps", []):
             assert (ROOT / dep).exists() if dep not in outputs else dep in made, f"{step} needs {dep} too early"
-        made |= set(COMMANDS[step]["outputs"])
+        made |= set(COMMANDS[step].get("outputs", []))
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
