@@ -43,9 +43,7 @@ def train_lines(project: Path, variant: str) -> list[list[str]]:
     """
     commands = {command["name"]: command for command in load_project_config(project)["commands"]}
     if f"train-{variant}" not in commands:
-        known = [
-            name.removeprefix("train-") for name in commands if name.startswith("train-") and name != "train-curve"
-        ]
+        known = [name.removeprefix("evaluate-") for name in commands if name.startswith("evaluate-")]
         raise UserError(f"variant {variant!r} is unknown. Choose one of {', '.join(known)}.")
     lines = [shlex.split(line) for line in commands[f"train-{variant}"]["script"]]
     found = [line for module in ("scripts.compose", "scripts.train") for line in lines if module in line[:3]]
