@@ -1,7 +1,8 @@
 """More data, or a better model? Train a variant on growing shares of the training texts and plot its score on dev.
 
 The commands are those of `train-VARIANT` in project.yml, with another corpus, seed and output. Each repeat draws shares
-of its own, the smaller within the larger. The test set is not touched.
+of its own, the smaller within the larger. What a variant learnt from all texts before that (word vectors, a teacher) it
+keeps: the curve is about labels. The test set is not touched.
 """
 
 import contextlib
