@@ -130,8 +130,8 @@ def teach(
         docs.add(doc)
     with whole_file(output) as temporary:
         docs.to_disk(temporary)
-    sure = sum(max(cats.values()) > 0.9 for cats in labels.values()) / len(labels)
-    msg.good(f"{output}: {len(texts):,} sentences; the teacher is sure (> 0.9) of {sure:.0%}")
+    confidence = sum(max(cats.values()) for cats in labels.values()) / len(labels)
+    msg.good(f"{output}: {len(texts):,} sentences; the teacher's largest probability is {confidence:.2f} on average")
 
 
 if __name__ == "__main__":

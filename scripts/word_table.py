@@ -244,14 +244,15 @@ def build_table(
         rare = Counter({word: counts[word] for word in ranked if word not in known})
         pieces = choose_pieces(rare, ids, rows - len(words))
         encoded = np.concatenate([encoder.encode_words(words), encoder.encode_ids([ids[p] for p in pieces])])
-        mean, axes = principal_axes(encoded[: len(words)], static_width)
+        # The axes of the domain's words, unless there are too few of them.
+        mean, axes = principal_axes(encoded[: len(words)] if len(words) > static_width else encoded, static_width)
         vectors = unit_rows((encoded - mean) @ axes)
         if domain:
             zeros = np.zeros(domain_width)
             given = unit_rows(np.asarray([domain.get(word, zeros) for word in [*words, *pieces]], dtype="float32"))
             missing = ~given.any(axis=1)
             fit = [i for i, word in enumerate(words) if word in domain and counts[word] >= MIN_MAP_COUNT]
-            given[missing] = map_domain(encoded, given, np.asarray(fit))[missing]
+            given[missing] = map_domain(encoded, given, np.asarray(fit, dtype=int))[missing]
             vectors = np.concatenate([vectors, given], axis=1)
     weights = np.asarray([SIF / (SIF + counts[word] / total) for word in [*words, *pieces]])
     return pack_table([*words, *pieces], vectors, weights)
