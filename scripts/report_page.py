@@ -115,10 +115,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [line for line in lines if isinstance(line, dict)]
 
 
-def judge(doc: dict[str, Any], exclusive: bool) -> list[tuple[float, str, str]]:
+def judge(doc: dict[str, Any], exclusive: bool, threshold: float = 0.5) -> list[tuple[float, str, str]]:
     """What is wrong in a prediction, as (probability put on the error, true labels, predicted labels).
 
-    One label: the best one is not the true one. Several: each label on the wrong side of 0.5.
+    One label: the best one is not the true one. Several: each label on the wrong side of the threshold.
     """
     cats, gold = doc["cats"], doc["gold"]
     if exclusive:
@@ -128,7 +128,7 @@ def judge(doc: dict[str, Any], exclusive: bool) -> list[tuple[float, str, str]]:
         (1 - score if label in gold else score, label if label in gold else f"not {label}",
          f"not {label}" if label in gold else label)
         for label, score in cats.items()
-        if (score >= 0.5) != (label in gold)
+        if (score >= threshold) != (label in gold)
     ]  # fmt: skip
 
 
@@ -139,9 +139,10 @@ def find_mistakes(path: Path, metrics: dict[str, Any]) -> list[dict[str, Any]] |
     if not docs or len(docs) != scores.get("documents"):
         return None
     exclusive = "confusion" in scores
-    judged = [(doc, judge(doc, exclusive)) for doc in docs]
+    threshold = scores.get("thresholds", {}).get("all_labels", 0.5)
+    judged = [(doc, judge(doc, exclusive, threshold)) for doc in docs]
     accuracy = sum(not errors for _, errors in judged) / len(docs)
-    # A tie after rounding, or a threshold other than 0.5, may move a document; other predictions move many.
+    # A tie after rounding, or an unknown threshold, may move a document; other predictions move many.
     if abs(accuracy - scores["accuracy"]) > (0.01 if exclusive else 0.2):
         return None
     errors = [(score, gold, guess, doc["text"]) for doc, found in judged for score, gold, guess in found]

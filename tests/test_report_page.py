@@ -8,7 +8,16 @@ from html.parser import HTMLParser
 import pytest
 import srsly
 
-from scripts.report_page import find_mistakes, flatten, format_number, make_answer, make_page, read_seeds, scale_line
+from scripts.report_page import (
+    find_mistakes,
+    flatten,
+    format_number,
+    judge,
+    make_answer,
+    make_page,
+    read_seeds,
+    scale_line,
+)
 from tests.test_report import METRICS
 
 EVIL = "<script>alert('x')</script> & \"quoted\" </script><img src=x onerror=alert(1)>"
@@ -247,3 +256,10 @@ def test_different_corpora_are_pointed_out():
 def test_flat_figures_of_a_peer_may_be_absent():
     row = flatten({"variant": "svm", "scores": {"macro_f1": 0.7}, "size": {"pipeline_bytes": 2_000_000}})
     assert (row["size"], row["speed"], row["memory"], row["low"]) == (2.0, None, None, None)
+
+
+def test_several_labels_are_judged_by_the_tuned_threshold():
+    doc = {"text": "x", "gold": ["a"], "cats": {"a": 0.45, "b": 0.42}}
+    assert judge(doc, exclusive=False, threshold=0.44) == []
+    assert judge(doc, exclusive=False, threshold=0.4) == [(0.42, "not b", "b")]
+    assert judge(doc, exclusive=False) == [(pytest.approx(0.55), "a", "not a")]
