@@ -85,8 +85,11 @@
     const hide = () => { tip.hidden = true; };
     group.addEventListener("click", open);
     group.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") open();
       if (event.key === "Escape") hide();
+      if (event.key !== "Enter") return;
+      /* Else the same key press would fold what has just been opened and focused. */
+      event.preventDefault();
+      open();
     });
     for (const name of ["pointerenter", "focus"]) group.addEventListener(name, show);
     for (const name of ["pointerleave", "blur"]) group.addEventListener(name, hide);
