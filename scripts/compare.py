@@ -50,7 +50,8 @@ def label_matrices(run: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     labels = sorted(rows[0]["cats"])
     gold = np.array([[label in row["gold"] for label in labels] for row in rows])
     exclusive = "confusion" in run["scores"]
-    return gold, indicators([row["cats"] for row in rows], labels, exclusive, 0.5)
+    threshold = run["scores"].get("thresholds", {}).get("all_labels", 0.5)
+    return gold, indicators([row["cats"] for row in rows], labels, exclusive, threshold)
 
 
 def resampled_scores(runs: Sequence[dict[str, Any]], samples: np.ndarray) -> np.ndarray:

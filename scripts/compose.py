@@ -123,13 +123,13 @@ def compose_config(base: Path, overlay: Path, settings: dict[str, Any], parent: 
         for name, value in settings.items():
             set_value(config, name, value)
         filled = load_model_from_config(config.copy(), auto_fill=True, validate=False).config
+        # Keys that spaCy does not know are dropped without a word; a misspelt setting must not pass for a default.
+        if dropped := set(leaves(config)) - set(leaves(filled)):
+            raise UserError(f"{overlay}: spaCy does not know {', '.join(sorted(dropped))}. Check the spelling.")
         fill_schedule(filled)
         load_model_from_config(filled.copy())
     except (ConfigValidationError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{overlay}: not a valid spaCy config. {error}") from None
-    # Keys that spaCy does not know are dropped without a word; a misspelt setting must not pass for a default.
-    if dropped := set(leaves(config)) - set(leaves(filled)):
-        raise UserError(f"{overlay}: spaCy does not know {', '.join(sorted(dropped))}. Check the spelling.")
     return filled
 
 

@@ -54,9 +54,9 @@ class Run:
 
 
 def variants_of(project: dict[str, Any]) -> list[str]:
-    """All variants of the project: what has a `train-` command."""
+    """All variants of the project: what has an `evaluate-` command."""
     names = (command["name"] for command in project["commands"])
-    return [name.removeprefix("train-") for name in names if name.startswith("train-")]
+    return [name.removeprefix("evaluate-") for name in names if name.startswith("evaluate-")]
 
 
 def expand_grid(path: Path, variants: list[str]) -> list[Run]:

@@ -1,7 +1,8 @@
 """More data, or a better model? Train a variant on growing shares of the training texts and plot its score on dev.
 
 The commands are those of `train-VARIANT` in project.yml, with another corpus, seed and output. Each repeat draws shares
-of its own, the smaller within the larger. The test set is not touched.
+of its own, the smaller within the larger. What a variant learnt from all texts before that (word vectors, a teacher) it
+keeps: the curve is about labels. The test set is not touched.
 """
 
 import contextlib
@@ -43,9 +44,7 @@ def train_lines(project: Path, variant: str) -> list[list[str]]:
     """
     commands = {command["name"]: command for command in load_project_config(project)["commands"]}
     if f"train-{variant}" not in commands:
-        known = [
-            name.removeprefix("train-") for name in commands if name.startswith("train-") and name != "train-curve"
-        ]
+        known = [name.removeprefix("evaluate-") for name in commands if name.startswith("evaluate-")]
         raise UserError(f"variant {variant!r} is unknown. Choose one of {', '.join(known)}.")
     lines = [shlex.split(line) for line in commands[f"train-{variant}"]["script"]]
     found = [line for module in ("scripts.compose", "scripts.train") for line in lines if module in line[:3]]

@@ -6,6 +6,7 @@ import pytest
 import spacy
 import srsly
 from spacy.tokens import DocBin
+from spacy.training import Corpus
 from spacy.util import load_config, load_model_from_config
 
 from scripts.common import UserError
@@ -78,3 +79,27 @@ def test_missing_files_are_named(tmp_path, run):
     assert "task.json: cannot be read" in message(run("compose", "x.cfg", "out.cfg", "--task", "task.json"))
     srsly.write_json(tmp_path / "task.json", {"lang": "en", "exclusive": True, "labels": ["a", "b"]})
     assert "x.cfg: no such config" in message(run("compose", "x.cfg", "out.cfg", "--base", BASE, "--task", "task.json"))
+
+
+@pytest.mark.parametrize("labels", [["a"], ["a", "b", "c"]], ids=["binary", "multi"])
+@pytest.mark.parametrize("variant", ["bow", "cnn", "ensemble"])
+def test_blank_variants_learn_one_and_several_labels(tmp_path, run, variant, labels):
+    srsly.write_json(tmp_path / "task.json", {"lang": "en", "exclusive": False, "labels": labels})
+    (tmp_path / "corpus").mkdir()
+    docs = DocBin()
+    for i in range(40):
+        doc = spacy.blank("en")(f"text {'odd' if i % 2 else 'even'} {i}")
+        doc.cats = {label: float(i % 2 == n % 2) for n, label in enumerate(labels)}
+        docs.add(doc)
+    docs.to_disk(tmp_path / "corpus" / "train.spacy")
+    overlay = ROOT / "configs" / f"{variant}.cfg"
+    assert run("compose", overlay, "config.cfg", "--base", BASE, "--task", "task.json").returncode == 0
+    nlp = load_model_from_config(load_config(tmp_path / "config.cfg", interpolate=True))
+    corpus = Corpus(tmp_path / "corpus" / "train.spacy")
+    optimizer = nlp.initialize(lambda: corpus(nlp))
+    for _ in range(10):
+        nlp.update(list(corpus(nlp)), sgd=optimizer)
+    cats = nlp("text even 2").cats
+    assert list(cats) == labels
+    for n, label in enumerate(labels):
+        assert (cats[label] > 0.5) == (n % 2 == 0), cats

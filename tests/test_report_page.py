@@ -12,6 +12,7 @@ from scripts.report_page import (
     find_mistakes,
     flatten,
     format_number,
+    judge,
     learning_curves,
     make_answer,
     make_page,
@@ -264,3 +265,10 @@ def test_flat_figures_of_a_peer_may_be_absent():
     row = flatten({"variant": "svm", "scores": {"macro_f1": 0.7}, "size": {"pipeline_bytes": 2_000_000}})
     assert flatten(variant("one", speed=8050.5))["speed"] == 8050
     assert (row["size"], row["speed"], row["memory"], row["low"]) == (2.0, None, None, None)
+
+
+def test_several_labels_are_judged_by_the_tuned_threshold():
+    doc = {"text": "x", "gold": ["a"], "cats": {"a": 0.45, "b": 0.42}}
+    assert judge(doc, exclusive=False, threshold=0.44) == []
+    assert judge(doc, exclusive=False, threshold=0.4) == [(0.42, "not b", "b")]
+    assert judge(doc, exclusive=False) == [(pytest.approx(0.55), "a", "not a")]
