@@ -115,13 +115,14 @@ def leave_one_out(nlp: Language, text: str, label: str) -> list[tuple[str, float
         or digit, for words after the first MAX_WORDS, and for the only word of a text.
     """
     with nlp.memory_zone():
-        tokens = [(token.text_with_ws, token.idx, len(token.text)) for token in nlp.make_doc(text)]
-        words = [i for i, (piece, _, _) in enumerate(tokens) if any(map(str.isalnum, piece))][:MAX_WORDS]
+        pieces = [token.text_with_ws for token in nlp.make_doc(text)]
+        words = [i for i, piece in enumerate(pieces) if any(map(str.isalnum, piece))][:MAX_WORDS]
         words = words if len(words) > 1 else []
-        texts = [text] + [text[: tokens[i][1]] + text[tokens[i][1] + tokens[i][2] :] for i in words]
+        # With the space after it: two spaces in a row would be a token of their own.
+        texts = [text] + ["".join(pieces[:i] + pieces[i + 1 :]) for i in words]
         scores = [doc.cats[label] for doc in nlp.pipe(texts)]
     changes = dict(zip(words, (scores[0] - score for score in scores[1:]), strict=True))
-    return [(piece, changes.get(i, 0.0)) for i, (piece, _, _) in enumerate(tokens)]
+    return [(piece, changes.get(i, 0.0)) for i, piece in enumerate(pieces)]
 
 
 def group_answers(answers: dict[str, Answer]) -> dict[str, list[str]]:
