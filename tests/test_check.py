@@ -33,6 +33,7 @@ def kinds(result):
     return {item["kind"]: item for item in result["findings"]}
 
 
+@pytest.mark.slow
 def test_good_data_brings_only_remarks_on_its_size(check):
     process, result = check(toy_records(per_label=160))
     assert process.returncode == 0, process.output

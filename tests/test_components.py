@@ -127,6 +127,7 @@ def test_a_text_without_words_is_one_token_of_zeros(nlp: Language, table: Model)
     assert not Y.dataXd.any()
 
 
+@pytest.mark.slow
 def test_unknown_words_take_bounded_memory(nlp: Language, table: Model) -> None:
     for start in range(0, MAX_CACHED_WORDS + 2000, 1000):
         distinct_words(table, [nlp(" ".join(f"gold{i}" for i in range(start, start + 1000)))])

@@ -81,6 +81,7 @@ def test_missing_files_are_named(tmp_path, run):
     assert "x.cfg: no such config" in message(run("compose", "x.cfg", "out.cfg", "--base", BASE, "--task", "task.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [["a"], ["a", "b", "c"]], ids=["binary", "multi"])
 @pytest.mark.parametrize("variant", ["bow", "cnn", "ensemble"])
 def test_blank_variants_learn_one_and_several_labels(tmp_path, run, variant, labels):

@@ -83,6 +83,7 @@ def test_the_weights_arrive_and_are_not_the_blank_ones(project, run, variant, ca
     assert any((value != before[key]).any() for key, value in arrived.items() if value.size > 100)
 
 
+@pytest.mark.slow
 def test_training_from_weights_needs_neither_vectors_nor_code_at_run_time(project, run, variant):
     assert pretrain(run, variant, epochs=1).returncode == 0
     compose(run, variant, "out/config.cfg", "--set", "paths.init_tok2vec=w/weights.bin")

@@ -13,6 +13,7 @@ def test_knee_is_the_fewest_rows_within_a_point_of_the_full_table():
     assert find_knee(points[-1:]) == 9000
 
 
+@pytest.mark.slow
 def test_sweep_at_toy_size(toy_assets, tmp_path, run):
     assert run("convert", "toy", "corpus").returncode == 0
     arguments = ("corpus/raw.jsonl", "words.txt", "spellings.json", "--dim", 8, "--epochs", 5, "--min-count", 1)

@@ -202,6 +202,7 @@ learn_rate = 0.02
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factory", ["textcat", "textcat_multilabel"])
 def test_the_student_learns_probabilities_and_loads_without_code(tmp_path, monkeypatch, factory):
     monkeypatch.chdir(tmp_path)

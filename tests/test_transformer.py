@@ -294,6 +294,7 @@ def test_schedule_fits_the_corpus(trained, tmp_path):
     assert 0.9 * rate["total_steps"] <= steps[-1] + 1 <= rate["total_steps"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", [False, True], indirect=True, ids=["single", "multi"])
 def test_half_precision_halves_the_file_not_the_score(trained, tmp_path, run):
     before = spacy.load(trained)
@@ -314,6 +315,7 @@ def test_half_precision_halves_the_file_not_the_score(trained, tmp_path, run):
     assert list(after.pipe(["", "  ", "goal " * 400]))[2].cats.keys() == one.keys()
 
 
+@pytest.mark.slow
 def test_a_stored_pipeline_does_not_ask_for_mixed_precision(trained):
     nlp = spacy.load(trained, config={"components": {"transformer": {"model": {"mixed_precision": True}}}})
     assert nlp.config["components"]["transformer"]["model"]["mixed_precision"]
@@ -321,6 +323,7 @@ def test_a_stored_pipeline_does_not_ask_for_mixed_precision(trained):
     assert not nlp.config["components"]["transformer"]["model"]["mixed_precision"]
 
 
+@pytest.mark.slow
 def test_half_precision_is_left_out_where_it_costs(trained, run, monkeypatch):
     scores = iter([0.9, 0.8])
     monkeypatch.setattr(halve_script, "dev_score", lambda model, dev: next(scores))
@@ -336,6 +339,7 @@ def test_halve_errors(run, tmp_path):
         to_half(spacy.blank("en"))
 
 
+@pytest.mark.slow
 def test_training_twice_gives_the_same_weights(trained, run):
     first = (trained / "transformer" / "model").read_bytes()
     run("train", "training/transformer/config.cfg", "training/again")
