@@ -144,7 +144,7 @@ def format_row(metrics: dict[str, Any], best: Iterable[str]) -> tuple[str, ...]:
         f"{scores['accuracy']:.3f}",
         f"{metrics['size']['pipeline_bytes'] / 1e6:.1f}",
         f"{speed['docs_per_s']:,.0f}",
-        f"{speed['docs_per_s'] / speed['tokenizer_docs_per_s']:.0%}".replace("%", " %"),
+        f"{100 * speed['docs_per_s'] / speed['tokenizer_docs_per_s']:.2g} %",
         f"{speed['latency_ms_p50']:.2f} / {speed['latency_ms_p95']:.2f}",
         f"{speed['load_s']:.2f}",
         f"{metrics['memory']['peak_rss_bytes'] / 1e6:.0f}",
