@@ -47,7 +47,7 @@ STYLE = """<style>
 </style>"""
 
 
-@st.cache_resource(show_spinner="Loading {variant.name}", max_entries=32)
+@st.cache_resource(show_spinner="Loading the variants", max_entries=32)
 def load(variant: Variant) -> tuple[Language, Lock]:
     """Load a pipeline once for all visitors. The lock: its memory zones take one visitor at a time.
 
