@@ -126,8 +126,8 @@ def prepare(root: Path, folder: Path, project: dict[str, Any], run: Run) -> None
 
 
 def is_finished(result: Path, run: Run, dataset: str) -> bool:
-    """Whether a result of exactly this run is there."""
-    if not result.exists():
+    """Whether a result of exactly this run is there, with the predictions that scripts.compare needs."""
+    if not result.exists() or not result.with_suffix(".predictions.jsonl").exists():
         return False
     metrics = read_json(result)
     return (metrics["experiment"]["values"], metrics["seed"], metrics["dataset"]) == (run.values, run.seed, dataset)
