@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import srsly
 import typer
+from tqdm import tqdm
 from wasabi import msg
 
 
@@ -98,6 +100,17 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
     except ValueError as error:
         raise UserError(f"{path}: is not valid JSON ({error}). Make it again, or restore it from git.") from None
+
+
+def read_raw_texts(path: Path, activity: str) -> Iterator[str]:
+    """Stream the texts of the raw text that convert wrote (`{"text": …}` a line), with a progress bar.
+
+    Raises:
+        UserError: the file is missing; raised at once, before the first text is asked for.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Make it with the command `convert`.")
+    return (line["text"] for line in tqdm(srsly.read_jsonl(path), desc=activity, unit=" lines", leave=False))
 
 
 def md5_bytes(chunks: Iterable[bytes]) -> str:

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import srsly
 import typer
-from spacy.cli._util import import_code
 from spacy.training.pretrain import pretrain as spacy_pretrain
-from spacy.util import load_config
 from wasabi import msg
 
 from scripts.common import UserError, run_cli
-from scripts.train import check_gpu, check_inputs
+from scripts.train import check_inputs, open_config
 
 
 def pretrain(
@@ -23,11 +21,7 @@ def pretrain(
     code: Annotated[Path | None, typer.Option(help="File with registered functions that the config names.")] = None,
 ) -> None:
     """Teach a pipeline's tok2vec layer from raw text."""
-    if not config.is_file():
-        raise UserError(f"{config}: no such config. Make it with scripts.compose.")
-    check_gpu(gpu_id)
-    import_code(code)
-    settings = load_config(config, interpolate=True)
+    settings = open_config(config, gpu_id, code)
     if not settings.get("pretraining"):
         raise UserError(f"{config}: has no [pretraining] block. Compose it from one of configs/pretrain-*.cfg.")
     check_inputs(config, settings)

@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Annotated
 
 import spacy
-import srsly
 import typer
 from spacy.language import Language
 from spacy.tokens import DocBin
 from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common import UserError, md5_bytes, md5_file, run_cli, whole_file
+from scripts.common import UserError, md5_bytes, md5_file, read_raw_texts, run_cli, whole_file
 
-COMPONENT = "textcat"  # its name in every config
 MIN_WORDS = 3
 MAX_WORDS = 40  # longer sentences are rarely sentences
 BATCH = 128  # texts; at most so much work is lost when a run is interrupted
@@ -97,13 +95,6 @@ def label(nlp: Language, texts: list[str], path: Path, teacher: str) -> dict[str
     return {key: labels[key] for key in map(text_key, texts)}
 
 
-def read_texts(path: Path) -> Iterator[str]:
-    """Stream the texts of a JSONL file."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Make it with scripts.convert.")
-    return (line["text"] for line in tqdm(srsly.read_jsonl(path), desc="sentences", unit=" lines", leave=False))
-
-
 def teach(
     teacher: Annotated[Path, typer.Argument(help="Trained pipeline, the teacher.")],
     raw: Annotated[Path, typer.Argument(help="Unlabelled texts (.jsonl).")],
@@ -118,7 +109,7 @@ def teach(
     if gpu_id >= 0:
         spacy.require_gpu(gpu_id)
     nlp = spacy.load(teacher)
-    texts = choose(sentences(read_texts(raw), nlp.lang), limit)
+    texts = choose(sentences(read_raw_texts(raw, "sentences"), nlp.lang), limit)
     if not texts:
         raise UserError(f"{raw}: holds no sentence of {MIN_WORDS} to {MAX_WORDS} words.")
     labels = label(nlp, texts, cache or output.with_suffix(".jsonl"), folder_key(teacher))

@@ -11,7 +11,7 @@ import typer
 from spacy.cli._util import import_code
 from spacy.cli.train import train as spacy_train
 from spacy.util import load_config
-from thinc.api import require_gpu
+from thinc.api import Config, require_gpu
 from wasabi import msg
 
 from scripts.common import UserError, run_cli, write_json
@@ -33,6 +33,19 @@ def check_gpu(gpu_id: int) -> None:
             f"GPU {gpu_id} cannot be used: {error} Leave out `--vars.gpu_id {gpu_id}` to train on the CPU, "
             "or install the GPU packages (README, section Transformers, GPU)."
         ) from None
+
+
+def open_config(path: Path, gpu_id: int, code: Path | None) -> Config:
+    """Make ready for a config: check the GPU, import the registered functions, read it with all references resolved.
+
+    Raises:
+        UserError: there is no such config, or no such GPU.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such config. Make it with scripts.compose.")
+    check_gpu(gpu_id)
+    import_code(code)
+    return load_config(path, interpolate=True)
 
 
 def clear_run(output: Path) -> None:
@@ -90,16 +103,13 @@ def train(
     code: Annotated[Path | None, typer.Option(help="File with registered functions that the config names.")] = None,
 ) -> None:
     """Train a pipeline and note how long it took."""
-    if not config.is_file():
-        raise UserError(f"{config}: no such config. Make it with scripts.compose.")
-    check_gpu(gpu_id)
+    settings = open_config(config, gpu_id, code)
     clear_run(output)
-    import_code(code)
-    check_inputs(config, load_config(config, interpolate=True))
+    check_inputs(config, settings)
     start = time.perf_counter()
     spacy_train(config, output, use_gpu=gpu_id)
     seconds = time.perf_counter() - start
-    tune_threshold(output / "model-best", Path(load_config(config, interpolate=True)["paths"]["dev"]))
+    tune_threshold(output / "model-best", Path(settings["paths"]["dev"]))
     write_json(output / "train.json", {"seconds": round(seconds, 2), "gpu_id": gpu_id})
     msg.good(f"{output / 'model-best'}: trained in {seconds:.0f} s")
 

@@ -16,14 +16,13 @@ from typing import Annotated
 
 import numpy as np
 import spacy
-import srsly
 import typer
 from gensim.models import FastText, Word2Vec
 from gensim.models.keyedvectors import KeyedVectors
 from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common import UserError, read_json, run_cli, whole_file, write_json
+from scripts.common import UserError, read_json, read_raw_texts, run_cli, whole_file, write_json
 
 ALPHA = 0.025  # first learning rate, falling to nearly nothing: gensim's and the original word2vec's default
 FASTTEXT_BUCKETS = 100_000  # gensim's 2,000,000 would take 800 MB; only the vectors of whole words are kept
@@ -59,11 +58,9 @@ def tokenized(raw: Path, lang: str) -> Iterator[tuple[Path, Counter[str]]]:
     Raises:
         UserError: there is no raw text.
     """
-    if not raw.is_file():
-        raise UserError(f"{raw}: no such file. Make it with the command `convert`.")
+    texts = read_raw_texts(raw, "tokenize")
     tokenizer = spacy.blank(lang).tokenizer
     spellings: Counter[str] = Counter()
-    texts = (line["text"] for line in tqdm(srsly.read_jsonl(raw), desc="tokenize", unit=" lines", leave=False))
     with tempfile.TemporaryDirectory(prefix="tokens-") as folder:
         path = Path(folder) / "tokens.txt"
         with path.open("w", encoding="utf-8", newline="\n") as stream:

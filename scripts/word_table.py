@@ -9,19 +9,18 @@ Without an encoder the pieces are the beginnings and ends of words, each with th
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import spacy
-import srsly
 import typer
 from spacy.language import Language
 from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common import UserError, run_cli, whole_file
+from scripts.common import UserError, read_raw_texts, run_cli, whole_file
 from scripts.components import TABLE_PARAMS, quantize_rows, split_word, word_key
 
 SIF = 1e-3  # the weight of a word is SIF / (SIF + its share of all words), as in Arora et al. 2017
@@ -39,13 +38,6 @@ def count_words(texts: Iterable[str], nlp: Language) -> Counter[str]:
     for doc in nlp.tokenizer.pipe(texts):
         counts.update(token.lower_ for token in doc if not token.is_space)
     return counts
-
-
-def read_texts(path: Path) -> Iterator[str]:
-    """Stream the texts of a JSONL file with progress."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Make it with scripts.convert.")
-    return (line["text"] for line in tqdm(srsly.read_jsonl(path), desc="count words", unit=" lines", leave=False))
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -276,7 +268,7 @@ def word_table(
         encoder = None
     if not domain and encoder is None:
         raise UserError("Nothing to build the table from: give --vectors, --encoder, or both.")
-    counts = count_words(read_texts(raw), spacy.blank(lang))
+    counts = count_words(read_raw_texts(raw, "count words"), spacy.blank(lang))
     if not counts:
         raise UserError(f"{raw}: holds no words.")
     table = build_table(counts, domain, Encoder(str(encoder)) if encoder else None, encoder_width, size, word_share)
