@@ -1,6 +1,7 @@
 """Run `spacy train` with a clock, in a clean folder, with clear messages for what a user can mend.
 
-Where a text may have several labels, the score from which on a label is given is then chosen on dev.
+Where a text may have several labels, the score from which on a label is given is then chosen on dev. And the trained
+pipeline forgets the words of the training texts.
 """
 
 import time
@@ -10,11 +11,13 @@ from typing import Annotated, Any
 import typer
 from spacy.cli._util import import_code
 from spacy.cli.train import train as spacy_train
-from spacy.util import load_config
+from spacy.language import Language
+from spacy.strings import StringStore
+from spacy.util import get_lang_class, load_config
 from thinc.api import Config, require_gpu
 from wasabi import msg
 
-from scripts.common import UserError, run_cli, write_json
+from scripts.common import UserError, run_cli, whole_file, write_json
 from scripts.threshold import tune_threshold
 
 
@@ -96,6 +99,18 @@ def check_inputs(name: Path, config: dict[str, Any]) -> None:
         )
 
 
+def forget_words(folder: Path) -> None:
+    """Remove from a trained pipeline the strings that a blank one of its language does not have.
+
+    spaCy stores every word that it has met. Nothing looks them up: features and keys of vectors are hashes, and the
+    words of a new text are added as they come. They take up to a tenth of the size, and tell what stood in the training
+    texts.
+    """
+    blank: Language = get_lang_class(load_config(folder / "config.cfg")["nlp"]["lang"])()
+    with whole_file(folder / "vocab" / "strings.json") as temporary:
+        StringStore(blank.vocab.strings).to_disk(temporary)
+
+
 def train(
     config: Annotated[Path, typer.Argument(help="Complete spaCy config.")],
     output: Annotated[Path, typer.Argument(help="Folder for model-best, log.jsonl and train.json.")],
@@ -110,6 +125,7 @@ def train(
     spacy_train(config, output, use_gpu=gpu_id)
     seconds = time.perf_counter() - start
     tune_threshold(output / "model-best", Path(settings["paths"]["dev"]))
+    forget_words(output / "model-best")
     write_json(output / "train.json", {"seconds": round(seconds, 2), "gpu_id": gpu_id})
     msg.good(f"{output / 'model-best'}: trained in {seconds:.0f} s")
 
