@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy
 from spacy import registry
-from spacy.attrs import LOWER
+from spacy.attrs import IS_SPACE, LOWER
 from spacy.language import Language
 from spacy.ml.models.multi_task import get_vectors_loss
 from spacy.strings import get_string_id
@@ -246,6 +246,64 @@ def _word_table_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tu
     return Ragged(vectors[index], lengths), lambda gradient: []
 
 
+# Words and word pairs
+
+
+def HashedNgrams(rows: int, size: int = 2, nO: int | None = None) -> Model[list[Doc], Floats2d]:
+    """A linear model on a text's runs of 1 to `size` lower-cased words, spaces left out, in a hashed table.
+
+    Output: shape (texts, nO), the sum of the rows that a text's runs fall on; zeros for a text without words. The
+    parameter `E`, shape (rows, nO), is trained from zero. Runs that share a row share its values (Weinberger et al.
+    2009, "Feature hashing for large scale multitask learning").
+    """
+    return Model(
+        "hashed_ngrams",
+        _ngrams_forward,
+        init=_ngrams_init,
+        dims={"nO": nO},
+        params={"E": None},
+        attrs={"rows": rows, "size": size},
+    )
+
+
+def _ngrams_init(model: Model, X: Any = None, Y: Any = None) -> None:
+    if Y is not None:
+        model.set_dim("nO", Y.shape[1])
+    model.set_param("E", model.ops.alloc2f(model.attrs["rows"], model.get_dim("nO")))
+
+
+def hash_ngrams(docs: Sequence[Doc], rows: int, size: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """The row of each run of words, and the index of the text that it stands in; both int, shape (runs,)."""
+    arrays = [doc.to_array([LOWER, IS_SPACE]).reshape((-1, 2)) for doc in docs]
+    texts = numpy.repeat(numpy.arange(len(docs)), list(map(len, arrays)))
+    words, spaces = numpy.concatenate(arrays).T
+    words, texts = words[spaces == 0], texts[spaces == 0]
+    runs, parts = words, [(words, texts)]
+    for length in range(1, size):
+        # The product is that of 64-bit integers, whose upper half depends on all bits; the order of words counts.
+        runs = (runs[:-1] * numpy.uint64(0x9E3779B97F4A7C15)) ^ words[length:]
+        same = texts[length:] == texts[:-length]
+        parts.append((runs[same], texts[length:][same]))
+    hashes, owners = (numpy.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return ((hashes * numpy.uint64(0xD6E8FEB86659FD93)) >> numpy.uint64(33)).astype("int64") % rows, owners
+
+
+def _ngrams_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
+    ops = model.ops
+    rows, owners = map(ops.asarray1i, hash_ngrams(docs, model.attrs["rows"], model.attrs["size"]))
+    E = model.get_param("E")
+    Y = ops.alloc2f(len(docs), E.shape[1])
+    ops.scatter_add(Y, owners, E[rows])
+
+    def backprop(gradient: Floats2d) -> list:
+        dE = ops.alloc2f(*E.shape)
+        ops.scatter_add(dE, rows, gradient[owners])
+        model.inc_grad("E", dE)
+        return []
+
+    return Y, backprop
+
+
 # The classifier
 
 
@@ -276,7 +334,7 @@ def TextCatCompact(
     window_size: int = 0,
     mean_scale: float = 5.0,
     word_dropout: float = 0.15,
-    linear_model: Model[list[Doc], Floats2d] | None = None,
+    ngram_rows: int = 0,
     nO: int | None = None,
 ) -> Model[list[Doc], Floats2d]:
     """Classify texts by frozen, quantized word vectors: their weighted mean and a max-pooled layer, then one layer.
@@ -289,8 +347,8 @@ def TextCatCompact(
             where word order matters and there are thousands of examples.
         mean_scale: factor of the weighted mean, whose values are else far smaller than the layer's.
         word_dropout: share of the tokens left out at random in training.
-        linear_model: a model without an output layer (`spacy.TextCatBOW.v3` with `no_output_layer = true`), whose
-            scores are added before the softmax. It learns exact words and phrases, given thousands of examples.
+        ngram_rows: rows of a hashed table of words and word pairs, a linear model whose scores are added before the
+            softmax; 0 for none. It learns exact words and phrases, given thousands of examples.
         nO: number of classes; set from the labels.
 
     The pipeline's `[training] dropout` is applied to the features. The word table is read once, before training, by
@@ -305,14 +363,9 @@ def TextCatCompact(
         "textcat_compact",
         _compact_forward,
         init=_compact_init,
-        layers=[chain(table, features, Dropout(), output), *([linear_model] if linear_model else [])],
+        layers=[chain(table, features, Dropout(), output), *([HashedNgrams(ngram_rows)] if ngram_rows else [])],
         dims={"nO": None},
-        attrs={
-            "multi_label": not exclusive_classes,
-            "window_size": window_size,
-            "mean_scale": mean_scale,
-            "has_linear": linear_model is not None,
-        },
+        attrs={"multi_label": not exclusive_classes, "window_size": window_size, "mean_scale": mean_scale},
         refs={"table": table, "hidden": hidden, "output": output, "output_layer": output},
     )
     if nO is not None:
@@ -335,10 +388,7 @@ def _activate(model: Model, logits: Floats2d) -> Floats2d:
 def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
     if not is_train:
         return _activate(model, _compact_predict(model, docs)), lambda gradient: []
-    logits, *callbacks = model.layers[0](docs, is_train)
-    if linear := _linear_scores(model, docs, is_train):
-        logits = logits + linear[0]
-        callbacks.append(linear[1])
+    scores, callbacks = zip(*(layer(docs, is_train) for layer in model.layers), strict=True)
 
     def backprop(gradient: Floats2d) -> list:
         # spaCy's textcat passes scores - truth, which is the gradient with respect to the logits.
@@ -346,20 +396,7 @@ def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple
             callback(gradient)
         return []
 
-    return _activate(model, logits), backprop
-
-
-def _linear_scores(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable] | None:
-    """The scores of the linear model, zeros for empty texts (spaCy's n-grams cannot do with them); None without one."""
-    if not model.attrs["has_linear"]:
-        return None
-    ops = model.ops
-    scores = ops.alloc2f(len(docs), model.get_dim("nO"))
-    filled = ops.asarray1i([i for i, doc in enumerate(docs) if len(doc)])
-    if not len(filled):
-        return scores, lambda gradient: []
-    scores[filled], backprop = model.layers[1]([doc for doc in docs if len(doc)], is_train)
-    return scores, lambda gradient: backprop(gradient[filled])
+    return _activate(model, sum(scores[1:], scores[0])), backprop
 
 
 def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
@@ -388,8 +425,8 @@ def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
     # The maximum may come first: the rectifier keeps the order.
     features = ops.relu(ops.reduce_max(tokens, lengths)[0])
     logits += ops.affine(features, ops.as_contig(W[:, width:]), output.get_param("b"))
-    if linear := _linear_scores(model, docs, is_train=False):
-        logits += linear[0]
+    for ngrams in model.layers[1:]:
+        logits += ngrams.predict(docs)
     return logits
 
 

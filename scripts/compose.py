@@ -17,6 +17,9 @@ from scripts.common import UserError, read_json, run_cli, write_text
 # A linear model stores 4 bytes for each label and row. This leaves the pipeline well below 10 MB.
 LINEAR_MODEL_BYTES = 8_000_000
 MAX_NGRAM_ROWS = 262_144  # spaCy's default; more rows than this brought nothing
+# From so many training texts on, `compact` learns from the order of words, too: see configs/compact.cfg.
+WORD_ORDER_TEXTS = 4000
+WORD_ORDER_ROWS = 8192  # for 77 labels 2.5 MB
 WARMUP_SHARE = 0.1  # of all updates, while the learning rate rises
 # Evaluations come a little before their time: the passes are shuffled, so that their number of batches differs by
 # some percent, and the last evaluation must not fall beyond the end of the training.
@@ -84,7 +87,8 @@ def fill_schedule(config: Config) -> None:
     rate = training["optimizer"]["learn_rate"]
     rate = rate if isinstance(rate, dict) else {}
     updates = count_updates(config)
-    total = training["max_steps"] or updates * training["max_epochs"]
+    limits = (updates * training["max_epochs"], training["max_steps"])
+    total = min((limit for limit in limits if limit > 0), default=0)
     task = config["task"]
     interval = total / task["evaluations"] if task["evaluations"] else updates
     for section, name, value in (
@@ -135,11 +139,14 @@ def compose_config(base: Path, overlay: Path, settings: dict[str, Any], parent: 
 
 def task_settings(facts: dict[str, Any], seed: int, max_epochs: int) -> dict[str, Any]:
     """What every config takes from the task facts and the project's settings: dotted names and their values."""
+    word_order = facts["examples"]["train"] >= WORD_ORDER_TEXTS
     settings = {
         "nlp.lang": facts["lang"],
         "task.factory": "textcat" if facts["exclusive"] else "textcat_multilabel",
         "task.exclusive": facts["exclusive"],
         "task.ngram_rows": ngram_rows(len(facts["labels"])),
+        "task.window_size": int(word_order),
+        "task.phrase_rows": min(ngram_rows(len(facts["labels"])), WORD_ORDER_ROWS) if word_order else 0,
         "system.seed": seed,
     }
     if max_epochs:

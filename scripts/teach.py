@@ -1,42 +1,57 @@
 """Let a trained pipeline label unlabelled texts, for a smaller pipeline to learn from (knowledge distillation).
 
-The texts are the sentences of the raw text. What the teacher says of each, all its probabilities, goes into a cache
-file line by line, so that an interrupted run goes on where it was. The cache belongs to one teacher: its first line is
-the teacher's checksum.
+The texts are the sentences of the raw text, and runs of their words as long as the texts to be classified. What the
+teacher says of each, all its probabilities, goes into a cache file line by line, so that an interrupted run goes on
+where it was. The cache belongs to one teacher: its first line is the teacher's checksum.
+
+Where the raw text is nothing but the training texts, which the teacher has seen with their labels, they are labelled
+by the frozen encoder instead, see scripts.crossfit.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Annotated
 
+import numpy as np
 import spacy
 import typer
 from spacy.language import Language
-from spacy.tokens import DocBin
+from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
 from wasabi import msg
 
 from scripts.common import UserError, md5_bytes, md5_file, read_raw_texts, run_cli, whole_file
+from scripts.crossfit import crossfit, embed
 
 MIN_WORDS = 3
 MAX_WORDS = 40  # longer sentences are rarely sentences
 BATCH = 128  # texts; at most so much work is lost when a run is interrupted
 
 
-def sentences(raw: Iterable[str], lang: str) -> Iterator[str]:
-    """The different sentences of `MIN_WORDS` to `MAX_WORDS` tokens, in their order."""
+def sentences(raw: Iterable[str], lang: str, lengths: Sequence[int] = ()) -> Iterator[str]:
+    """The sentences of `MIN_WORDS` to `MAX_WORDS` tokens, each followed by a shorter run of its words.
+
+    Args:
+        raw: texts.
+        lang: their language.
+        lengths: tokens of the texts to be classified. What a teacher says of texts that are like these helps most, so
+            the runs are as long as they are; the run of a sentence is always the same.
+    """
     nlp = spacy.blank(lang)
     nlp.add_pipe("sentencizer")
-    seen: set[str] = set()
     for doc in nlp.pipe(raw):
         for sentence in doc.sents:
             text = sentence.text.strip()
-            key = text_key(text)
-            if MIN_WORDS <= len(sentence) <= MAX_WORDS and key not in seen:
-                seen.add(key)
+            if MIN_WORDS <= len(sentence) <= MAX_WORDS:
                 yield text
+                random = Random(text)
+                length = random.choice(lengths) if lengths else 0
+                if MIN_WORDS <= length < len(sentence):
+                    start = random.randrange(len(sentence) - length + 1)
+                    yield sentence[start : start + length].text.strip()
 
 
 def text_key(text: str) -> str:
@@ -45,8 +60,13 @@ def text_key(text: str) -> str:
 
 
 def choose(texts: Iterable[str], limit: int) -> list[str]:
-    """At most `limit` texts, in the order of their hashes: a sample that hardly moves when texts are added."""
-    return sorted(texts, key=text_key)[:limit]
+    """At most `limit` different texts in the order of their hashes: a sample that hardly moves when texts are added."""
+    chosen: dict[str, str] = {}
+    for text in texts:
+        chosen[text_key(text)] = text
+        if len(chosen) > 2 * limit:  # so that memory does not grow with the texts
+            chosen = dict(sorted(chosen.items())[:limit])
+    return [text for _, text in sorted(chosen.items())[:limit]]
 
 
 def folder_key(folder: Path) -> str:
@@ -95,34 +115,67 @@ def label(nlp: Language, texts: list[str], path: Path, teacher: str) -> dict[str
     return {key: labels[key] for key in map(text_key, texts)}
 
 
-def teach(
-    teacher: Annotated[Path, typer.Argument(help="Trained pipeline, the teacher.")],
-    raw: Annotated[Path, typer.Argument(help="Unlabelled texts (.jsonl).")],
-    output: Annotated[Path, typer.Argument(help="Texts with the teacher's probabilities to write (.spacy).")],
-    limit: Annotated[int, typer.Option(min=1, help="Sentences to label at most.")] = 12_000,
-    cache: Annotated[Path | None, typer.Option(help="Cache to use; beside the output if not given.")] = None,
-    gpu_id: Annotated[int, typer.Option(help="GPU that runs the teacher; -1 for the CPU.")] = -1,
-) -> None:
-    """Label the sentences of raw text with a teacher's probabilities."""
+def label_raw(
+    teacher: Path, raw: Path, lengths: Sequence[int], limit: int, cache: Path, gpu_id: int
+) -> dict[str, dict[str, float]]:
+    """A trained pipeline's probabilities of texts that are cut from raw text, by text.
+
+    Raises:
+        UserError: there is no such pipeline, or no sentence.
+    """
     if not (teacher / "meta.json").is_file():
         raise UserError(f"{teacher}: no trained pipeline. Train the teacher first.")
     if gpu_id >= 0:
         spacy.require_gpu(gpu_id)
     nlp = spacy.load(teacher)
-    texts = choose(sentences(read_raw_texts(raw, "sentences"), nlp.lang), limit)
+    texts = choose(sentences(read_raw_texts(raw, "sentences"), nlp.lang, lengths), limit)
     if not texts:
         raise UserError(f"{raw}: holds no sentence of {MIN_WORDS} to {MAX_WORDS} words.")
-    labels = label(nlp, texts, cache or output.with_suffix(".jsonl"), folder_key(teacher))
-    blank = spacy.blank(nlp.lang)
-    docs = DocBin(attrs=["ORTH", "SPACY"])
-    for text in texts:
+    labels = label(nlp, texts, cache, folder_key(teacher))
+    return {text: labels[text_key(text)] for text in texts}
+
+
+def label_training_texts(docs: Sequence[Doc], encoder: Path) -> dict[str, dict[str, float]]:
+    """The frozen encoder's cross-fitted probabilities of labelled texts, by text."""
+    names = list(docs[0].cats)
+    gold = np.asarray([[doc.cats[name] for name in names] for doc in docs])
+    exclusive = bool((gold.sum(axis=1) == 1).all())
+    probabilities = crossfit(embed(encoder, [doc.text for doc in docs]), gold, exclusive)
+    return {doc.text: dict(zip(names, row.tolist(), strict=True)) for doc, row in zip(docs, probabilities, strict=True)}
+
+
+def teach(
+    teacher: Annotated[Path, typer.Argument(help="Trained pipeline, the teacher.")],
+    raw: Annotated[Path, typer.Argument(help="Unlabelled texts (.jsonl).")],
+    train: Annotated[Path, typer.Argument(help="Training texts (.spacy).")],
+    output: Annotated[Path, typer.Argument(help="Texts with the teacher's probabilities to write (.spacy).")],
+    encoder: Annotated[Path | None, typer.Option(help="Encoder that labels them if raw text has no others.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Texts to label at most.")] = 24_000,
+    cache: Annotated[Path | None, typer.Option(help="Cache to use; beside the output if not given.")] = None,
+    gpu_id: Annotated[int, typer.Option(help="GPU that runs the teacher; -1 for the CPU.")] = -1,
+) -> None:
+    """Label raw text, cut up, or else the training texts, with a teacher's probabilities."""
+    if not train.is_file():
+        raise UserError(f"{train}: no training texts there. Make them with scripts.convert.")
+    # The tokens of the texts written do not matter: who reads them splits them anew.
+    blank = spacy.blank("xx")
+    docs = list(DocBin().from_disk(train).get_docs(blank.vocab))
+    known = {doc.text for doc in docs}
+    if encoder and all(text in known for text in read_raw_texts(raw, "raw text")):
+        msg.info(f"{raw}: holds training texts only. They are labelled by the frozen encoder, cross-fitted.")
+        labels = label_training_texts(docs, encoder)
+    else:
+        lengths = list(map(len, docs))
+        labels = label_raw(teacher, raw, lengths, limit, cache or output.with_suffix(".jsonl"), gpu_id)
+    taught = DocBin(attrs=["ORTH", "SPACY"])
+    for text, cats in labels.items():
         doc = blank.make_doc(text)
-        doc.cats = labels[text_key(text)]
-        docs.add(doc)
+        doc.cats = cats
+        taught.add(doc)
     with whole_file(output) as temporary:
-        docs.to_disk(temporary)
+        taught.to_disk(temporary)
     confidence = sum(max(cats.values()) for cats in labels.values()) / len(labels)
-    msg.good(f"{output}: {len(texts):,} sentences; the teacher's largest probability is {confidence:.2f} on average")
+    msg.good(f"{output}: {len(labels):,} texts; the teacher's largest probability is {confidence:.2f} on average")
 
 
 if __name__ == "__main__":

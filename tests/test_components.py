@@ -10,16 +10,17 @@ import numpy
 import pytest
 import spacy
 from spacy.language import Language
-from spacy.ml.models.textcat import build_bow_text_classifier_v3
 from spacy.training import Example
 from thinc.api import Adam, Model, fix_random_seed
 from thinc.types import Ragged
 
 from scripts.components import (
     MAX_CACHED_WORDS,
+    HashedNgrams,
     TextCatCompact,
     WordTable,
     distinct_words,
+    hash_ngrams,
     quantize_rows,
     read_word_table,
     set_word_table,
@@ -63,18 +64,16 @@ def table() -> Model:
     return model
 
 
-def make_model(exclusive: bool = True, window: int = 0, linear: bool = False, n_labels: int = 3) -> Model:
+def make_model(exclusive: bool = True, window: int = 0, rows: int = 0, n_labels: int = 3) -> Model:
     """An initialized classifier whose output layers are not zero."""
     fix_random_seed(0)
     rng = numpy.random.default_rng(1)
-    bow = build_bow_text_classifier_v3(exclusive, ngram_size=2, no_output_layer=True, length=64) if linear else None
-    model = TextCatCompact(exclusive, hidden_width=4, window_size=window, word_dropout=0.0, linear_model=bow)
+    model = TextCatCompact(exclusive, hidden_width=4, window_size=window, word_dropout=0.0, ngram_rows=rows)
     set_word_table(model.get_ref("table"), make_table())
     docs = [spacy.blank("en")("shares fall")]
     model.initialize(X=docs, Y=numpy.zeros((1, n_labels), dtype="float32"))
-    outputs = [model.get_ref("output"), *(bow.get_ref("output_layer") for bow in [bow] if bow)]
-    for output in outputs:
-        output.set_param("W", rng.normal(scale=0.3, size=output.get_param("W").shape).astype("float32"))
+    for layer, name in [(model.get_ref("output"), "W"), *((ngrams, "E") for ngrams in model.layers[1:])]:
+        layer.set_param(name, rng.normal(scale=0.3, size=layer.get_param(name).shape).astype("float32"))
     return model
 
 
@@ -168,11 +167,11 @@ def test_a_missing_table_is_named(nlp: Language) -> None:
         TextCatCompact(True).initialize(X=[nlp("goal")], Y=numpy.zeros((1, 2), dtype="float32"))
 
 
-@pytest.mark.parametrize("linear", [True, False])
+@pytest.mark.parametrize("rows", [0, 64])
 @pytest.mark.parametrize("exclusive", [True, False])
 @pytest.mark.parametrize("window", [0, 1, 2])
-def test_prediction_equals_the_layers(nlp: Language, exclusive: bool, window: int, linear: bool) -> None:
-    model = make_model(exclusive, window, linear)
+def test_prediction_equals_the_layers(nlp: Language, exclusive: bool, window: int, rows: int) -> None:
+    model = make_model(exclusive, window, rows)
     docs = list(map(nlp, TEXTS))
     expected, _ = model(docs, True)
     predicted = model.predict(docs)
@@ -183,18 +182,19 @@ def test_prediction_equals_the_layers(nlp: Language, exclusive: bool, window: in
 
 
 @pytest.mark.parametrize("window", [0, 1])
-def test_batch_equals_single(nlp: Language, window: int) -> None:
-    model = make_model(window=window)
+@pytest.mark.parametrize("rows", [0, 64])
+def test_batch_equals_single(nlp: Language, window: int, rows: int) -> None:
+    model = make_model(window=window, rows=rows)
     docs = list(map(nlp, TEXTS))
     single = numpy.vstack([model.predict([doc]) for doc in docs])
     numpy.testing.assert_allclose(model.predict(docs), single, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-@pytest.mark.parametrize("window", [0, 1])
-def test_gradients_are_those_of_the_loss(nlp: Language, exclusive: bool, window: int) -> None:
+@pytest.mark.parametrize(("window", "rows"), [(0, 0), (1, 64)])
+def test_gradients_are_those_of_the_loss(nlp: Language, exclusive: bool, window: int, rows: int) -> None:
     """Compare with finite differences of the cross-entropy; spaCy's textcat passes `prediction - target`."""
-    model = make_model(exclusive, window)
+    model = make_model(exclusive, window, rows)
     hidden, output = model.get_ref("hidden"), model.get_ref("output")
     # Away from the kink of the rectifier at 0, where a text without words would stand.
     hidden.set_param("b", numpy.asarray([0.3, -0.3, 0.2, 0.1], dtype="float32"))
@@ -218,12 +218,32 @@ def test_gradients_are_those_of_the_loss(nlp: Language, exclusive: bool, window:
     Y, backprop = model(docs, True)
     backprop(Y - target)
     step = 2e-3
-    for layer in (hidden, output):
-        for name in ("W", "b"):
+    for layer in (hidden, output, *model.layers[1:]):
+        for name in layer.param_names:
             gradient = layer.get_grad(name).ravel()
             for i in numpy.random.default_rng(2).choice(gradient.size, size=min(8, gradient.size), replace=False):
                 numeric = (loss_with(layer, name, i, step) - loss_with(layer, name, i, -step)) / (2 * step)
                 assert gradient[i] == pytest.approx(numeric, abs=2e-3, rel=1e-2), (layer.name, name, i)
+
+
+def test_ngrams_do_not_cross_texts_and_spaces_do_not_count(nlp: Language) -> None:
+    rows, owners = hash_ngrams([nlp("Shares fall  today"), nlp(" "), nlp("fall")], 2**20, 2)
+    assert owners.tolist() == [0, 0, 0, 2, 0, 0]
+    assert len(set(rows.tolist())) == 5  # shares, fall (twice), today, shares fall, fall today
+    assert rows[1] == rows[3]
+    assert sorted(hash_ngrams([nlp("shares FALL today ")], 2**20, 2)[0]) == sorted(rows[[0, 1, 2, 4, 5]])
+    (pair,) = set(hash_ngrams([nlp("fall shares")], 2**20, 2)[0]) - set(rows)
+    assert pair not in rows  # the order of words counts
+
+
+def test_ngrams_sum_their_rows(nlp: Language) -> None:
+    model = HashedNgrams(16, size=3)
+    model.initialize(X=[], Y=numpy.zeros((1, 2), dtype="float32"))
+    model.set_param("E", numpy.random.default_rng(0).normal(size=(16, 2)).astype("float32"))
+    doc = nlp("one two three four")
+    rows, _ = hash_ngrams([doc], 16, 3)
+    assert len(rows) == 4 + 3 + 2
+    numpy.testing.assert_allclose(model.predict([doc, nlp("")]), [model.get_param("E")[rows].sum(axis=0), [0, 0]], 1e-5)
 
 
 def make_pipeline(nlp: Language, folder: Path, factory: str) -> Language:

@@ -9,8 +9,15 @@ from spacy.tokens import DocBin
 from spacy.training import Corpus
 from spacy.util import load_config, load_model_from_config
 
+import scripts.components  # noqa: F401  registers the architecture of compact
 from scripts.common import UserError
-from scripts.compose import LINEAR_MODEL_BYTES, compose_config, ngram_rows, parse_setting
+from scripts.compose import (
+    LINEAR_MODEL_BYTES,
+    compose_config,
+    ngram_rows,
+    parse_setting,
+    task_settings,
+)
 from tests.conftest import ROOT, message
 
 BASE = ROOT / "configs" / "base.cfg"
@@ -57,7 +64,7 @@ def test_setting_in_unknown_section():
 
 
 def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
-    facts = {"lang": "de", "exclusive": False, "labels": [f"l{i}" for i in range(150)]}
+    facts = {"lang": "de", "exclusive": False, "labels": [f"l{i}" for i in range(150)], "examples": {"train": 5000}}
     srsly.write_json(tmp_path / "task.json", facts)
     (tmp_path / "corpus").mkdir()
     DocBin(docs=[spacy.blank("de")(f"Text {i}") for i in range(70)]).to_disk(tmp_path / "corpus" / "train.spacy")
@@ -75,9 +82,29 @@ def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
     load_model_from_config(load_config(tmp_path / output, interpolate=False), auto_fill=False, validate=True)
 
 
+@pytest.mark.parametrize(("n_texts", "window"), [(3999, 0), (4000, 1)])
+def test_compact_sees_the_order_of_words_given_thousands_of_texts(n_texts, window):
+    facts = {"lang": "en", "exclusive": True, "labels": ["a"] * 77, "examples": {"train": n_texts}}
+    settings = task_settings(facts, seed=0, max_epochs=0)
+    assert settings["task.window_size"] == window
+    assert settings["task.phrase_rows"] == 8192 * window
+
+
+@pytest.mark.parametrize(("epochs", "steps", "total"), [(3, 0, 6), (3, 5, 5), (3, 100, 6), (0, 7, 7), (0, 0, 0)])
+def test_a_schedule_is_as_long_as_the_training(tmp_path, monkeypatch, epochs, steps, total):
+    (tmp_path / "corpus").mkdir()
+    DocBin(docs=[spacy.blank("en")(f"Text {i}") for i in range(64)]).to_disk(tmp_path / "corpus" / "train.spacy")
+    monkeypatch.chdir(tmp_path)
+    settings = {"training.max_epochs": epochs, "training.max_steps": steps}
+    config = compose_config(BASE, ROOT / "configs" / "compact.cfg", settings)
+    assert config["training"]["optimizer"]["learn_rate"]["total_steps"] == total
+
+
 def test_missing_files_are_named(tmp_path, run):
     assert "task.json: cannot be read" in message(run("compose", "x.cfg", "out.cfg", "--task", "task.json"))
-    srsly.write_json(tmp_path / "task.json", {"lang": "en", "exclusive": True, "labels": ["a", "b"]})
+    srsly.write_json(
+        tmp_path / "task.json", {"lang": "en", "exclusive": True, "labels": ["a", "b"], "examples": {"train": 9}}
+    )
     assert "x.cfg: no such config" in message(run("compose", "x.cfg", "out.cfg", "--base", BASE, "--task", "task.json"))
 
 
@@ -85,7 +112,9 @@ def test_missing_files_are_named(tmp_path, run):
 @pytest.mark.parametrize("labels", [["a"], ["a", "b", "c"]], ids=["binary", "multi"])
 @pytest.mark.parametrize("variant", ["bow", "cnn", "ensemble"])
 def test_blank_variants_learn_one_and_several_labels(tmp_path, run, variant, labels):
-    srsly.write_json(tmp_path / "task.json", {"lang": "en", "exclusive": False, "labels": labels})
+    srsly.write_json(
+        tmp_path / "task.json", {"lang": "en", "exclusive": False, "labels": labels, "examples": {"train": 9}}
+    )
     (tmp_path / "corpus").mkdir()
     docs = DocBin()
     for i in range(40):

@@ -14,6 +14,7 @@ from spacy.training.loop import train as train_loop
 from spacy.util import load_config_from_str
 
 from scripts.components import TaughtCorpus, soften
+from scripts.crossfit import crossfit
 from scripts.teach import MAX_WORDS, choose, folder_key, label, read_cache, sentences, text_key
 from tests.conftest import message
 
@@ -78,7 +79,19 @@ class Counting:
 
 def test_sentences_are_different_and_of_fair_length():
     raw = ["A goal in the match. Yes. Shares fall again today!", "A goal in the match.", "word " * (MAX_WORDS + 1)]
-    assert list(sentences(raw, "en")) == ["A goal in the match.", "Shares fall again today!"]
+    found = list(sentences(raw, "en"))
+    assert found == ["A goal in the match.", "Shares fall again today!", "A goal in the match."]
+    assert sorted(choose(found, 9)) == ["A goal in the match.", "Shares fall again today!"]
+
+
+def test_runs_are_as_long_as_the_texts_to_be_classified():
+    raw = ["one two three four five six seven eight. A goal in the match."] * 2
+    found = list(sentences(raw, "en", lengths=[4, 5]))
+    whole, run, *_ = found
+    assert found[: len(found) // 2] == found[len(found) // 2 :]
+    assert whole == "one two three four five six seven eight."
+    assert run in whole and len(spacy.blank("en")(run)) in (4, 5)
+    assert list(sentences(raw[:1], "en", lengths=[40])) == [whole, "A goal in the match."]
 
 
 def test_the_sample_hardly_moves_when_texts_are_added():
@@ -124,9 +137,10 @@ def test_the_key_of_a_teacher_changes_with_its_files(tmp_path):
 
 
 def test_teach(tmp_path, teacher, run):
+    save(tmp_path / "train.spacy", {"goal match of the day": {"a": 0.0, "b": 1.0}})
     texts = ["goal after goal in the match . shares fall and fall .", "the shares of today fall ."]
     srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": text} for text in texts])
-    process = run("teach", "teacher", "raw.jsonl", "out/taught.spacy", "--limit", "2")
+    process = run("teach", "teacher", "raw.jsonl", "train.spacy", "out/taught.spacy", "--limit", "2")
     assert process.returncode == 0, process.output
     docs = list(DocBin().from_disk(tmp_path / "out" / "taught.spacy").get_docs(spacy.blank("en").vocab))
     assert len(docs) == 2
@@ -135,12 +149,48 @@ def test_teach(tmp_path, teacher, run):
         assert doc.cats == pytest.approx(nlp(doc.text).cats, abs=1e-4)
 
 
+def test_training_texts_are_labelled_by_an_encoder_that_has_not_seen_their_labels(tmp_path, run, monkeypatch):
+    """Two clouds of vectors; one text stands in the wrong one, and is not believed."""
+    labels = {f"text {i}": "ab"[i % 2] for i in range(60)} | {"text 0": "b"}
+    cats = {text: {name: float(name == label) for name in "ab"} for text, label in labels.items()}
+    save(tmp_path / "train.spacy", cats)
+    srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": text} for text in labels])
+
+    def embed(folder, texts):
+        return np.asarray([[1.0, i % 5 / 10] if i % 2 else [-1.0, i % 5 / 10] for i in range(len(texts))])
+
+    monkeypatch.setattr("scripts.teach.embed", embed)
+    process = run("teach", "none", "raw.jsonl", "train.spacy", "taught.spacy", "--encoder", "encoder")
+    assert process.returncode == 0, process.output
+    assert "training texts only" in process.output
+    docs = list(DocBin().from_disk(tmp_path / "taught.spacy").get_docs(spacy.blank("en").vocab))
+    taught = {doc.text: doc.cats for doc in docs}
+    assert taught["text 0"]["a"] > 0.8 and taught["text 2"]["a"] > 0.8 and taught["text 3"]["b"] > 0.8
+    assert all(sum(values.values()) == pytest.approx(1) for values in taught.values())
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_crossfit_gives_probabilities_of_rare_labels_too(exclusive):
+    rng = np.random.default_rng(0)
+    gold = np.eye(3)[[0] * 20 + [1] * 19 + [2]]
+    if not exclusive:
+        gold[:5, 1] = 1
+    vectors = gold + rng.normal(scale=0.1, size=gold.shape)
+    probabilities = crossfit(vectors, gold, exclusive)
+    assert probabilities.shape == gold.shape
+    assert (probabilities >= 0).all() and (probabilities <= 1).all()
+    assert ((probabilities > 0.5) == (gold > 0.5))[:39].all()
+    assert probabilities[39, 2] < 0.1  # the only text of its label is never learned from
+
+
 def test_teach_errors(tmp_path, teacher, run):
-    assert "none: no trained pipeline" in message(run("teach", "none", "raw.jsonl", "t.spacy"))
-    assert "raw.jsonl: no such file" in message(run("teach", "teacher", "raw.jsonl", "t.spacy"))
+    assert "t.spacy: no training texts" in message(run("teach", "teacher", "raw.jsonl", "t.spacy", "o.spacy"))
+    save(tmp_path / "t.spacy", {"goal": CATS})
+    assert "none: no trained pipeline" in message(run("teach", "none", "raw.jsonl", "t.spacy", "o.spacy"))
+    assert "raw.jsonl: no such file" in message(run("teach", "teacher", "raw.jsonl", "t.spacy", "o.spacy"))
     (tmp_path / "raw.jsonl").write_text('{"text": "too short"}\n', encoding="utf-8")
-    assert "holds no sentence" in message(run("teach", "teacher", "raw.jsonl", "t.spacy"))
-    assert not (tmp_path / "t.spacy").exists()
+    assert "holds no sentence" in message(run("teach", "teacher", "raw.jsonl", "t.spacy", "o.spacy"))
+    assert not (tmp_path / "o.spacy").exists()
 
 
 @pytest.mark.parametrize("exclusive", [True, False])

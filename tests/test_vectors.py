@@ -24,7 +24,9 @@ def raw(tmp_path):
     sets = [["goal", "match", "cup", "The"], ["bank", "profit", "shares", "The"]]
     lines = [" ".join(generator.permutation(sets[i % 2])) + f" {i % 7}" for i in range(300)]
     srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": line} for line in [*lines, "Goal GOAL rareword\u00a0\n x"]])
-    srsly.write_json(tmp_path / "task.json", {"lang": "en", "exclusive": True, "labels": ["a", "b"]})
+    srsly.write_json(
+        tmp_path / "task.json", {"lang": "en", "exclusive": True, "labels": ["a", "b"], "examples": {"train": 9}}
+    )
     return tmp_path / "raw.jsonl"
 
 
