@@ -26,17 +26,13 @@ BATCH = 128  # texts; at most so much work is lost when a run is interrupted
 
 
 def sentences(raw: Iterable[str], lang: str) -> Iterator[str]:
-    """The different sentences of `MIN_WORDS` to `MAX_WORDS` tokens, in their order."""
+    """The sentences of `MIN_WORDS` to `MAX_WORDS` tokens, in their order."""
     nlp = spacy.blank(lang)
     nlp.add_pipe("sentencizer")
-    seen: set[str] = set()
     for doc in nlp.pipe(raw):
         for sentence in doc.sents:
-            text = sentence.text.strip()
-            key = text_key(text)
-            if MIN_WORDS <= len(sentence) <= MAX_WORDS and key not in seen:
-                seen.add(key)
-                yield text
+            if MIN_WORDS <= len(sentence) <= MAX_WORDS:
+                yield sentence.text.strip()
 
 
 def text_key(text: str) -> str:
@@ -45,8 +41,16 @@ def text_key(text: str) -> str:
 
 
 def choose(texts: Iterable[str], limit: int) -> list[str]:
-    """At most `limit` texts, in the order of their hashes: a sample that hardly moves when texts are added."""
-    return sorted(texts, key=text_key)[:limit]
+    """At most `limit` different texts, in the order of their hashes: a sample that hardly moves when texts are added.
+
+    No more than twice as many are held at a time.
+    """
+    kept: dict[str, str] = {}
+    for text in texts:
+        kept[text_key(text)] = text
+        if len(kept) == 2 * limit:
+            kept = {key: kept[key] for key in sorted(kept)[:limit]}
+    return [kept[key] for key in sorted(kept)[:limit]]
 
 
 def folder_key(folder: Path) -> str:
