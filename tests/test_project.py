@@ -19,6 +19,7 @@ ALWAYS_RUN = {
     "train-curve",
     "classify",
     "package",
+    "reproduce",
     "show",
     "playground",
     "document",
