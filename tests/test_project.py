@@ -20,6 +20,8 @@ ALWAYS_RUN = {
     "classify",
     "package",
     "reproduce",
+    "push",
+    "pull",
     "show",
     "playground",
     "document",
