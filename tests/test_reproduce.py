@@ -176,7 +176,7 @@ def test_a_result_is_rebuilt_to_the_last_digit(toy_project, tmp_path):
     project = tmp_path / "repository" / "project"
     sources = shutil.ignore_patterns("corpus", "training", "metrics", "project.lock", "__pycache__")
     shutil.copytree(toy_project, project, ignore=sources)
-    (project / ".gitignore").write_text("/assets/*/*\n!/assets/*/README.md\n/corpus\n/training\n", encoding="utf-8")
+    shutil.copy(ROOT / ".gitignore", project)
     config = project / "configs" / "bow.cfg"
     git(project.parent, "init", "--quiet")
     git(project.parent, "add", "-A")
