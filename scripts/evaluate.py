@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -196,10 +197,10 @@ def environment(config: Path, task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """The machine, Python, and the installed versions of `PACKAGES`."""
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """The machine, Python, and the installed versions of packages."""
     versions = {}
-    for package in PACKAGES:
+    for package in packages:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
