@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,7 +100,10 @@ def find_commit(wanted: str, metrics: dict[str, Any], name: Path) -> str:
 
 def clone(commit: str, folder: Path) -> Path:
     """Make a clean clone of this repository at a commit; the project's folder in it."""
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for path in (folder / ".git").rglob("*"):  # git makes some files read-only, which Windows does not remove
+            path.chmod(path.stat().st_mode | stat.S_IWRITE)
+        shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # The path of the project inside its repository, for a project that is not at the top of it.
     inside = git("rev-parse", "--show-prefix")
