@@ -33,7 +33,10 @@ def to_half(nlp: Language) -> None:
     """
     if "transformer" not in nlp.pipe_names:
         raise UserError(f"The pipeline has no transformer, only {', '.join(nlp.pipe_names)}.")
-    nlp.get_pipe("transformer").model.transformer.half()
+    transformer = nlp.get_pipe("transformer").model.transformer
+    transformer.half()
+    # It would name a temporary folder, another one in each run, and equal models would have different checksums.
+    transformer.config._name_or_path = ""
     # A setting of training on a GPU, which would only bring warnings on a CPU.
     nlp.get_pipe_config("transformer")["model"]["mixed_precision"] = False
 

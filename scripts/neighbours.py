@@ -4,7 +4,6 @@ A floret table has a vector for every word, seen or not, and no list of words; t
 most frequent words of the raw text.
 """
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +13,10 @@ import typer
 from spacy.vocab import Vocab
 from wasabi import msg
 
-from scripts.common import UserError, read_json, run_cli, write_json
-from scripts.train_vectors import tokenized
+from scripts.common import UserError, run_cli, write_json
+from scripts.tokenize_raw import lower_counts
 
+COUNTS = Path("corpus/counts.json")
 DEFAULT_WORDS = 4  # shown when none are asked for
 
 
@@ -49,27 +49,23 @@ def neighbours(
     words: Annotated[
         list[str] | None, typer.Argument(help="Words to look up; without any, some frequent ones.")
     ] = None,
-    raw: Annotated[Path, typer.Option(help="Raw text whose words are the candidates.")] = Path("corpus/raw.jsonl"),
+    counts: Annotated[Path, typer.Option(help="Counts of the raw text's words, the candidates.")] = COUNTS,
     n: Annotated[int, typer.Option(help="Neighbours shown of each word.", min=1)] = 5,
     among: Annotated[int, typer.Option(help="How many of the most frequent words are candidates.", min=2)] = 10_000,
-    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
 ) -> None:
     """List the nearest neighbours of words."""
     if not (table / "config.cfg").is_file():
         raise UserError(f"{table}: no vectors table. Make it with `spacy init vectors`.")
     nlp = spacy.load(table)
-    counts: Counter[str] = Counter()
-    with tokenized(raw, read_json(task)["lang"]) as (_, spellings):
-        for spelling, count in spellings.items():
-            counts[spelling.lower()] += count
-    frequent = [word for word, _ in counts.most_common(among) if word.isalpha() and not nlp.vocab[word].is_stop]
+    seen = lower_counts(counts)
+    frequent = [word for word, _ in seen.most_common(among) if word.isalpha() and not nlp.vocab[word].is_stop]
     # Without words of the user's: some topical ones, and a word made up of one of them, which no list can hold.
     asked = list(words or [*frequent[:DEFAULT_WORDS], f"un{frequent[0]}ish"])
     found = nearest(nlp.vocab, asked, frequent, n)
     write_json(output, found)
     for word, hits in found.items():
-        seen = "" if word.lower() in counts else " (not in the raw text)"
-        msg.text(f"{word}{seen}: " + (", ".join(f"{hit} {cosine:.2f}" for hit, cosine in hits) or "no vector"))
+        note = "" if word.lower() in seen else " (not in the raw text)"
+        msg.text(f"{word}{note}: " + (", ".join(f"{hit} {cosine:.2f}" for hit, cosine in hits) or "no vector"))
     msg.good(f"{output}: neighbours of {len(found)} words")
 
 

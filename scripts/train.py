@@ -4,6 +4,7 @@ Where a text may have several labels, the score from which on a label is given i
 pipeline forgets the words of the training texts.
 """
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,8 @@ from wasabi import msg
 
 from scripts.common import UserError, run_cli, whole_file, write_json
 from scripts.threshold import tune_threshold
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")  # what limits them
 
 
 def check_gpu(gpu_id: int) -> None:
@@ -126,7 +129,9 @@ def train(
     seconds = time.perf_counter() - start
     tune_threshold(output / "model-best", Path(settings["paths"]["dev"]))
     forget_words(output / "model-best")
-    write_json(output / "train.json", {"seconds": round(seconds, 2), "gpu_id": gpu_id})
+    # Unset, a library takes all cores; how many that are is among the facts of the machine.
+    threads = {name: os.environ[name] for name in THREADS if name in os.environ}
+    write_json(output / "train.json", {"seconds": round(seconds, 2), "gpu_id": gpu_id, "threads": threads})
     msg.good(f"{output / 'model-best'}: trained in {seconds:.0f} s")
 
 

@@ -7,7 +7,6 @@ from run to run for the other variants is not for those that use floret. The sav
 inputs do not change.
 """
 
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +16,8 @@ import numpy as np
 import typer
 from wasabi import msg
 
-from scripts.common import UserError, read_json, run_cli, whole_file
-from scripts.train_vectors import tokenized
+from scripts.common import UserError, run_cli, whole_file
+from scripts.tokenize_raw import lower_counts
 
 MIN_THREADS = 10
 
@@ -60,7 +59,8 @@ def zero_rows(path: Path) -> int:
 
 
 def train_floret(
-    raw: Annotated[Path, typer.Argument(help='Raw text, {"text": …} a line.')],
+    tokens: Annotated[Path, typer.Argument(help="Words of the raw text, one text a line.")],
+    counts: Annotated[Path, typer.Argument(help="How often each spelling occurs, JSON.")],
     output: Annotated[Path, typer.Argument(help="Table to write, in floret's text format.")],
     model: Annotated[FloretModel, typer.Option(help="What to learn.")] = FloretModel.skipgram,
     dim: Annotated[int, typer.Option(help="Length of a vector.", min=1)] = 100,
@@ -72,36 +72,27 @@ def train_floret(
     epochs: Annotated[int, typer.Option(help="Passes over the text.", min=1)] = 15,
     min_count: Annotated[int, typer.Option(help="Rarer words are not learned from.", min=1)] = 3,
     threads: Annotated[int, typer.Option(help="Threads; ten or more.")] = MIN_THREADS,
-    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
 ) -> None:
     """Train floret vectors on raw text."""
     check_settings(buckets, hashes, min_n, max_n, threads)
-    with (
-        tokenized(raw, read_json(task)["lang"]) as (tokens, counts),
-        tempfile.TemporaryDirectory(prefix="floret-") as folder,
-    ):
-        lower = counts.__class__()
-        for word, count in counts.items():
-            lower[word.lower()] += count
-        if not any(count >= min_count for count in lower.values()):
-            raise UserError(
-                f"None of the raw text's words occurs {min_count} times or more. "
-                "Lower it (`--vars.vectors_min_count 1`) or add raw text."
-            )
-        trained = floret.train_unsupervised(
-            str(tokens), mode="floret", model=model.value, dim=dim, bucket=buckets, hashCount=hashes, minn=min_n,
-            maxn=max_n, ws=window, epoch=epochs, minCount=min_count, thread=threads,
-        )  # fmt: skip
-        table = Path(folder) / "table.floret"
-        trained.save_floret_vectors(str(table))
-        if empty := zero_rows(table):
+    words = lower_counts(counts)
+    if not any(count >= min_count for count in words.values()):
+        raise UserError(
+            f"None of the raw text's words occurs {min_count} times or more. "
+            "Lower it (`--vars.vectors_min_count 1`) or add raw text."
+        )
+    trained = floret.train_unsupervised(
+        str(tokens), mode="floret", model=model.value, dim=dim, bucket=buckets, hashCount=hashes, minn=min_n,
+        maxn=max_n, ws=window, epoch=epochs, minCount=min_count, thread=threads,
+    )  # fmt: skip
+    with whole_file(output) as temporary:
+        trained.save_floret_vectors(str(temporary))
+        if empty := zero_rows(temporary):
             raise UserError(
                 f"{empty} of floret's {buckets} rows are zero: fewer rows suffice for this text. "
                 f"Set `--vars.floret_buckets {buckets // 2}`."
             )
-        with whole_file(output) as temporary:
-            temporary.write_bytes(table.read_bytes())
-    msg.good(f"{output}: {buckets:,} rows of {dim} dimensions, from {counts.total():,} words of text")
+    msg.good(f"{output}: {buckets:,} rows of {dim} dimensions, from {words.total():,} words of text")
 
 
 if __name__ == "__main__":

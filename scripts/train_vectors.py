@@ -1,28 +1,26 @@
 """Train word vectors on the raw text with gensim, for `spacy init vectors`.
 
-The text is tokenized once, by the pipeline's own tokenizer, into a temporary file, and read from there in every pass:
-memory grows with the number of different words, not with the text. Words are lower-cased, since a small text shows
-most words too rarely to learn two vectors for `Profit` and `profit`; `scripts.add_spellings` gives the vectors to the
-other spellings, which are counted here.
+The words come from the file that `scripts.tokenize_raw` wrote, which is read in every pass: memory grows with the
+number of different words, not with the text. They are in lower case; `scripts.add_spellings` gives the vectors to the
+other spellings, which are listed here.
 """
 
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import spacy
 import typer
 from gensim.models import FastText, Word2Vec
+from gensim.models.callbacks import CallbackAny2Vec
 from gensim.models.keyedvectors import KeyedVectors
 from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common import UserError, read_json, read_raw_texts, run_cli, whole_file, write_json
+from scripts.common import UserError, run_cli, whole_file, write_json
+from scripts.tokenize_raw import read_spellings
 
 ALPHA = 0.025  # first learning rate, falling to nearly nothing: gensim's and the original word2vec's default
 FASTTEXT_BUCKETS = 100_000  # gensim's 2,000,000 would take 800 MB; only the vectors of whole words are kept
@@ -51,35 +49,32 @@ class TokenFile:
                 self.progress.update(len(sentence))
 
 
-@contextmanager
-def tokenized(raw: Path, lang: str) -> Iterator[tuple[Path, Counter[str]]]:
-    """Tokenize raw text into a temporary file of lower-cased words, one text a line; count the spellings.
+class EpochBar(CallbackAny2Vec):
+    """A progress bar that moves after each pass over the text."""
 
-    Raises:
-        UserError: there is no raw text.
-    """
-    texts = read_raw_texts(raw, "tokenize")
-    tokenizer = spacy.blank(lang).tokenizer
-    spellings: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="tokens-") as folder:
-        path = Path(folder) / "tokens.txt"
-        with path.open("w", encoding="utf-8", newline="\n") as stream:
-            for doc in tokenizer.pipe(texts):
-                words = [token.text for token in doc if not token.is_space]
-                spellings.update(words)
-                stream.write(" ".join(words).lower() + "\n")
-        if not spellings:
-            raise UserError(f"{raw}: holds no words. Vectors need raw text: give the data set a raw.jsonl (README).")
-        yield path, spellings
+    def __init__(self, epochs: int) -> None:
+        self.progress = tqdm(total=epochs, desc="vectors", unit=" passes", leave=False)
+
+    def on_epoch_end(self, model: Word2Vec) -> None:
+        """Move on."""
+        self.progress.update()
 
 
 def learn_vectors(
-    tokens: Path, words: int, model: VectorsModel, dim: int, window: int, epochs: int, min_count: int, seed: int
+    tokens: Path,
+    words: int,
+    model: VectorsModel,
+    dim: int,
+    window: int,
+    epochs: int,
+    min_count: int,
+    seed: int,
+    workers: int = 1,
 ) -> KeyedVectors:
     """Train with gensim.
 
-    One worker thread: with more, gensim's result would depend on their timing. It costs the second core, about half
-    of the speed.
+    With one worker thread every run gives the same vectors. Several threads read their own parts of the file, without
+    Python between them, so that the speed grows with their number; but the result depends on their timing.
 
     Args:
         tokens: file of one space-separated text a line.
@@ -90,6 +85,7 @@ def learn_vectors(
         epochs: passes over the text.
         min_count: rarer words get no vector.
         seed: of everything random.
+        workers: threads.
 
     Returns:
         The vectors, most frequent word first.
@@ -97,19 +93,26 @@ def learn_vectors(
     Raises:
         UserError: no two words are frequent enough.
     """
-    sentences = TokenFile(tokens, words, epochs + 1)
     settings = {
-        "vector_size": dim, "window": window, "epochs": epochs, "min_count": min_count, "seed": seed, "workers": 1,
-        "alpha": ALPHA, "sg": int(model != VectorsModel.cbow),
+        "vector_size": dim, "window": window, "epochs": epochs, "min_count": min_count, "seed": seed,
+        "workers": workers, "alpha": ALPHA, "sg": int(model != VectorsModel.cbow),
     }  # fmt: skip
     trainer = FastText(bucket=FASTTEXT_BUCKETS, **settings) if model == VectorsModel.fasttext else Word2Vec(**settings)
-    trainer.build_vocab(sentences)
+    sentences = TokenFile(tokens, words, epochs + 1)
+    source = {"corpus_iterable": sentences} if workers == 1 else {"corpus_file": str(tokens)}
+    trainer.build_vocab(**source)
     if len(trainer.wv) < 2:
         raise UserError(
             f"Only {len(trainer.wv)} of the raw text's words occur {min_count} times or more, too few to learn vectors."
             " Lower it (`--vars.vectors_min_count 1`) or add raw text."
         )
-    trainer.train(sentences, total_examples=trainer.corpus_count, epochs=epochs)
+    totals = {"total_examples": trainer.corpus_count, "total_words": trainer.corpus_total_words}
+    if workers == 1:
+        trainer.train(sentences, epochs=epochs, **totals)
+    else:
+        bar = EpochBar(epochs)
+        trainer.train(corpus_file=str(tokens), epochs=epochs, callbacks=[bar], **totals)
+        bar.progress.close()
     sentences.progress.close()
     return trainer.wv
 
@@ -135,7 +138,8 @@ def write_vectors(path: Path, words: list[str], vectors: np.ndarray) -> None:
 
 
 def train_vectors(
-    raw: Annotated[Path, typer.Argument(help='Raw text, {"text": …} a line.')],
+    tokens: Annotated[Path, typer.Argument(help="Words of the raw text, one text a line.")],
+    counts: Annotated[Path, typer.Argument(help="How often each spelling occurs, JSON.")],
     output: Annotated[Path, typer.Argument(help="Vectors to write, in word2vec's text format.")],
     spellings: Annotated[Path, typer.Argument(help="Other spellings of the words to write, JSON.")],
     model: Annotated[VectorsModel, typer.Option(help="What to learn.")] = VectorsModel.skipgram,
@@ -144,16 +148,15 @@ def train_vectors(
     epochs: Annotated[int, typer.Option(help="Passes over the text.", min=1)] = 15,
     min_count: Annotated[int, typer.Option(help="Rarer words get no vector.", min=1)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
+    workers: Annotated[int, typer.Option(help="Threads; only 1 gives the same vectors in each run.", min=1)] = 1,
 ) -> None:
     """Train word vectors on raw text."""
-    lang = read_json(task)["lang"]
-    with tokenized(raw, lang) as (tokens, counts):
-        vectors = learn_vectors(tokens, counts.total(), model, dim, window, epochs, min_count, seed)
+    seen = read_spellings(counts)
+    vectors = learn_vectors(tokens, seen.total(), model, dim, window, epochs, min_count, seed, workers)
     words = vectors.index_to_key
-    write_vectors(output, words, np.stack([vectors[word] for word in words]))
-    write_json(spellings, group_spellings(words, counts))
-    msg.good(f"{output}: {len(words):,} words of {dim} dimensions, from {counts.total():,} words of text")
+    write_vectors(output, words, vectors.vectors)
+    write_json(spellings, group_spellings(words, seen))
+    msg.good(f"{output}: {len(words):,} words of {dim} dimensions, from {seen.total():,} words of text")
 
 
 if __name__ == "__main__":

@@ -9,19 +9,18 @@ Without an encoder the pieces are the beginnings and ends of words, each with th
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import spacy
 import typer
-from spacy.language import Language
 from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common import UserError, read_raw_texts, run_cli, whole_file
+from scripts.common import UserError, run_cli, whole_file
 from scripts.components import TABLE_PARAMS, quantize_rows, split_word, word_key
+from scripts.tokenize_raw import lower_counts
 
 SIF = 1e-3  # the weight of a word is SIF / (SIF + its share of all words), as in Arora et al. 2017
 ROW_BYTES = 8  # key (4), scale (2), weight (2); the vector adds half a byte for each value
@@ -30,14 +29,6 @@ MIN_MAP_COUNT = 3  # of the words that the map is fitted on: rarer ones have poo
 MIN_ENCODER_COUNT = 2  # a word that occurs once gets no row of its own
 BATCH_PIECES = 8192
 AFFIX_LENGTHS = range(2, 7)  # characters of the beginnings and ends that stand in for word pieces
-
-
-def count_words(texts: Iterable[str], nlp: Language) -> Counter[str]:
-    """Count the lower-cased tokens of texts, as spaCy's LOWER gives them; spaces do not count."""
-    counts: Counter[str] = Counter()
-    for doc in nlp.tokenizer.pipe(texts):
-        counts.update(token.lower_ for token in doc if not token.is_space)
-    return counts
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -251,7 +242,7 @@ def build_table(
 
 
 def word_table(
-    raw: Annotated[Path, typer.Argument(help="Texts of the domain (.jsonl), to count words in.")],
+    counts: Annotated[Path, typer.Argument(help="How often each spelling occurs in the domain's text, JSON.")],
     output: Annotated[Path, typer.Argument(help="Table to write (.npz).")],
     vectors: Annotated[Path | None, typer.Option(help="Domain word vectors in word2vec's text form.")] = None,
     encoder: Annotated[Path | None, typer.Option(help="Folder of a pretrained encoder; left out if missing.")] = None,
@@ -259,7 +250,6 @@ def word_table(
     domain_width: Annotated[int, typer.Option(help="Values of a domain vector after PCA; 0 keeps all.")] = 0,
     size: Annotated[int, typer.Option(help="Bytes of the table.")] = 3_600_000,
     word_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the rows for domain words.")] = 0.6,
-    lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
 ) -> None:
     """Build the quantized table of word vectors for `compact`."""
     domain = reduce_width(read_vectors(vectors), domain_width) if vectors else {}
@@ -268,10 +258,9 @@ def word_table(
         encoder = None
     if not domain and encoder is None:
         raise UserError("Nothing to build the table from: give --vectors, --encoder, or both.")
-    counts = count_words(read_raw_texts(raw, "count words"), spacy.blank(lang))
-    if not counts:
-        raise UserError(f"{raw}: holds no words.")
-    table = build_table(counts, domain, Encoder(str(encoder)) if encoder else None, encoder_width, size, word_share)
+    table = build_table(
+        lower_counts(counts), domain, Encoder(str(encoder)) if encoder else None, encoder_width, size, word_share
+    )
     with whole_file(output) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **table)
     source = " ⊕ ".join(name for name, used in (("encoder", encoder), ("domain vectors", domain)) if used)

@@ -102,6 +102,12 @@ def test_the_sample_hardly_moves_when_texts_are_added():
     assert choose(reversed(texts), 100) == before
 
 
+def test_the_sample_is_of_different_texts_by_their_hashes():
+    texts = [f"text {i % 500}" for i in range(2000)]
+    assert choose(iter(texts), 60) == sorted(set(texts), key=text_key)[:60]
+    assert choose(iter(texts), 1000) == sorted(set(texts), key=text_key)
+
+
 def test_an_interrupted_labelling_goes_on(tmp_path):
     texts, cache = [f"text {i}" for i in range(300)], tmp_path / "cache.jsonl"
     with pytest.raises(KeyboardInterrupt):

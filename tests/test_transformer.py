@@ -316,6 +316,17 @@ def test_half_precision_halves_the_file_not_the_score(trained, tmp_path, run):
 
 
 @pytest.mark.slow
+def test_equal_models_are_equal_files(trained, tmp_path):
+    files = []
+    for name in ("one", "other"):  # each is loaded by way of a temporary folder of its own
+        nlp = spacy.load(trained)
+        to_half(nlp)
+        nlp.to_disk(tmp_path / name)
+        files.append((tmp_path / name / "transformer" / "model").read_bytes())
+    assert files[0] == files[1]
+
+
+@pytest.mark.slow
 def test_a_stored_pipeline_does_not_ask_for_mixed_precision(trained):
     nlp = spacy.load(trained, config={"components": {"transformer": {"model": {"mixed_precision": True}}}})
     assert nlp.config["components"]["transformer"]["model"]["mixed_precision"]

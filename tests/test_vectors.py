@@ -13,7 +13,8 @@ from spacy.vectors import Vectors
 
 from scripts.add_spellings import add_keys
 from scripts.neighbours import nearest
-from scripts.train_vectors import group_spellings, tokenized
+from scripts.tokenize_raw import BATCH, lower_counts
+from scripts.train_vectors import group_spellings
 from tests.conftest import message
 
 
@@ -30,9 +31,16 @@ def raw(tmp_path):
     return tmp_path / "raw.jsonl"
 
 
+WORDS = ("tokens.txt", "counts.json")
+
+
+def tokenize(run, *extra):
+    return run("tokenize_raw", "raw.jsonl", *WORDS, "--task", "task.json", *extra)
+
+
 def train(run, *extra):
-    return run("train_vectors", "raw.jsonl", "v/words.txt", "v/spellings.json", "--task", "task.json", "--dim", 16,
-               "--epochs", 30, *extra)  # fmt: skip
+    tokenize(run)
+    return run("train_vectors", *WORDS, "v/words.txt", "v/spellings.json", "--dim", 16, "--epochs", 30, *extra)
 
 
 def read_table(path):
@@ -71,20 +79,43 @@ def test_no_word_is_frequent_enough(raw, run, tmp_path):
     assert not (tmp_path / "v" / "words.txt").exists()
 
 
-def test_no_raw_text(raw, run):
+def test_several_threads_learn_as_well(raw, run, tmp_path):
+    assert train(run, "--workers", 3).returncode == 0
+    words = read_table(tmp_path / "v" / "words.txt")
+    assert list(words)[:1] == ["the"] and len(words) == 14
+    assert cosine(words["goal"], words["cup"]) > cosine(words["goal"], words["bank"])
+
+
+def test_no_raw_text(raw, run, tmp_path):
     raw.write_text("", encoding="utf-8")
-    assert "raw.jsonl: holds no words" in message(train(run))
+    assert "raw.jsonl: holds no words" in message(tokenize(run))
+    assert not (tmp_path / "tokens.txt").exists()
     raw.unlink()
-    assert "raw.jsonl: no such file" in message(train(run))
+    assert "raw.jsonl: no such file" in message(tokenize(run))
+    assert "counts.json: no such file. Make it with the command `tokenize`" in message(
+        run("train_vectors", *WORDS, "v/words.txt", "v/spellings.json")
+    )
 
 
-def test_tokens_are_those_of_the_pipeline_without_spaces(raw):
-    with tokenized(raw, "en") as (path, spellings):
-        lines = path.read_text(encoding="utf-8").splitlines()
+def test_tokens_are_those_of_the_pipeline_without_spaces(raw, run, tmp_path):
+    tokenize(run)
+    lines = (tmp_path / "tokens.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 301
     assert lines[-1] == "goal goal rareword x"
+    spellings = srsly.read_json(tmp_path / "counts.json")
     assert (spellings["Goal"], spellings["GOAL"], spellings["The"]) == (1, 1, 300)
-    assert not path.exists()
+    assert lower_counts(tmp_path / "counts.json")["goal"] == 152
+    assert sum(spellings.values()) == sum(len(line.split()) for line in lines)
+
+
+def test_processes_tokenize_as_one_does(tmp_path, run):
+    srsly.write_json(tmp_path / "task.json", {"lang": "en"})
+    texts = ({"text": f"Don't count {i}, {i % 97} or W{i}!"} for i in range(3 * BATCH + 7))
+    srsly.write_jsonl(tmp_path / "raw.jsonl", texts)
+    tokenize(run, "--processes", 1)
+    one = [(tmp_path / name).read_bytes() for name in WORDS]
+    assert tokenize(run, "--processes", 3).returncode == 0
+    assert [(tmp_path / name).read_bytes() for name in WORDS] == one
 
 
 def test_spellings_seen_and_capitalised():
@@ -177,7 +208,8 @@ def test_nearest_words_without_the_word_itself():
 
 
 def floret(run, *extra):
-    return run("train_floret", "raw.jsonl", "f/t.floret", "--task", "task.json", "--dim", 8, "--buckets", 50, *extra)
+    tokenize(run)
+    return run("train_floret", *WORDS, "f/t.floret", "--dim", 8, "--buckets", 50, *extra)
 
 
 def test_floret_knows_unseen_words_and_any_spelling(raw, run, tmp_path, caplog):
@@ -191,7 +223,7 @@ def test_floret_knows_unseen_words_and_any_spelling(raw, run, tmp_path, caplog):
     vocab = spacy.load(tmp_path / "table").vocab
     assert vocab["goalkeeping"].vector.any()
     np.testing.assert_array_equal(vocab["goal"].vector, vocab["GOAL"].vector)
-    process = run("neighbours", "table", "n.json", "goalmatch", "--raw", "raw.jsonl", "--task", "task.json")
+    process = run("neighbours", "table", "n.json", "goalmatch", "--counts", "counts.json")
     assert process.returncode == 0 and "goalmatch (not in the raw text)" in process.output
     assert len(srsly.read_json(tmp_path / "n.json")["goalmatch"]) == 5
 

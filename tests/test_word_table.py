@@ -9,12 +9,12 @@ import srsly
 
 from scripts.common import UserError
 from scripts.components import WordTable, set_word_table, split_word, word_key
+from scripts.tokenize_raw import lower_counts, tokenize_texts
 from scripts.word_table import (
     ROW_BYTES,
     affix_vectors,
     build_table,
     choose_pieces,
-    count_words,
     map_domain,
     pack_table,
     principal_axes,
@@ -59,11 +59,11 @@ def table_bytes(table):
     return sum(array.nbytes for array in table.values())
 
 
-def test_words_are_counted_as_spacy_tokenizes_them():
-    import spacy
-
-    counts = count_words(["The goal's the \n  GOAL", "the"], spacy.blank("en"))
-    assert counts == {"the": 3, "goal": 2, "'s": 1}
+def test_words_are_counted_as_spacy_tokenizes_them(tmp_path):
+    lines, spellings = tokenize_texts(["The goal's the \n  GOAL", "the"], "en")
+    assert lines == "the goal 's the goal\nthe\n"
+    srsly.write_json(tmp_path / "counts.json", spellings)
+    assert lower_counts(tmp_path / "counts.json") == {"the": 3, "goal": 2, "'s": 1}
 
 
 def test_read_vectors_joins_cases_and_keeps_the_first(tmp_path):
@@ -176,7 +176,7 @@ def test_odd_widths_are_refused(counts, domain):
 
 def write_inputs(folder):
     texts = [f"the goal of word{i % 7} and star{i % 5}" for i in range(40)]
-    srsly.write_jsonl(folder / "raw.jsonl", [{"text": text} for text in texts])
+    srsly.write_json(folder / "counts.json", Counter(" ".join(texts).split()))
     rng = np.random.default_rng(0)
     words = ["the", "goal", "of", "and", *(f"word{i}" for i in range(7)), *(f"star{i}" for i in range(5))]
     lines = [f"{word} " + " ".join(f"{x:.4f}" for x in rng.normal(size=4)) for word in words]
@@ -185,23 +185,21 @@ def write_inputs(folder):
 
 def test_command_says_when_there_is_no_encoder(tmp_path, run):
     write_inputs(tmp_path)
-    process = run("word_table", "raw.jsonl", "out/table.npz", "--vectors", "v.txt", "--encoder", "none")
+    process = run("word_table", "counts.json", "out/table.npz", "--vectors", "v.txt", "--encoder", "none")
     assert process.returncode == 0, process.output
     assert "none: no encoder there. The table holds domain vectors alone." in process.output
     with np.load(tmp_path / "out" / "table.npz") as table:
         set_word_table(WordTable(), dict(table))
     first = (tmp_path / "out" / "table.npz").read_bytes()
-    run("word_table", "raw.jsonl", "out/table.npz", "--vectors", "v.txt")
+    run("word_table", "counts.json", "out/table.npz", "--vectors", "v.txt")
     assert (tmp_path / "out" / "table.npz").read_bytes() == first
 
 
 def test_command_errors(tmp_path, run):
     write_inputs(tmp_path)
-    assert "Nothing to build the table from" in message(run("word_table", "raw.jsonl", "t.npz"))
-    assert "none.txt: no such file" in message(run("word_table", "raw.jsonl", "t.npz", "--vectors", "none.txt"))
-    assert "none.jsonl: no such file" in message(run("word_table", "none.jsonl", "t.npz", "--vectors", "v.txt"))
-    (tmp_path / "empty.jsonl").write_text("", encoding="utf-8")
-    assert "holds no words" in message(run("word_table", "empty.jsonl", "t.npz", "--vectors", "v.txt"))
+    assert "Nothing to build the table from" in message(run("word_table", "counts.json", "t.npz"))
+    assert "none.txt: no such file" in message(run("word_table", "counts.json", "t.npz", "--vectors", "none.txt"))
+    assert "none.json: no such file" in message(run("word_table", "none.json", "t.npz", "--vectors", "v.txt"))
 
 
 def test_unrelated_words_get_different_vectors():

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,3 +164,26 @@ def test_a_grid_goes_on_where_it_was_and_shows_what_failed(finished):
     process = subprocess.run([sys.executable, "-m", "scripts.compare", "metrics/toy"], cwd=project, check=False)
     assert process.returncode == 0
     assert "| bow broken | 2 |" in (results / "compare.md").read_text(encoding="utf-8")
+
+
+def test_a_second_clone_pulls_what_the_first_one_made(finished, tmp_path):
+    project, _ = finished
+    text = (project / "project.yml").read_text(encoding="utf-8")
+    for name, value in zip(TOY[::2], TOY[1::2], strict=True):
+        name = name.removeprefix("--vars.")
+        text, n = re.subn(rf"(?m)^  {name}: .*$", f"  {name}: {value}", text)
+        assert n == 1
+    first, second = tmp_path / "first", tmp_path / "second"
+    for clone in (first, second):
+        for name in ("configs", "scripts", "assets"):
+            shutil.copytree(project / name, clone / name)
+        (clone / "project.yml").write_text(text, encoding="utf-8")
+    for name in ("corpus", "metrics", "training/vectors"):
+        shutil.copytree(project / name, first / name)
+    shutil.copy(project / "project.lock", first)
+    run(first, "push")
+    assert not (second / "corpus" / "raw.jsonl").exists()
+    run(second, "pull")
+    output = run(second, "vectors")
+    assert output.count("nothing changed") == len(PROJECT["workflows"]["vectors"]) and "Running command" not in output
+    assert scores(second, "vectors") == scores(project, "vectors")
