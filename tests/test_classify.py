@@ -95,7 +95,7 @@ def test_mistakes_are_named(tmp_path, run, models):
     (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n{"text": \n', encoding="utf-8")
     (tmp_path / "empty.txt").write_text("", encoding="utf-8")
     cases = {
-        (models / "single", "in.txt", "out.xml"): "must end in .jsonl, .csv or .tsv",
+        (models / "single", "in.txt", "out.xml"): "must end in .jsonl, .csv, .tsv or .parquet",
         (models / "none", "in.txt", "out.csv"): "no pipeline that can be loaded",
         (models / "blank", "in.txt", "out.csv"): "has no text classifier",
         (models / "single", "none.txt", "out.csv"): "none.txt: no such file",
