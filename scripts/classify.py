@@ -315,14 +315,13 @@ def label_on_ray(
     Source: https://docs.ray.io/en/latest/data/execution-configurations.html (order, size of blocks).
     """
     with connect(address) as ray:
-        from ray.data import DataContext
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+        from ray.data import ActorPoolStrategy, DataContext
 
         context = DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
         context.target_max_block_size = 1  # byte: each piece is a block of its own, so that workers can share a file
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
         parts = [ray.put(pack(path.parent, [path.name])) for path in (model, code) if path]
         items = [{"number": number, "path": str(path.resolve())} for number, path in enumerate(sources)]
         pieces = (
@@ -331,14 +330,14 @@ def label_on_ray(
                 read_pieces,
                 batch_size=1,
                 num_cpus=0,
-                scheduling_strategy=here,
+                label_selector=here,
                 fn_kwargs={"text_column": text_column},
             )
             .map_batches(
                 Worker,
                 batch_size=1,
                 num_cpus=1,
-                concurrency=(1, n_process),
+                compute=ActorPoolStrategy(min_size=1, max_size=n_process),
                 fn_constructor_args=(parts, model.name, code.name if code else None, text_column),
             )
         )

@@ -18,6 +18,8 @@ from scripts.common import UserError
 
 ENGINES = ("local", "ray")
 LOCAL = "local"  # Ray's own word for an address: start a Ray of one's own on this machine
+# No statistics sent home, and few words on the terminal but our own.
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_LOG_LEVEL": "ERROR"}
 
 
 def check_engine(engine: str) -> None:
@@ -56,7 +58,8 @@ def connect(address: str) -> Iterator[Any]:
     Raises:
         UserError: Ray is not installed, or no cluster answers at the address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:
