@@ -273,18 +273,41 @@ def label_here(
 
 
 def read_pieces(batch: dict[str, Any], text_column: str) -> Iterator[dict[str, list[Any]]]:
-    """Cut a file into pickled lists of records with their sources; at least one, so that no file is forgotten."""
+    """Cut a file into pickled lists of records with their sources; at least one, so that no file is forgotten.
+
+    A mistake in the file comes as the last piece: the files before it shall be finished.
+    """
     (number,), (path,) = batch["number"], batch["path"]
+
+    def row(piece: list[tuple[Record, str]] | UserError) -> dict[str, list[Any]]:
+        return {"number": [number], "piece": [pickle.dumps(piece)]}
+
     piece: list[tuple[Record, str]] = []
     chars = 0
-    for record, source in input_records(Path(path), text_column):
-        # Here rather than in a worker: the first mistake of a file is the one that is told.
-        chars += len(text_of(record, source, text_column))
-        piece.append((record, source))
-        if len(piece) == PIECE_TEXTS or chars > PIECE_CHARS:
-            yield {"number": [number], "piece": [pickle.dumps(piece)]}
-            piece, chars = [], 0
-    yield {"number": [number], "piece": [pickle.dumps(piece)]}
+    try:
+        for record, source in input_records(Path(path), text_column):
+            piece.append((record, source))
+            chars += len(text_of(record, source, text_column))
+            if len(piece) == PIECE_TEXTS or chars > PIECE_CHARS:
+                yield row(piece)
+                piece, chars = [], 0
+    except UserError as error:
+        yield row(error)
+    else:
+        yield row(piece)
+
+
+def records_of(rows: Iterator[dict[str, Any]]) -> Iterator[Record]:
+    """The labelled records of the pieces of a file.
+
+    Raises:
+        UserError: that of `read_pieces`.
+    """
+    for row in rows:
+        piece = pickle.loads(row["piece"])
+        if isinstance(piece, UserError):
+            raise piece
+        yield from piece
 
 
 class Worker:
@@ -303,8 +326,10 @@ class Worker:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Label the one piece of a batch."""
         (number,), (piece,) = batch["number"], batch["piece"]
-        labelled = list(pipe(self.nlp, iter(pickle.loads(piece)), self.text_column, 1))
-        return {"number": [number], "piece": [pickle.dumps(labelled)]}
+        records = pickle.loads(piece)
+        if not isinstance(records, UserError):
+            piece = pickle.dumps(list(pipe(self.nlp, iter(records), self.text_column, 1)))
+        return {"number": [number], "piece": [piece]}
 
 
 def label_on_ray(
@@ -342,7 +367,7 @@ def label_on_ray(
             )
         )
         for number, rows in groupby(pieces.iter_rows(), key=lambda row: row["number"]):
-            yield number, (record for row in rows for record in pickle.loads(row["piece"]))
+            yield number, records_of(rows)
 
 
 def load(model: str, code: Path | None) -> Language:

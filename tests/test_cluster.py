@@ -12,15 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
+import spacy
 import srsly
+from spacy.cli._util import import_code
 
 from scripts.cluster import connect, pack, unpack
 from scripts.common import UserError
 from scripts.experiment import takes_encoder
-from tests.conftest import message
+from tests.conftest import ROOT, message
 from tests.test_project import PROJECT
 
-PATIENCE = 120  # seconds until something that should happen counts as failed
+PATIENCE = 300  # seconds until something that should happen counts as failed
 
 
 def test_packed_files_arrive(tmp_path):
@@ -120,22 +122,25 @@ class Cluster:
             time.sleep(0.05)
 
 
-@pytest.fixture
-def cluster(tmp_path):
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
     """A cluster that has but a head yet."""
     pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
     # The paths of Ray's sockets must be short.
     temporary = tempfile.mkdtemp(prefix="ray")
-    cluster = Cluster(tmp_path, temporary)
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), temporary)
     yield cluster
     for name in list(cluster.processes):
         cluster.kill(name)
     shutil.rmtree(temporary, ignore_errors=True)
 
 
+needs_process_groups = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups to kill")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="kills process groups, which Windows has not")
-def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project):
+@needs_process_groups
+def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project, request):
     values = {"default": {"vars.max_epochs": 2, "vars.repeats": 1}}
     srsly.write_yaml(toy_project / "configs" / "few.yml", {"variants": ["bow"], "seeds": [0, 1], "settings": values})
     srsly.write_yaml(toy_project / "configs" / "one.yml", {"variants": ["bow"], "seeds": [0], "settings": values})
@@ -143,9 +148,11 @@ def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project
     def start(grid, *options):
         command = [sys.executable, "-m", "scripts.experiment", f"configs/{grid}.yml", "metrics", "--dataset", "toy"]
         with (cluster.folder / f"{grid}.out").open("w") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*command, *options], cwd=toy_project, env=cluster.env, stdout=output, stderr=subprocess.STDOUT
             )
+        request.addfinalizer(process.kill)
+        return process
 
     local = start("one")
     cluster.start("first", 1)
@@ -175,3 +182,54 @@ def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project
     metrics = [srsly.read_json(folder / "bow--default--0.json") for folder in (here, there)]
     for key in ("variant", "dataset", "seed", "scores", "dev", "baseline", "size", "experiment"):
         assert metrics[0][key] == metrics[1][key]
+
+
+# An architecture of our own: a worker without this file could not load the pipeline.
+CODE = """
+import spacy
+
+@spacy.registry.architectures("cluster_test.Bow.v1")
+def make(exclusive_classes: bool, nO: int | None = None):
+    bow = spacy.registry.architectures.get("spacy.TextCatBOW.v3")
+    return bow(exclusive_classes=exclusive_classes, ngram_size=1, no_output_layer=False, length=1024, nO=nO)
+"""
+
+
+@pytest.mark.slow
+@needs_process_groups
+def test_texts_labelled_by_a_cluster_are_the_local_ones(cluster, tmp_path):
+    (tmp_path / "code.py").write_text(CODE, encoding="utf-8")
+    import_code(tmp_path / "code.py")
+    nlp = spacy.blank("en")
+    model = {"@architectures": "cluster_test.Bow.v1", "exclusive_classes": True}
+    textcat = nlp.add_pipe("textcat", config={"model": model})
+    for label in "abc":
+        textcat.add_label(label)
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "model")
+    (tmp_path / "in").mkdir()
+    records = [{"id": i, "text": f"text {i} of {i % 7}", "more": {"x": [i]}} for i in range(5000)]
+    srsly.write_jsonl(tmp_path / "in" / "many.jsonl", records)
+    srsly.write_jsonl(tmp_path / "in" / "few.jsonl.gz", [])
+    (tmp_path / "in" / "table.csv").write_text('id,text\n01,"one, two"\n02,\n', encoding="utf-8")
+    (tmp_path / "in" / "z_broken.jsonl").write_text('{"text": "fine"}\n{"txt": "x"}\n', encoding="utf-8")
+
+    def classify(output, *options):
+        command = [sys.executable, "-m", "scripts.classify", tmp_path / "model", tmp_path / "in", tmp_path / output]
+        command += ["--code", tmp_path / "code.py", *options]
+        process = subprocess.run(command, cwd=ROOT, env=cluster.env, capture_output=True, text=True, timeout=PATIENCE)
+        return process.returncode, " ".join((process.stdout + process.stderr).split())
+
+    if "second" not in cluster.processes:
+        cluster.start("second", 2)
+    on_ray = ("--engine", "ray", "--address", cluster.address, "--n-process", "2")
+    for output, options in (("here", ()), ("there", on_ray)):
+        code, printed = classify(output, *options)
+        assert code == 1 and "line 2: `text` is missing or not text" in printed and "Traceback" not in printed, printed
+    (tmp_path / "in" / "z_broken.jsonl").write_text('{"text": "mended"}\n', encoding="utf-8")
+    for output, options in (("here", ()), ("there", on_ray)):
+        code, printed = classify(output, *options)
+        assert code == 0 and "4 files, 3 labelled already" in printed, printed
+    files = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    assert len(files) == 5 and files["many.jsonl"].count(b"\n") == 5000
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()}
