@@ -9,8 +9,8 @@ import csv
 import json
 import pickle
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -266,7 +266,7 @@ def unfinished(shards: dict[Path, Path], output: Path, made_by: Record) -> dict[
 
 def label_here(
     nlp: Language, sources: list[Path], text_column: str, n_process: int
-) -> Iterator[tuple[int, Iterator[Record]]]:
+) -> Generator[tuple[int, Iterator[Record]]]:
     """Label files one after another, in some processes."""
     for number, source in enumerate(sources):
         yield number, pipe(nlp, input_records(source, text_column), text_column, n_process)
@@ -334,7 +334,7 @@ class Worker:
 
 def label_on_ray(
     model: Path, code: Path | None, sources: list[Path], text_column: str, n_process: int, address: str
-) -> Iterator[tuple[int, Iterator[Record]]]:
+) -> Generator[tuple[int, Iterator[Record]]]:
     """Label files on a Ray cluster, through Ray Data. This machine alone reads and writes; pipeline and texts travel.
 
     Source: https://docs.ray.io/en/latest/data/execution-configurations.html (order, size of blocks).
@@ -424,7 +424,8 @@ def classify(
         outcomes = label_on_ray(nlp.path, code, sources, text_column, n_process, address)
     labels = tuple(nlp.get_pipe(COMPONENT).labels)
     count = 0
-    with tqdm(desc="classify", unit=" texts", leave=False) as bar:
+    # Closing leaves Ray in good order, whatever happens.
+    with closing(outcomes), tqdm(desc="classify", unit=" texts", leave=False) as bar:
         for number, records in outcomes:
             counted = (record for record in records if bar.update() or True)
             count += write_file(todo[sources[number]], sources[number], labels, counted)

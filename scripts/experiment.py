@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -192,7 +193,7 @@ def last_lines(log: Path) -> str:
 
 def run_here(
     root: Path, folders: Path, project: dict[str, Any], todo: list[Run], settings: dict[str, Any], workers: int
-) -> Iterator[tuple[Run, bool]]:
+) -> Generator[tuple[Run, bool]]:
     """Do runs on this machine, some at a time; each comes with whether it succeeded, when it is done."""
     threads = max(1, (os.cpu_count() or 1) // workers)
 
@@ -226,7 +227,7 @@ def run_on_ray(
     workers: int,
     address: str,
     gpu_share: float,
-) -> Iterator[tuple[Run, bool]]:
+) -> Generator[tuple[Run, bool]]:
     """Do runs as tasks on a Ray cluster; like `run_here`. The files that runs have in common travel once to a machine.
 
     A task whose machine is lost starts anew on another one. Only this process writes results.
@@ -288,12 +289,14 @@ def experiment(
     else:
         outcomes = run_here(root, folders, project, todo, settings, workers)
     failed = []
-    for run, succeeded in tqdm(outcomes, total=len(todo), desc=grid.stem, unit=" runs"):
-        if succeeded:
-            keep(folders / run.name, folder, run)
-        else:
-            failed.append(run)
-            msg.fail(f"{run.name} failed, see {folders / run.name / LOG}", last_lines(folders / run.name / LOG))
+    # Closing leaves Ray in good order, whatever happens.
+    with closing(outcomes):
+        for run, succeeded in tqdm(outcomes, total=len(todo), desc=grid.stem, unit=" runs"):
+            if succeeded:
+                keep(folders / run.name, folder, run)
+            else:
+                failed.append(run)
+                msg.fail(f"{run.name} failed, see {folders / run.name / LOG}", last_lines(folders / run.name / LOG))
     if failed:
         raise UserError(
             f"{grid}: {len(failed)} of {len(todo)} runs failed; the others are finished. Run again to retry."
