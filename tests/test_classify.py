@@ -1,15 +1,18 @@
 """Texts in, labels out: every form of input, streaming, and the same answer from several processes."""
 
 import csv
+import datetime
 import gzip
 import itertools
 import json
+import os
 
 import pytest
 import spacy
 import srsly
 
-from scripts.classify import answer, input_records, pipe
+from scripts.classify import MADE_BY, answer, input_records, pipe
+from scripts.formats import import_pyarrow
 from tests.conftest import message
 from tests.test_threshold import BOW
 
@@ -81,6 +84,59 @@ def test_a_plain_text_may_hold_commas(tmp_path):
     assert [record for record, _ in input_records(tmp_path / "in.txt")] == [{"text": "one, two"}, {"text": "three"}]
 
 
+def test_parquet_keeps_columns_and_types(tmp_path, run, models):
+    pyarrow = import_pyarrow()
+    when = datetime.datetime(2024, 2, 29, 12)
+    schema = pyarrow.schema({"id": pyarrow.int16(), "text": pyarrow.string(), "when": pyarrow.timestamp("ms")})
+    rows = [{"id": i, "text": text, "when": None if i else when} for i, text in enumerate(TEXTS)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), tmp_path / "in.parquet")
+    for model, label_type in (("single", pyarrow.string()), ("multi", pyarrow.list_(pyarrow.string()))):
+        assert run("classify", models / model, "in.parquet", f"{model}.parquet").returncode == 0
+        table = pyarrow.parquet.read_table(tmp_path / f"{model}.parquet")
+        assert table.schema.names == [*schema.names, "label" if model == "single" else "labels", "score a", "score b"]
+        assert [table.schema.field(name).type for name in schema.names] == schema.types
+        assert table.schema.field(3).type == label_type
+        assert [{name: row[name] for name in schema.names} for row in table.to_pylist()] == rows
+    assert run("classify", models / "multi", "in.parquet", "out.csv").returncode == 0
+    csv_rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8", newline="")))
+    assert [row["score a"] for row in csv_rows] == [
+        "" if row["score a"] is None else str(row["score a"]) for row in table.to_pylist()
+    ]
+
+
+@pytest.mark.parametrize("source", ["shards", "shards/*.*"])
+def test_shards_are_labelled_once(tmp_path, run, models, source):
+    (tmp_path / "shards").mkdir()
+    for name in ("texts.jsonl", "texts.csv", "texts.txt.gz"):
+        (tmp_path / "shards" / name).write_bytes(INPUTS[name])
+    (tmp_path / "shards" / "none.jsonl").touch()
+    (tmp_path / "shards" / ".hidden").touch()
+    first = run("classify", models / "single", source, "out")
+    assert first.returncode == 0 and "4 files, 0 labelled already" in first.output and "12 texts" in first.output
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir() if path.name != MADE_BY}
+    assert sorted(times) == ["none.jsonl", "texts.csv", "texts.jsonl", "texts.txt.gz.jsonl"]
+    assert run("classify", models / "single", "shards/texts.csv", "alone.csv").returncode == 0
+    assert (tmp_path / "alone.csv").read_bytes() == (tmp_path / "out" / "texts.csv").read_bytes()
+
+    (tmp_path / "out" / "texts.jsonl").unlink()
+    later = (tmp_path / "out" / "texts.csv").stat().st_mtime + 10
+    os.utime(tmp_path / "shards" / "texts.csv", (later, later))
+    assert "4 files, 2 labelled already" in run("classify", models / "single", source, "out").output
+    again = {path.name for path in (tmp_path / "out").iterdir() if path.stat().st_mtime_ns != times.get(path.name, 0)}
+    assert again - {MADE_BY} == {"texts.csv", "texts.jsonl"}
+    assert "holds labels by another model" in message(run("classify", models / "multi", source, "out"))
+
+
+def test_a_broken_shard_keeps_the_others(tmp_path, run, models):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("fine\n", encoding="utf-8")
+    (tmp_path / "in" / "b.jsonl").write_text('{"text": \n', encoding="utf-8")
+    assert "b.jsonl, line 1: broken JSON" in message(run("classify", models / "single", "in", "out"))
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["a.txt.jsonl"]
+    (tmp_path / "in" / "b.jsonl").write_text('{"text": "mended"}', encoding="utf-8")
+    assert "2 files, 1 labelled already" in run("classify", models / "single", "in", "out").output
+
+
 @pytest.mark.slow
 def test_several_processes_give_the_same(tmp_path, run, models):
     (tmp_path / "in.txt").write_text("\n".join(f"text {i} of many" for i in range(300)), encoding="utf-8")
@@ -94,8 +150,12 @@ def test_mistakes_are_named(tmp_path, run, models):
     (tmp_path / "in.jsonl").write_text('{"text": "fine"}\n{"txt": "x"}\n', encoding="utf-8")
     (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n{"text": \n', encoding="utf-8")
     (tmp_path / "empty.txt").write_text("", encoding="utf-8")
+    (tmp_path / "mixed.jsonl").write_text('{"text": "a", "id": 1}\n{"text": "b", "id": "x"}\n', encoding="utf-8")
     cases = {
-        (models / "single", "in.txt", "out.xml"): "must end in .jsonl, .csv or .tsv",
+        (models / "single", "mixed.jsonl", "out.parquet"): "a column holds values of different types",
+        (models / "single", "*.xyz", "out"): "*.xyz: there is no file in it",
+        (models / "single", "*.txt", "in.txt"): "in.txt: is a file",
+        (models / "single", "in.txt", "out.xml"): "must end in .jsonl, .csv, .tsv or .parquet",
         (models / "none", "in.txt", "out.csv"): "no pipeline that can be loaded",
         (models / "blank", "in.txt", "out.csv"): "has no text classifier",
         (models / "single", "none.txt", "out.csv"): "none.txt: no such file",
@@ -106,4 +166,4 @@ def test_mistakes_are_named(tmp_path, run, models):
     }
     for arguments, expected in cases.items():
         assert expected in message(run("classify", *arguments))
-        assert not (tmp_path / "out.csv").exists()
+        assert not list(tmp_path.glob("out*"))

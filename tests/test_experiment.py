@@ -54,6 +54,7 @@ def test_shipped_grids_apply_to_the_project(path, tmp_path):
     for run in {run.setting + run.variant: run for run in expand_grid(path, variants)}.values():
         folder = tmp_path / run.name
         prepare(ROOT, folder, PROJECT, run)
+        change_config(folder, PROJECT, run)
         for name, value in run.values.items():
             section, key = name.rsplit(".", 1)
             text = (folder / "configs" / f"{run.variant}.cfg").read_text(encoding="utf-8")
@@ -64,6 +65,7 @@ def test_run_folder_leaves_the_project_untouched(tmp_path):
     before = (ROOT / "configs" / "bow.cfg").read_bytes()
     run = Run("bow", "x", 0, {"training.dropout": 0.9})
     prepare(ROOT, tmp_path / "run", PROJECT, run)
+    change_config(tmp_path / "run", PROJECT, run)
     assert (ROOT / "configs" / "bow.cfg").read_bytes() == before
     assert (tmp_path / "run" / "scripts" / "train.py").is_file()
     with pytest.raises(UserError, match="has no section trainin"):
