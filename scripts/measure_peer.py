@@ -86,18 +86,25 @@ def fasttext_line(text: str) -> str:
     return " ".join(FASTTEXT_WORDS.findall(text.lower()))
 
 
-def load_fasttext(folder: Path, n_labels: int) -> Predict:
-    """A fastText model, quantized or not, whose labels are numbers; `n_labels` itself stands for none of them."""
+def load_fasttext(folder: Path, n_labels: int, best_only: bool = False) -> Predict:
+    """A fastText model, quantized or not, whose labels are numbers; `n_labels` itself stands for none of them.
+
+    Args:
+        folder: where it is.
+        n_labels: how many labels there are.
+        best_only: leave the scores of all labels but the best one at 0, as fastText does unless it is told otherwise.
+    """
     import fasttext
 
     (path,) = folder.glob("model.*")
     model = fasttext.load_model(str(path))
 
     def predict(texts: Sequence[str]) -> np.ndarray:
-        scores = np.zeros((len(texts), n_labels + 1), dtype=np.float32)
-        names, values = model.predict([fasttext_line(text) for text in texts], k=-1)
-        for row, (labels, probabilities) in enumerate(zip(names, values, strict=True)):
-            scores[row, [int(label.removeprefix("__label__")) for label in labels]] = probabilities
+        names, values = model.predict([fasttext_line(text) for text in texts], k=1 if best_only else -1)
+        rows = np.repeat(np.arange(len(names)), [len(labels) for labels in names])
+        columns = [int(label.removeprefix("__label__")) for labels in names for label in labels]
+        scores = np.zeros((len(names), n_labels + 1), dtype=np.float32)
+        scores[rows, columns] = np.concatenate(values)
         return np.minimum(scores[:, :n_labels], 1.0)  # fastText adds 1e-5 to each
 
     return predict
@@ -111,11 +118,11 @@ ENCODERS: dict[str, tuple[Callable[[Path], Encode], tuple[str, ...]]] = {
 MODULES = {"fasttext": ("fasttext",)} | {kind: modules for kind, (_, modules) in ENCODERS.items()}
 
 
-def load_peer(folder: Path) -> Predict:
-    """The classifier in a folder."""
+def load_peer(folder: Path, best_only: bool = False) -> Predict:
+    """The classifier in a folder; with `best_only` it may give no score to any label but the best one."""
     facts = read_json(folder / "peer.json")
     if facts["kind"] == "fasttext":
-        return load_fasttext(folder, len(facts["labels"]))
+        return load_fasttext(folder, len(facts["labels"]), best_only and facts["exclusive"])
     load, _ = ENCODERS[facts["kind"]]
     return load_linear(load(folder), folder, facts["exclusive"])
 
@@ -134,7 +141,7 @@ def measure_peer(
     for module in MODULES[read_json(model / "peer.json")["kind"]]:
         import_module(module)
     start = time.perf_counter()
-    predict = load_peer(model)
+    predict = load_peer(model, best_only=True)
     load_s = time.perf_counter() - start
 
     def classify(batch: list[str]) -> None:
