@@ -22,6 +22,7 @@ from scripts.evaluate import indicators, macro_f1
 RESAMPLES = 2000
 BATCH = 100  # resamples computed at a time; bounds the memory
 ALPHA = 0.05
+BEST = "best"  # on dev
 RUNS = "*--*.json"  # the results of a grid's runs in its folder
 
 
@@ -142,11 +143,12 @@ def format_rows(rows: Sequence[dict[str, Any]], reference: str) -> list[tuple[st
 
 def compare(
     folder: Annotated[Path, typer.Argument(help="Results of a grid, METRICS/NAME.")],
-    reference: Annotated[str, typer.Option(help="Compare with this variant; the best one on dev if empty.")] = "",
+    reference: Annotated[str, typer.Option(help="Compare with this variant, or the best on dev.")] = BEST,
 ) -> None:
     """Print and write (FOLDER/compare.md, and compare.json for the report) a grid's mean, spread, real differences."""
     groups = load_results(folder)
-    reference = reference or max(groups, key=lambda name: mean_and_std([r["dev"]["macro_f1"] for r in groups[name]])[0])
+    if reference == BEST:
+        reference = max(groups, key=lambda name: mean_and_std([run["dev"]["macro_f1"] for run in groups[name]])[0])
     if reference not in groups:
         raise UserError(f"--reference {reference}: not among {', '.join(groups)}.")
     compared = compare_groups(groups, reference)

@@ -315,7 +315,7 @@ def make_chart(variants: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any
     if others:
         base = alt.Chart(alt.Data(values=others)).encode(x=x, y=y)
         grey = base.mark_circle(size=110, color="#aaa", opacity=1)
-        layers += [grey, base.mark_text(align="left", dx=9, dy=-5, color="#888").encode(text="variant:N")]
+        layers = [grey, base.mark_text(dy=15, color="#888").encode(text="variant:N"), *layers]
     return alt.layer(*layers).properties(
         width=640, height=380, background="white", title=f"Accuracy and size, {variants[0]['dataset']}"
     )

@@ -193,11 +193,11 @@ def tuning_chart(tuning: dict[str, Any], dataset: str) -> alt.LayerChart:
     """Macro-F1 on test of every setting of the blank variants, and of each step of the ladder: a row for each."""
     points = []
     for name, one in tuning["blank"].items():
-        points += [{"name": name, "f1": score, "kind": "a setting that was tried"} for score in one["tried"].values()]
+        points += [{"name": name, "f1": score, "kind": "tried"} for score in one["tried"].values()]
         points.append({"name": name, "f1": mean(one["default"]), "kind": "default"})
         points.append({"name": name, "f1": mean(one["tuned"]), "kind": "chosen on dev"})
     points += [{"name": name, "f1": mean(scores), "kind": "default"} for name, scores in tuning["ladder"].items()]
-    kinds = ["a setting that was tried", "default", "chosen on dev"]
+    kinds = ["tried", "default", "chosen on dev"]
     return (
         alt.Chart(alt.Data(values=points))
         .mark_point(filled=True, opacity=0.9)
