@@ -16,12 +16,14 @@ import typer
 from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common import UserError, read_json, run_cli, write_text
+from scripts.common import UserError, read_json, run_cli, write_json, write_text
 from scripts.evaluate import indicators, macro_f1
 
 RESAMPLES = 2000
 BATCH = 100  # resamples computed at a time; bounds the memory
 ALPHA = 0.05
+BEST = "best"  # on dev
+RUNS = "*--*.json"  # the results of a grid's runs in its folder
 
 
 def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
@@ -31,7 +33,7 @@ def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
         UserError: there are none, or a run lacks its predictions.
     """
     groups = defaultdict(list)
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob(RUNS)):
         metrics = read_json(path)
         predictions = path.with_suffix(".predictions.jsonl")
         if not predictions.is_file():
@@ -141,14 +143,16 @@ def format_rows(rows: Sequence[dict[str, Any]], reference: str) -> list[tuple[st
 
 def compare(
     folder: Annotated[Path, typer.Argument(help="Results of a grid, METRICS/NAME.")],
-    reference: Annotated[str, typer.Option(help="Compare with this variant; the best one on dev if empty.")] = "",
+    reference: Annotated[str, typer.Option(help="Compare with this variant, or the best on dev.")] = BEST,
 ) -> None:
-    """Print and write (FOLDER/compare.md) mean, spread and real differences of a grid's variants."""
+    """Print and write (FOLDER/compare.md, and compare.json for the report) a grid's mean, spread, real differences."""
     groups = load_results(folder)
-    reference = reference or max(groups, key=lambda name: mean_and_std([r["dev"]["macro_f1"] for r in groups[name]])[0])
+    if reference == BEST:
+        reference = max(groups, key=lambda name: mean_and_std([run["dev"]["macro_f1"] for run in groups[name]])[0])
     if reference not in groups:
         raise UserError(f"--reference {reference}: not among {', '.join(groups)}.")
-    rows = format_rows(compare_groups(groups, reference), reference)
+    compared = compare_groups(groups, reference)
+    rows = format_rows(compared, reference)
     header = ("variant", "seeds", "macro-F1", "on dev", "size MB", f"points to {reference}", "p")
     msg.table(rows, header=header, divider=True, aligns=("l",) + ("r",) * (len(header) - 1))
     lines = ["| " + " | ".join(cells) + " |" for cells in (header, (":--", *["--:"] * (len(header) - 1)), *rows)]
@@ -157,6 +161,15 @@ def compare(
         f"bootstrap over the test documents, {RESAMPLES} resamples; p corrected after Holm; ★ p < {ALPHA}."
     )
     write_text(folder / "compare.md", "\n".join([*lines, "", note, ""]))
+    facts = {
+        "dataset": next(iter(groups.values()))[0]["dataset"],
+        "reference": reference,
+        "resamples": RESAMPLES,
+        "alpha": ALPHA,
+        "runs": sorted(path.stem for path in folder.glob(RUNS)),
+        "rows": compared,
+    }
+    write_json(folder / "compare.json", facts)
     msg.good(f"{folder / 'compare.md'}: {len(rows)} rows")
 
 

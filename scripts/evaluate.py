@@ -23,7 +23,7 @@ from spacy.cli._util import import_code
 from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.tokens import DocBin
-from spacy.training import Corpus
+from spacy.training import Corpus, Example
 from spacy.util import load_config
 from tqdm import tqdm
 from wasabi import msg
@@ -89,13 +89,26 @@ def score(nlp: Language, path: Path) -> tuple[dict[str, Any], list[dict[str, Any
     docs = tqdm(nlp.pipe(texts), total=len(examples), desc=f"scoring {path.stem}", unit=" docs", leave=False)
     for example, doc in zip(examples, docs, strict=True):
         example.predicted = doc
-    result = Scorer(nlp).score(examples)
     pipe = nlp.get_pipe(COMPONENT)
-    labels = list(pipe.labels)
     exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
+    return score_examples(examples, list(pipe.labels), exclusive, pipe.cfg.get("threshold") or 0.5)
+
+
+def score_examples(
+    examples: list[Example], labels: list[str], exclusive: bool, threshold: float
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Scores of examples whose predicted documents have scores for each label in `cats`, and the predictions.
+
+    Args:
+        examples: what was predicted beside what is true.
+        labels: all of them.
+        exclusive: whether each text has exactly one label.
+        threshold: from which score on a label is given, if not.
+    """
+    result = Scorer.score_cats(examples, "cats", labels=labels, multi_label=not exclusive, threshold=threshold)
     gold = np.array([[example.reference.cats[label] for label in labels] for example in examples], dtype=bool)
     cats = [example.predicted.cats for example in examples]
-    predicted = indicators(cats, labels, exclusive, pipe.cfg.get("threshold") or 0.5)
+    predicted = indicators(cats, labels, exclusive, threshold)
     probabilities = np.array([[doc[label] for label in labels] for doc in cats])
     if exclusive:
         error, diagram = calibration(probabilities.max(1), (gold & predicted).any(1))
@@ -187,12 +200,12 @@ def count_parameters(nlp: Language) -> int:
     return own + sum(weights.numel() for model in torch_models(nlp) for weights in model.parameters())
 
 
-def environment(config: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """What is needed to repeat the run: machine, versions, checksums of corpus and config, git commit."""
+def environment(config: Path | None, task: dict[str, Any], packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """What is needed to repeat the run: machine, versions, checksums of corpus and config (if any), git commit."""
     return {
-        **machine(),
+        **machine(packages),
         "corpus_md5": task["md5"],
-        "config_md5": md5_file(config),
+        **({"config_md5": md5_file(config)} if config else {}),
         **commit(),
     }
 
@@ -260,19 +273,18 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def run_measure(model: Path, texts: Path, repeats: int, code: Path | None, with_torch: bool) -> dict[str, Any]:
-    """Run scripts.measure as a single-threaded process of its own and return what it wrote.
+def run_measure(script: str, model: Path, texts: Path, repeats: int, *options: str) -> dict[str, Any]:
+    """Run scripts.measure or scripts.measure_peer as a single-threaded process and return what it wrote.
 
     Raises:
         UserError: it failed; its own message has been printed.
     """
-    threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "BLIS")}
+    libraries = ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "BLIS", "RAYON")
+    threads = {f"{library}_NUM_THREADS": "1" for library in libraries}
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "cost.json"
-        command = [sys.executable, "-m", "scripts.measure", str(model), str(texts), str(output)]
-        command += ["--repeats", str(repeats)] + (["--code", str(code)] if code else [])
-        command += ["--with-torch"] if with_torch else []
-        if subprocess.run(command, env=os.environ | threads, check=False).returncode:
+        command = [sys.executable, "-m", script, str(model), str(texts), str(output), "--repeats", str(repeats)]
+        if subprocess.run([*command, *options], env=os.environ | threads, check=False).returncode:
             raise UserError(f"{model}: measuring its speed failed, see the message above.")
         return read_json(output)
 
@@ -296,6 +308,7 @@ def evaluate(
     if not task["exclusive"]:
         scores["thresholds"] = threshold_scores(nlp, dev_predictions, predictions)
     vectors = model / "vocab" / "vectors"
+    options = [*(["--code", str(code)] if code else []), *(["--with-torch"] if torch_models(nlp) else [])]
     metrics = {
         "variant": output.stem,
         "dataset": task["dataset"],
@@ -308,7 +321,7 @@ def evaluate(
             "vectors_bytes": vectors.stat().st_size if nlp.vocab.vectors.size else 0,
             "parameters": count_parameters(nlp),
         },
-        **run_measure(model, corpus / "test.spacy", repeats, code, with_torch=bool(torch_models(nlp))),
+        **run_measure("scripts.measure", model, corpus / "test.spacy", repeats, *options),
         "train": clock,
         "env": environment(run / "config.cfg", task),
         "steps": steps_before(f"evaluate-{output.stem}", Path("project.yml"), Path("project.lock")),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -68,6 +68,17 @@ def spread(rates: Sequence[float]) -> list[float]:
     return [round(min(rates), 1), round(max(rates), 1)]
 
 
+def latency(classify: Callable[[str], Any], texts: Sequence[str]) -> dict[str, float]:
+    """The 50th and 95th percentile of the milliseconds that one text at a time takes."""
+    milliseconds = []
+    for text in tqdm(list(islice(cycle(texts), LATENCY_DOCS)), desc="latency", unit=" docs", leave=False):
+        start = time.perf_counter()
+        classify(text)
+        milliseconds.append((time.perf_counter() - start) * 1000)
+    p50, p95 = np.percentile(milliseconds, [50, 95])
+    return {"latency_ms_p50": round(float(p50), 3), "latency_ms_p95": round(float(p95), 3)}
+
+
 def hide_torch() -> None:
     """Let spaCy start as on a machine without PyTorch and spacy-transformers.
 
@@ -99,20 +110,13 @@ def measure_speed(nlp: "Language", texts: Sequence[str], repeats: int) -> dict[s
     words = sum(len(nlp.make_doc(text)) for text in texts) / len(texts)
     docs_per_s = throughput(classify, texts, repeats, "pipeline")
     tokenizer = throughput(tokenize, texts, repeats, "tokenizer")
-    milliseconds = []
-    for text in tqdm(list(islice(cycle(texts), LATENCY_DOCS)), desc="latency", unit=" docs", leave=False):
-        start = time.perf_counter()
-        nlp(text)
-        milliseconds.append((time.perf_counter() - start) * 1000)
-    p50, p95 = np.percentile(milliseconds, [50, 95])
     return {
         "docs_per_s": round(median(docs_per_s), 1),
         "docs_per_s_spread": spread(docs_per_s),
         "words_per_s": round(median(docs_per_s) * words, 1),
         "tokenizer_docs_per_s": round(median(tokenizer), 1),
         "tokenizer_docs_per_s_spread": spread(tokenizer),
-        "latency_ms_p50": round(float(p50), 3),
-        "latency_ms_p95": round(float(p95), 3),
+        **latency(nlp, texts),
         "repeats": repeats,
     }
 

@@ -1,11 +1,13 @@
 """Show where each variant lands on size, speed and accuracy: a table here, report.md, report.svg and report.html.
 
-Reads METRICS/*.json; variants of another data set in the same folder are left out, with a note. The page also shows
-METRICS/peers/*.json, other tools measured on the same split, and what logs and predictions the training folder holds.
+Reads METRICS/*.json; variants of another data set in the same folder are left out, with a note. Shown beside them, if
+they are there: METRICS/peers/*.json, other tools measured on the same split; what grids of runs say
+(scripts.report_grids); and, on the page only, the logs and predictions in the training folder.
 """
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,15 @@ import vl_convert
 from wasabi import msg
 from weasel.util.config import load_project_config
 
-from scripts.common import UserError, read_json, run_cli, whole_file, write_text
+from scripts.common import UserError, read_json, run_cli, write_text
+from scripts.report_grids import (
+    SEEDS,
+    comparison_markdown,
+    read_comparison,
+    read_tuning,
+    tuning_chart,
+    tuning_markdown,
+)
 from scripts.report_page import learning_curves, make_page, read_seeds
 
 REQUIRED = {
@@ -42,6 +52,23 @@ COLUMNS = (
     "variant", "macro-F1 [95 % CI]", "accuracy", "size MB", "docs/s", "of tokenizer", "latency ms p50 / p95",
     "load s", "memory MB", "training s",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that there is to report on a data set.
+
+    Attributes:
+        variants: their metrics, smallest pipeline first.
+        peers: metrics of other tools, most accurate first.
+        comparison: what scripts.compare found, if anything.
+        tuning: what tuning brought, if anything was tuned.
+    """
+
+    variants: list[dict[str, Any]]
+    peers: list[dict[str, Any]]
+    comparison: dict[str, Any] | None
+    tuning: dict[str, Any] | None
 
 
 def get(metrics: dict[str, Any], name: str) -> Any:
@@ -101,6 +128,21 @@ def load_peers(folder: Path, dataset: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda metrics: -metrics["scores"]["macro_f1"])
 
 
+def load_results(folder: Path, dataset: str) -> Results:
+    """Read all that there is on a data set in a folder of metrics.
+
+    Raises:
+        UserError: there are no variants, or a file is broken.
+    """
+    variants = load_metrics(folder, dataset)
+    return Results(
+        variants=variants,
+        peers=load_peers(folder / "peers", dataset),
+        comparison=read_comparison(folder / SEEDS, dataset),
+        tuning=read_tuning(folder, dataset, variants),
+    )
+
+
 def find_runs(training: Path, corpus: Path, dataset: str) -> Path | None:
     """The training folder, or None if the corpus beside it is that of another data set, and so are its models."""
     task = corpus / "task.json"
@@ -152,6 +194,34 @@ def format_row(metrics: dict[str, Any], best: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+def format_peer(metrics: dict[str, Any]) -> tuple[str, ...]:
+    """The cells of another tool's row, in which figures may be missing."""
+
+    def cell(form: str, *names: str, divisor: float = 1) -> str:
+        values = [get(metrics, name) for name in names]
+        return "" if None in values else form.format(*(value / divisor for value in values))
+
+    low, high = metrics["scores"].get("macro_f1_ci") or (None, None)
+    return (
+        metrics["variant"],
+        f"{metrics['scores']['macro_f1']:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]"),
+        cell("{:.3f}", "scores.accuracy"),
+        cell("{:.1f}", "size.pipeline_bytes", divisor=1e6),
+        cell("{:,.0f}", "speed.docs_per_s"),
+        "",
+        cell("{:.2f} / {:.2f}", "speed.latency_ms_p50", "speed.latency_ms_p95"),
+        cell("{:.2f}", "speed.load_s"),
+        cell("{:.0f}", "memory.peak_rss_bytes", divisor=1e6),
+        cell("{:.0f}", "train.seconds"),
+    )
+
+
+def peer_rows(peers: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The rows of other tools below a heading, in italics; none if there are none."""
+    heading = [("**other tools**", *[""] * (len(COLUMNS) - 1))] if peers else []
+    return heading + [tuple(cell and f"*{cell}*" for cell in format_peer(metrics)) for metrics in peers]
+
+
 def make_table(variants: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     """The table's rows: the majority-class baseline, then the variants, those on the Pareto front with a star."""
     best = pareto_front(variants, ("size.pipeline_bytes", 1), ("speed.docs_per_s", -1))
@@ -175,28 +245,38 @@ def describe_machines(variants: Sequence[dict[str, Any]]) -> str:
     return "Measured on different machines, so compare speed with care: " + "; ".join(machines) + "."
 
 
-def make_markdown(variants: Sequence[dict[str, Any]], image: str) -> str:
-    """The report's table, plot and notes; `image` is the plot's address as seen from the Markdown file."""
+def make_markdown(results: Results, folder: str) -> str:
+    """The report's tables, plots and notes; `folder` is where the plots are, as seen from the Markdown file."""
+    variants = results.variants
     repeats = sorted({metrics["speed"].get("repeats", 0) for metrics in variants})
     seeds = ", ".join(map(str, sorted({metrics["seed"] for metrics in variants})))
     lines = [
         "| " + " | ".join(COLUMNS) + " |",
         "|:--|" + "--:|" * (len(COLUMNS) - 1),
-        *("| " + " | ".join(row) + " |" for row in make_table(variants)),
+        *("| " + " | ".join(row) + " |" for row in [*make_table(variants), *peer_rows(results.peers)]),
         "",
-        f"![Macro-F1 against size on disk; colour shows documents per second]({image})",
+        f"![Macro-F1 against size on disk; colour shows documents per second]({folder}report.svg)",
         "",
         f"Data set {variants[0]['dataset']}, {get(variants[0], 'scores.documents') or '?'} test texts, seed {seeds}. "
         "★: no other variant is as small, as fast and as accurate. Intervals: bootstrap over the test "
         "documents; they do not cover the seed. Speed: documents per CPU second of one thread, tokenization included, "
         f"median of {' or '.join(map(str, repeats))} passes; “of tokenizer” compares with tokenizing alone. Memory: "
-        "peak of the process that measures. " + describe_machines(variants),
+        "peak of the process that measures. "
+        + ("Other tools: settings chosen on dev too, measured in the same way (`peers`). " if results.peers else "")
+        + describe_machines([*variants, *(peer for peer in results.peers if "env" in peer)]),
     ]
+    if results.comparison:
+        lines += ["", comparison_markdown(results.comparison).rstrip()]
+    if results.tuning:
+        lines += ["", tuning_markdown(results.tuning, f"{folder}tuning.svg").rstrip()]
     return "\n".join(lines) + "\n"
 
 
-def make_chart(variants: Sequence[dict[str, Any]]) -> alt.LayerChart:
-    """Macro-F1 with its interval against size (log axis), coloured by docs/s; a line joins the Pareto front."""
+def make_chart(variants: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]] = ()) -> alt.LayerChart:
+    """Macro-F1 with its interval against size (log axis), coloured by docs/s; a line joins the Pareto front.
+
+    Other tools are grey and without intervals.
+    """
     front = pareto_front(variants, ("size.pipeline_bytes", 1))
     points = [
         {
@@ -210,7 +290,11 @@ def make_chart(variants: Sequence[dict[str, Any]]) -> alt.LayerChart:
         }
         for metrics in variants
     ]
-    sizes = [point["size"] for point in points]
+    others = [
+        {"variant": peer["variant"], "size": peer["size"]["pipeline_bytes"] / 1e6, "f1": peer["scores"]["macro_f1"]}
+        for peer in peers
+    ]
+    sizes = [point["size"] for point in points + others]
     x = alt.X(
         "size:Q", title="size on disk, MB", scale=alt.Scale(type="log", domain=[min(sizes) / 1.6, max(sizes) * 2])
     )
@@ -227,7 +311,12 @@ def make_chart(variants: Sequence[dict[str, Any]]) -> alt.LayerChart:
         stroke=alt.condition("datum.front", alt.value("black"), alt.value("white")),
     )
     names = base.mark_text(align="left", dx=10, dy=-6, fontSize=12).encode(x=x, y=y, text="variant:N")
-    return (line + interval + dots + names).properties(
+    layers = [line, interval, dots, names]
+    if others:
+        base = alt.Chart(alt.Data(values=others)).encode(x=x, y=y)
+        grey = base.mark_circle(size=110, color="#aaa", opacity=1)
+        layers = [grey, base.mark_text(dy=15, color="#888").encode(text="variant:N"), *layers]
+    return alt.layer(*layers).properties(
         width=640, height=380, background="white", title=f"Accuracy and size, {variants[0]['dataset']}"
     )
 
@@ -260,28 +349,34 @@ def report(
     project: Annotated[Path | None, typer.Option(help="Folder of a project.yml whose other variants to name.")] = None,
 ) -> None:
     """Write METRICS/report.md, METRICS/report.svg and METRICS/report.html, and print the table."""
-    variants = load_metrics(metrics, dataset)
-    peers = load_peers(metrics / "peers", dataset)
+    results = load_results(metrics, dataset)
+    variants = results.variants
     runs = find_runs(training, corpus, dataset)
-    svg = vl_convert.vegalite_to_svg(make_chart(variants).to_json())
+    svg = vl_convert.vegalite_to_svg(make_chart(variants, results.peers).to_json())
+    tuning_svg = vl_convert.vegalite_to_svg(tuning_chart(results.tuning, dataset).to_json()) if results.tuning else None
     page = make_page(
         variants,
         best=pareto_front(variants, ("size.pipeline_bytes", 1), ("speed.docs_per_s", -1)),
         machines=describe_machines(variants),
-        peers=peers,
+        peers=results.peers,
         seeds=read_seeds(metrics, dataset),
+        comparison=results.comparison,
+        tuning=results.tuning,
+        tuning_svg=tuning_svg,
         curves=learning_curves(metrics / "curve"),
         missing=find_unfinished(runs, variants),
         runs=runs,
     )
-    with whole_file(metrics / "report.svg") as path:
-        path.write_text(svg, encoding="utf-8")
-    write_text(metrics / "report.md", f"# Results: {dataset}\n\n{make_markdown(variants, 'report.svg')}")
+    write_text(metrics / "report.svg", svg)
+    if tuning_svg:
+        write_text(metrics / "tuning.svg", tuning_svg)
+    write_text(metrics / "report.md", f"# Results: {dataset}\n\n{make_markdown(results, '')}")
     write_text(metrics / "report.html", page)
-    msg.table(make_table(variants), header=COLUMNS, divider=True, aligns=("l",) + ("r",) * (len(COLUMNS) - 1))
+    table = make_table(variants) + [format_peer(peer) for peer in results.peers]
+    msg.table(table, header=COLUMNS, divider=True, aligns=("l",) + ("r",) * (len(COLUMNS) - 1))
     if project and (others := unmeasured(project, variants)):
         msg.warn(f"Not measured, because skipped or not run yet: {', '.join(others)}")
-    if readme and update_readme(readme, dataset, make_markdown(variants, (metrics / "report.svg").as_posix())):
+    if readme and update_readme(readme, dataset, make_markdown(results, f"{metrics.as_posix()}/")):
         msg.good(f"{readme}: results of {dataset} brought up to date")
     msg.good(f"{metrics / 'report.html'}, report.md, report.svg: {len(variants)} variant(s)")
 

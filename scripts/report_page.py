@@ -16,6 +16,8 @@ from typing import Any
 
 import jinja2
 
+from scripts.report_grids import TUNING_HEADER, comparison_note, comparison_rows, tuning_answer, tuning_rows
+
 MISTAKES = 12  # shown of each variant
 TEXT_LENGTH = 300  # characters shown of a text
 SMALL_MATRIX = 12  # labels up to which the confusion matrix shows numbers
@@ -312,6 +314,9 @@ def make_page(
     peers: Sequence[dict[str, Any]] = (),
     missing: Sequence[str] = (),
     seeds: dict[str, dict[int, float]] | None = None,
+    comparison: dict[str, Any] | None = None,
+    tuning: dict[str, Any] | None = None,
+    tuning_svg: str | None = None,
     curves: Sequence[dict[str, Any]] = (),
     runs: Path | None = None,
 ) -> str:
@@ -324,13 +329,17 @@ def make_page(
         peers: metrics of other tools, which may lack figures.
         missing: names of variants that have been trained, or begun, but not measured.
         seeds: macro-F1 of each variant by seed, where several were run.
+        comparison: what scripts.compare found.
+        tuning: what tuning brought (scripts.report_grids.read_tuning), with `tuning_svg`, its plot.
+        tuning_svg: the plot.
         curves: what `learning_curves` found.
         runs: training folder; whatever of its logs and predictions exists is shown.
     """
     rows = [describe_variant(metrics, runs, (seeds or {}).get(metrics["variant"], {})) for metrics in variants]
     best = set(best)
     points = [flatten(metrics) | {"peer": False, "id": f"v{i}"} for i, metrics in enumerate(variants)]
-    points += [flatten(metrics) | {"peer": True, "id": None} for metrics in peers]
+    others = [flatten(metrics) for metrics in peers]
+    points += [row | {"peer": True, "id": None} for row in others]
     corpora = [metrics.get("env", {}).get("corpus_md5", {}) for metrics in variants]
     script = (HERE / "report_page.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -351,9 +360,15 @@ def make_page(
         repeats=variants[0]["speed"].get("repeats"),
         rows=rows,
         best=best,
-        scale=interval_scale(rows),
+        scale=interval_scale([*rows, *(row for row in others if row["low"] is not None)]),
         points=points,
-        peers=[flatten(metrics) for metrics in peers],
+        peers=others,
+        comparison=comparison_rows(comparison) if comparison else [],
+        comparison_note=comparison_note(comparison) if comparison else "",
+        tuning=tuning_rows(tuning) if tuning else [],
+        tuning_header=TUNING_HEADER,
+        tuning_answer=tuning_answer(tuning) if tuning else "",
+        tuning_image=base64.b64encode((tuning_svg or "").encode()).decode(),
         missing=missing,
         machines=machines,
         corpora=corpora[0],

@@ -16,6 +16,7 @@ ALWAYS_RUN = {
     "check",
     "experiment",
     "compare",
+    "train-peers",
     "train-curve",
     "classify",
     "package",
@@ -29,7 +30,7 @@ ALWAYS_RUN = {
 }
 
 
-VARIANT_WORKFLOWS = [name for name in PROJECT["workflows"] if name not in {"all", "without-encoder"}]
+VARIANT_WORKFLOWS = [name for name in PROJECT["workflows"] if name not in {"all", "without-encoder", "peers"}]
 
 
 def test_without_encoder_leaves_out_nothing_else():
