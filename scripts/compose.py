@@ -146,6 +146,7 @@ def task_settings(facts: dict[str, Any], seed: int, max_epochs: int) -> dict[str
         "task.exclusive": facts["exclusive"],
         "task.ngram_rows": ngram_rows(len(facts["labels"])),
         "task.window_size": int(word_order),
+        "task.learn_rate": 0.002 if word_order else 0.001,
         "task.phrase_rows": min(ngram_rows(len(facts["labels"])), WORD_ORDER_ROWS) if word_order else 0,
         "system.seed": seed,
     }
