@@ -1,8 +1,9 @@
 """Let a trained pipeline label unlabelled texts, for a smaller pipeline to learn from (knowledge distillation).
 
-The texts are the sentences of the raw text, and runs of their words as long as the texts to be classified. What the
-teacher says of each, all its probabilities, goes into a cache file line by line, so that an interrupted run goes on
-where it was. The cache belongs to one teacher: its first line is the teacher's checksum.
+The texts are the sentences of the raw text. (Runs of words as short as the training texts, besides, made a student
+with hashed features worse.) What the teacher says of each, all its probabilities, goes into a cache file line by line,
+so that an interrupted run goes on where it was. The cache belongs to one teacher: its first line is the teacher's
+checksum.
 
 Where the raw text is nothing but the training texts, which the teacher has seen with their labels, they are labelled
 by the frozen encoder instead, see scripts.crossfit.
@@ -12,7 +13,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from random import Random
 from typing import Annotated
 
 import numpy as np
@@ -31,27 +31,14 @@ MAX_WORDS = 40  # longer sentences are rarely sentences
 BATCH = 128  # texts; at most so much work is lost when a run is interrupted
 
 
-def sentences(raw: Iterable[str], lang: str, lengths: Sequence[int] = ()) -> Iterator[str]:
-    """The sentences of `MIN_WORDS` to `MAX_WORDS` tokens, each followed by a shorter run of its words.
-
-    Args:
-        raw: texts.
-        lang: their language.
-        lengths: tokens of the texts to be classified. What a teacher says of texts that are like these helps most, so
-            the runs are as long as they are; the run of a sentence is always the same.
-    """
+def sentences(raw: Iterable[str], lang: str) -> Iterator[str]:
+    """The sentences of `MIN_WORDS` to `MAX_WORDS` tokens, in their order."""
     nlp = spacy.blank(lang)
     nlp.add_pipe("sentencizer")
     for doc in nlp.pipe(raw):
         for sentence in doc.sents:
-            text = sentence.text.strip()
             if MIN_WORDS <= len(sentence) <= MAX_WORDS:
-                yield text
-                random = Random(text)
-                length = random.choice(lengths) if lengths else 0
-                if MIN_WORDS <= length < len(sentence):
-                    start = random.randrange(len(sentence) - length + 1)
-                    yield sentence[start : start + length].text.strip()
+                yield sentence.text.strip()
 
 
 def text_key(text: str) -> str:
@@ -115,10 +102,8 @@ def label(nlp: Language, texts: list[str], path: Path, teacher: str) -> dict[str
     return {key: labels[key] for key in map(text_key, texts)}
 
 
-def label_raw(
-    teacher: Path, raw: Path, lengths: Sequence[int], limit: int, cache: Path, gpu_id: int
-) -> dict[str, dict[str, float]]:
-    """A trained pipeline's probabilities of texts that are cut from raw text, by text.
+def label_sentences(teacher: Path, raw: Path, limit: int, cache: Path, gpu_id: int) -> dict[str, dict[str, float]]:
+    """A trained pipeline's probabilities of the sentences of raw text, by sentence.
 
     Raises:
         UserError: there is no such pipeline, or no sentence.
@@ -128,7 +113,7 @@ def label_raw(
     if gpu_id >= 0:
         spacy.require_gpu(gpu_id)
     nlp = spacy.load(teacher)
-    texts = choose(sentences(read_raw_texts(raw, "sentences"), nlp.lang, lengths), limit)
+    texts = choose(sentences(read_raw_texts(raw, "sentences"), nlp.lang), limit)
     if not texts:
         raise UserError(f"{raw}: holds no sentence of {MIN_WORDS} to {MAX_WORDS} words.")
     labels = label(nlp, texts, cache, folder_key(teacher))
@@ -150,11 +135,11 @@ def teach(
     train: Annotated[Path, typer.Argument(help="Training texts (.spacy).")],
     output: Annotated[Path, typer.Argument(help="Texts with the teacher's probabilities to write (.spacy).")],
     encoder: Annotated[Path | None, typer.Option(help="Encoder that labels them if raw text has no others.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Texts to label at most.")] = 24_000,
+    limit: Annotated[int, typer.Option(min=1, help="Sentences to label at most.")] = 12_000,
     cache: Annotated[Path | None, typer.Option(help="Cache to use; beside the output if not given.")] = None,
     gpu_id: Annotated[int, typer.Option(help="GPU that runs the teacher; -1 for the CPU.")] = -1,
 ) -> None:
-    """Label raw text, cut up, or else the training texts, with a teacher's probabilities."""
+    """Label the sentences of raw text, or else the training texts, with a teacher's probabilities."""
     if not train.is_file():
         raise UserError(f"{train}: no training texts there. Make them with scripts.convert.")
     # The tokens of the texts written do not matter: who reads them splits them anew.
@@ -165,8 +150,7 @@ def teach(
         msg.info(f"{raw}: holds training texts only. They are labelled by the frozen encoder, cross-fitted.")
         labels = label_training_texts(docs, encoder)
     else:
-        lengths = list(map(len, docs))
-        labels = label_raw(teacher, raw, lengths, limit, cache or output.with_suffix(".jsonl"), gpu_id)
+        labels = label_sentences(teacher, raw, limit, cache or output.with_suffix(".jsonl"), gpu_id)
     taught = DocBin(attrs=["ORTH", "SPACY"])
     for text, cats in labels.items():
         doc = blank.make_doc(text)

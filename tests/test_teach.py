@@ -84,16 +84,6 @@ def test_sentences_are_different_and_of_fair_length():
     assert sorted(choose(found, 9)) == ["A goal in the match.", "Shares fall again today!"]
 
 
-def test_runs_are_as_long_as_the_texts_to_be_classified():
-    raw = ["one two three four five six seven eight. A goal in the match."] * 2
-    found = list(sentences(raw, "en", lengths=[4, 5]))
-    whole, run, *_ = found
-    assert found[: len(found) // 2] == found[len(found) // 2 :]
-    assert whole == "one two three four five six seven eight."
-    assert run in whole and len(spacy.blank("en")(run)) in (4, 5)
-    assert list(sentences(raw[:1], "en", lengths=[40])) == [whole, "A goal in the match."]
-
-
 def test_the_sample_hardly_moves_when_texts_are_added():
     texts = [f"text {i}" for i in range(200)]
     before, after = choose(texts, 100), choose([*texts, "another"], 100)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 TOY = ("--vars.dataset", "toy", "--vars.max_epochs", "10", "--vars.repeats", "1")
 # Small tables, so that only some hundred words go through the encoder, and few sentences for the teacher.
-TOY += ("--vars.compact_bytes", "40000", "--vars.compact_small_bytes", "20000", "--vars.taught_texts", "100")
+TOY += ("--vars.compact_bytes", "40000", "--vars.compact_small_bytes", "20000", "--vars.taught_sentences", "100")
 
 
 def start(project, step, *extra):
