@@ -28,6 +28,12 @@ def toy_records(per_label=24):
     return records
 
 
+@pytest.fixture(autouse=True)
+def main_module(monkeypatch):
+    """Put `__main__` back after each test: Streamlit replaces it, and spawned processes would run what it leaves."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
 @pytest.fixture
 def toy_assets(tmp_path):
     """A data set folder `assets/toy` with train.jsonl and raw.jsonl, beside a project.yml without checksums."""

@@ -16,7 +16,9 @@ def test_knee_is_the_fewest_rows_within_a_point_of_the_full_table():
 @pytest.mark.slow
 def test_sweep_at_toy_size(toy_assets, tmp_path, run):
     assert run("convert", "toy", "corpus").returncode == 0
-    arguments = ("corpus/raw.jsonl", "words.txt", "spellings.json", "--dim", 8, "--epochs", 5, "--min-count", 1)
+    words = ("tokens.txt", "counts.json")
+    assert run("tokenize_raw", "corpus/raw.jsonl", *words, "--task", "corpus/task.json").returncode == 0
+    arguments = (*words, "words.txt", "spellings.json", "--dim", 8, "--epochs", 5, "--min-count", 1)
     assert run("train_vectors", *arguments).returncode == 0
     configs = ("--base", ROOT / "configs" / "base.cfg", "--overlay", ROOT / "configs" / "vectors.cfg")
     options = ("--rows", 5, "--rows", 100_000, "--seeds", 0, "--seeds", 1, "--max-epochs", 2)
