@@ -33,8 +33,8 @@ from scripts.formats import (
     column,
     find_delimiter,
     import_pyarrow,
+    is_parquet,
     parse_json,
-    read_head,
     table_records,
     text_lines,
 )
@@ -58,7 +58,7 @@ def input_records(path: Path, text_column: str = AUTO) -> Iterator[tuple[Record,
     Raises:
         UserError: a line is broken.
     """
-    if read_head(path)[:4] == b"PAR1":
+    if is_parquet(path):
         rows = (row for batch in arrow_batches(path) for row in batch.to_pylist())
         yield from ((row, f"{path}, row {number}") for number, row in enumerate(rows, 1))
         return
@@ -167,9 +167,7 @@ def parquet_writer(path: Path, labels: tuple[str, ...], source: Path) -> Iterato
     pyarrow = import_pyarrow()
     text, score = pyarrow.string(), pyarrow.float64()
     added = {"label": text, "labels": pyarrow.list_(text)} | {f"score {label}": score for label in labels}
-    parquet = (
-        pyarrow.parquet.ParquetFile(source).schema_arrow if read_head(source)[:4] == b"PAR1" else pyarrow.schema([])
-    )
+    parquet = pyarrow.parquet.ParquetFile(source).schema_arrow if is_parquet(source) else pyarrow.schema([])
     known = {field.name: field.type for field in parquet} | added
     rows: list[Record] = []
     writer = None

@@ -118,6 +118,11 @@ def read_head(path: Path) -> bytes:
         raise UserError(f"{path}: broken gzip file ({error}). Fetch or pack it again.") from None
 
 
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins as Parquet does, whatever its name."""
+    return read_head(path)[:4] == b"PAR1"
+
+
 def text_lines(path: Path) -> Iterator[str]:
     r"""Stream the lines of a UTF-8 (or marked UTF-16) file without their ends, be those \n, \r\n or \r.
 
@@ -390,7 +395,7 @@ def arrow_batches(path: Path) -> Iterator[Any]:
     """
     pyarrow = import_pyarrow()
     try:
-        if read_head(path)[:4] == b"PAR1":
+        if is_parquet(path):
             yield from pyarrow.parquet.ParquetFile(path).iter_batches()
             return
         with pyarrow.OSFile(str(path)) as stream:
