@@ -1,4 +1,5 @@
 import importlib
+import os
 import re
 import shutil
 import sys
@@ -16,6 +17,11 @@ DESKS = {
     "money": ("bank", "shares", "profit", "market", "dollar", "firm", "sales", "price"),
     "film": ("actor", "award", "movie", "singer", "album", "star", "festival", "oscar"),
 }
+
+
+def pytest_configure():
+    """Test files run side by side: one core for each, and for what it starts."""
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def toy_records(per_label=24):
