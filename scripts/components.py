@@ -6,7 +6,8 @@ gets the mean of its pieces. The features of a text are the weighted mean of its
 but tough-to-beat baseline for sentence embeddings") and the maximum over its tokens of a learned layer. Only that
 layer and the output are trained, so a training takes seconds and can hardly overfit.
 
-`textcat_ladder.PretrainVectors.v1` is an objective for `spacy pretrain`; a trained pipeline needs nothing of it.
+`textcat_ladder.PretrainVectors.v1` and `textcat_ladder.PretrainSentences.v1` are objectives for `spacy pretrain`; a
+trained pipeline needs nothing of them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from spacy import registry
 from spacy.attrs import IS_SPACE, LOWER
 from spacy.language import Language
 from spacy.ml.models.multi_task import get_vectors_loss
-from spacy.strings import get_string_id
+from spacy.strings import StringStore, get_string_id
 from spacy.tokens import Doc
 from spacy.training import Corpus, Example
 from spacy.vocab import Vocab
@@ -29,6 +30,7 @@ from thinc.api import (
     Linear,
     Maxout,
     Model,
+    Ops,
     Relu,
     chain,
     concatenate,
@@ -45,7 +47,9 @@ TABLE_PARAMS = ("keys", "codes", "scales", "weights")
 CLIPPING = (1.0, 0.9, 0.8, 0.7, 0.6)
 MAX_PIECES = 8  # of an unknown word; longer ones are hardly words
 MAX_PIECE_LENGTH = 24  # characters
-MAX_CACHED_WORDS = 20_000  # bounds the memory that unknown words take in a long-running pipeline
+# These bound the memory that a long-running pipeline takes: unknown words, and what all words contribute to the scores.
+MAX_CACHED_WORDS = 20_000
+MAX_CACHED_BYTES = 32_000_000
 
 
 # The quantized table
@@ -108,10 +112,21 @@ def split_word(word: str, find: Callable[[str], int]) -> list[int]:
 
 
 class _Cache:
-    """Vectors of unknown words, by hash. Not a dict, so that thinc does not store it with the model."""
+    """What has been computed for words, by hash. Not a dict, so that thinc does not store it with the model.
+
+    Attributes:
+        vectors: of unknown words.
+        rows: the words' rows in `scores` and `units`.
+        scores: the word's weight, and its share of the mean in the scores of the classes times its weight.
+        units: what it gives to each unit of the layer, as the token itself and as each neighbour.
+        state: tells for which parameters of the model `scores` and `units` are.
+    """
 
     def __init__(self) -> None:
         self.vectors: dict[int, numpy.ndarray] = {}
+        self.rows: dict[int, int] = {}
+        self.scores = self.units = None
+        self.state: tuple = ()
 
     def __deepcopy__(self, memo: dict) -> "_Cache":
         return _Cache()
@@ -121,8 +136,9 @@ def WordTable(word_dropout: float = 0.0) -> Model[list[Doc], Ragged]:
     """Look up the tokens' frozen vectors in the quantized table.
 
     The output is a Ragged of shape (tokens, width + 1): the last column holds the token's weight. A text without
-    words gets one token of zeros, so that each text has a maximum. While training, each token is left out with the
-    probability `word_dropout`, so that the model does not lean on single words.
+    words gets one token of zeros, so that each text has a maximum. While training, each token is left out with a
+    probability of `word_dropout` times the dropout that the training sets, so that the model does not lean on single
+    words.
 
     The parameters are set by `set_word_table`: `keys` (uint32, sorted), `codes` (uint8), `scales` and `weights`
     (float16).
@@ -133,7 +149,7 @@ def WordTable(word_dropout: float = 0.0) -> Model[list[Doc], Ragged]:
         init=_word_table_init,
         dims={"nO": None},
         params=dict.fromkeys(TABLE_PARAMS),
-        attrs={"word_dropout": word_dropout, "cache": _Cache()},
+        attrs={"word_dropout": word_dropout, "dropout_rate": 1.0, "cache": _Cache()},
     )
 
 
@@ -201,22 +217,25 @@ def _compose_unknown(model: Model, word: str) -> numpy.ndarray:
     return vector
 
 
-def distinct_words(model: Model, docs: Sequence[Doc]) -> tuple[Floats2d, Ints1d, Ints1d]:
-    """Look up each distinct word of a batch once.
+def distinct_words(docs: Sequence[Doc]) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """The distinct lower-cased words of a batch.
 
     Returns:
-        The vectors of the distinct words, shape (words, width + 1); for each token the index of its word; and the
-        number of tokens of each text, at least 1.
+        Their hashes, uint64; for each token the index of its word; and the number of tokens of each text, at least 1:
+        a text without tokens has one, whose hash is 0, that of the empty string.
     """
-    ops = model.ops
     arrays = [doc.to_array(LOWER) for doc in docs]
     lengths = numpy.fromiter(map(len, arrays), dtype="int32", count=len(arrays))
     if not lengths.all():
-        nothing = numpy.zeros(1, dtype="uint64")  # 0 is the hash of the empty string
+        nothing = numpy.zeros(1, dtype="uint64")
         arrays = [array if len(array) else nothing for array in arrays]
         lengths = lengths.clip(1)
-    words, index = numpy.unique(numpy.concatenate(arrays), return_inverse=True)
-    rows = _rows_of(model, ops.asarray(words))
+    return *numpy.unique(numpy.concatenate(arrays), return_inverse=True), lengths
+
+
+def word_vectors(model: Model, words: numpy.ndarray, strings: StringStore) -> Floats2d:
+    """The vectors of words, given by their hashes: shape (words, width + 1)."""
+    rows = _rows_of(model, model.ops.asarray(words))
     vectors = _dequantize(model, rows)
     cache = model.attrs["cache"].vectors
     for i in (rows < 0).nonzero()[0].tolist():
@@ -225,23 +244,25 @@ def distinct_words(model: Model, docs: Sequence[Doc]) -> tuple[Floats2d, Ints1d,
         if vector is None:
             if len(cache) >= MAX_CACHED_WORDS:
                 cache.clear()
-            vector = cache[word] = _compose_unknown(model, docs[0].vocab.strings[word])
+            vector = cache[word] = _compose_unknown(model, strings[word])
         vectors[i] = vector
-    return vectors, ops.asarray1i(index), ops.asarray1i(lengths)
+    return vectors
 
 
 def _drop_words(model: Model, index: Ints1d, lengths: Ints1d) -> tuple[Ints1d, Ints1d]:
     """Leave out tokens at random, but no text's last one."""
     ops = model.ops
-    keep = ops.get_dropout_mask((len(index), 1), model.attrs["word_dropout"])[:, 0] > 0
+    keep = ops.get_dropout_mask((len(index), 1), model.attrs["word_dropout"] * model.attrs["dropout_rate"])[:, 0] > 0
     ends = lengths.cumsum()
     keep[ends[ops.reduce_sum(ops.asarray2f(keep[:, None]), lengths)[:, 0] == 0] - 1] = True
     return index[keep], ops.asarray1i(ops.reduce_sum(ops.asarray2f(keep[:, None]), lengths)[:, 0])
 
 
 def _word_table_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Ragged, Callable]:
-    vectors, index, lengths = distinct_words(model, docs)
-    if is_train and model.attrs["word_dropout"]:
+    words, index, lengths = distinct_words(docs)
+    vectors = word_vectors(model, words, docs[0].vocab.strings)
+    index, lengths = model.ops.asarray1i(index), model.ops.asarray1i(lengths)
+    if is_train and model.attrs["word_dropout"] * model.attrs["dropout_rate"] > 0:
         index, lengths = _drop_words(model, index, lengths)
     return Ragged(vectors[index], lengths), lambda gradient: []
 
@@ -333,7 +354,7 @@ def TextCatCompact(
     hidden_width: int = 128,
     window_size: int = 0,
     mean_scale: float = 5.0,
-    word_dropout: float = 0.15,
+    word_dropout: float = 0.5,
     ngram_rows: int = 0,
     nO: int | None = None,
 ) -> Model[list[Doc], Floats2d]:
@@ -346,7 +367,8 @@ def TextCatCompact(
         window_size: the layer sees each token with so many neighbours on each side. 0 suits topics; 1 suits tasks
             where word order matters and there are thousands of examples.
         mean_scale: factor of the weighted mean, whose values are else far smaller than the layer's.
-        word_dropout: share of the tokens left out at random in training.
+        word_dropout: share of the tokens left out at random in training, in units of the pipeline's `[training]
+            dropout`: at a dropout of 0.3, 0.5 leaves out 0.15 of them.
         ngram_rows: rows of a hashed table of words and word pairs, a linear model whose scores are added before the
             softmax; 0 for none. It learns exact words and phrases, given thousands of examples.
         nO: number of classes; set from the labels.
@@ -358,15 +380,16 @@ def TextCatCompact(
     hidden = Relu(nO=hidden_width)
     output = Linear(nO=nO, init_W=zero_init)
     window = (expand_window(window_size),) if window_size else ()
-    features = concatenate(weighted_mean(mean_scale), chain(*window, with_array(hidden), reduce_max()))
+    pools = concatenate(weighted_mean(mean_scale), chain(*window, with_array(hidden), reduce_max()))
+    features = chain(table, pools)
     model = Model(
         "textcat_compact",
         _compact_forward,
         init=_compact_init,
-        layers=[chain(table, features, Dropout(), output), *([HashedNgrams(ngram_rows)] if ngram_rows else [])],
+        layers=[chain(features, Dropout(), output), *([HashedNgrams(ngram_rows)] if ngram_rows else [])],
         dims={"nO": None},
         attrs={"multi_label": not exclusive_classes, "window_size": window_size, "mean_scale": mean_scale},
-        refs={"table": table, "hidden": hidden, "output": output, "output_layer": output},
+        refs={"table": table, "features": features, "hidden": hidden, "output": output, "output_layer": output},
     )
     if nO is not None:
         model.set_dim("nO", nO)
@@ -399,32 +422,70 @@ def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple
     return _activate(model, sum(scores[1:], scores[0])), backprop
 
 
-def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
-    """The logits, computed in a cheaper order than in training: all that depends on one word is done once for each."""
+def _word_parts(model: Model, vectors: Floats2d) -> tuple[Floats2d, Floats2d]:
+    """All that depends on one word alone, from the words' vectors: see `_Cache.scores` and `_Cache.units`."""
     ops = model.ops
-    table, hidden, output = (model.get_ref(name) for name in ("table", "hidden", "output"))
-    vectors, index, lengths = distinct_words(table, docs)
+    hidden, W = model.get_ref("hidden"), model.get_ref("output").get_param("W")
     width = vectors.shape[1] - 1
-    W = output.get_param("W")
-    # The share of the mean in the logits: one number for each word and class.
     weights = ops.as_contig(vectors[:, -1:])
     shares = ops.gemm(ops.as_contig(vectors[:, :-1]), ops.as_contig(W[:, :width]), trans2=True) * weights
-    totals = ops.reduce_sum(weights[index], lengths).clip(1e-6)
-    logits = ops.reduce_sum(shares[index], lengths) * (model.attrs["mean_scale"] / totals)
+    places = 2 * model.attrs["window_size"] + 1
+    by_place = hidden.get_param("W").reshape((hidden.get_dim("nO"), places, width + 1)).transpose((1, 0, 2))
+    units = ops.gemm(vectors, ops.as_contig(by_place.reshape((-1, width + 1))), trans2=True)
+    return ops.xp.concatenate([weights, shares], axis=1), units
+
+
+def _known_parts(model: Model, words: numpy.ndarray, strings: StringStore) -> tuple[Floats2d, Floats2d, numpy.ndarray]:
+    """Two tables with the parts of words, given by their hashes, and the words' rows there.
+
+    Most words of a batch have occurred before, and since their vectors are frozen, their parts are still the same.
+    """
+    ops, table = model.ops, model.get_ref("table")
+    cache = table.attrs["cache"]
+    params = [layer.get_param("W") for layer in (model.get_ref("hidden"), model.get_ref("output"))]
+    # Training changes the parameters in place; their sums tell.
+    state = tuple(float(param.sum()) for param in params)
+    if cache.state != state:
+        cache.rows, cache.scores, cache.state = {}, None, state
+    rows = [cache.rows.get(word, -1) for word in words.tolist()]
+    missing = [i for i, row in enumerate(rows) if row < 0]
+    if missing:
+        n_scores, n_units = 1 + model.get_dim("nO"), params[0].size // table.get_dim("nO")
+        room = max(len(words), MAX_CACHED_BYTES // (4 * (n_scores + n_units)))
+        if cache.scores is None or len(cache.rows) + len(missing) > len(cache.scores):
+            cache.rows, missing = {}, list(range(len(words)))
+            cache.scores, cache.units = (ops.alloc2f(room, n, zeros=False) for n in (n_scores, n_units))
+        new = slice(len(cache.rows), len(cache.rows) + len(missing))
+        cache.scores[new], cache.units[new] = _word_parts(model, word_vectors(table, words[missing], strings))
+        for i, row in zip(missing, range(new.start, new.stop), strict=True):
+            cache.rows[int(words[i])] = rows[i] = row
+    return cache.scores, cache.units, numpy.asarray(rows)
+
+
+def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
+    """The logits, computed in a cheaper order than in training: what a word alone decides is done once for each."""
+    ops = model.ops
+    hidden, output = model.get_ref("hidden"), model.get_ref("output")
+    words, index, lengths = distinct_words(docs)
+    scores, units, rows = _known_parts(model, words, docs[0].vocab.strings)
+    index, lengths = ops.asarray1i(rows[index]), ops.asarray1i(lengths)
+    # The mean.
+    sums = ops.reduce_sum(scores[index], lengths)
+    logits = sums[:, 1:] * (model.attrs["mean_scale"] / sums[:, :1].clip(1e-6))
     # The layer: each word as the token itself and as its neighbours.
-    window = model.attrs["window_size"]
-    parts = hidden.get_param("W").reshape((hidden.get_dim("nO"), 2 * window + 1, width + 1))
-    tokens = (ops.gemm(vectors, ops.as_contig(parts[:, window]), trans2=True) + hidden.get_param("b"))[index]
+    window, n_units = model.attrs["window_size"], hidden.get_dim("nO")
+    given = units[index]
+    tokens = ops.as_contig(given[:, window * n_units : (window + 1) * n_units])
     text = ops.xp.repeat(ops.xp.arange(len(lengths)), lengths) if window else None
     for offset in range(1, window + 1):
         same = (text[offset:] == text[:-offset])[:, None]
-        before = ops.gemm(vectors, ops.as_contig(parts[:, window - offset]), trans2=True)[index[:-offset]]
-        after = ops.gemm(vectors, ops.as_contig(parts[:, window + offset]), trans2=True)[index[offset:]]
-        tokens[offset:] += before * same
-        tokens[:-offset] += after * same
-    # The maximum may come first: the rectifier keeps the order.
-    features = ops.relu(ops.reduce_max(tokens, lengths)[0])
-    logits += ops.affine(features, ops.as_contig(W[:, width:]), output.get_param("b"))
+        before, after = window - offset, window + offset
+        tokens[offset:] += given[:-offset, before * n_units : (before + 1) * n_units] * same
+        tokens[:-offset] += given[offset:, after * n_units : (after + 1) * n_units] * same
+    # The maximum may come first: neither the bias nor the rectifier changes the order.
+    features = ops.relu(ops.reduce_max(tokens, lengths)[0] + hidden.get_param("b"))
+    W = output.get_param("W")
+    logits += ops.affine(features, ops.as_contig(W[:, -n_units:]), output.get_param("b"))
     for ngrams in model.layers[1:]:
         logits += ngrams.predict(docs)
     return logits
@@ -471,6 +532,42 @@ def create_pretrain_vectors(maxout_pieces: int, hidden_size: int) -> Callable[[V
         model.set_ref("tok2vec", tok2vec)
         # Words without a vector have a target of zeros, which does not count.
         model.attrs["loss"] = partial(get_vectors_loss, distance=CosineDistance(normalize=True, ignore_zeros=True))
+        return model
+
+    return create_objective
+
+
+@registry.architectures("textcat_ladder.PretrainSentences.v1")
+def create_pretrain_sentences(path: Path) -> Callable[[Vocab, Model], Model]:
+    """For `[pretraining.objective]`: the features of a text, mapped linearly, are to point where its vector does.
+
+    The vectors are those of a frozen encoder: sentence embeddings are distilled into the layers that are pretrained
+    (as Reimers and Gurevych 2020, "Making monolingual sentence embeddings multilingual", do, here by the cosine).
+
+    Args:
+        path: vectors of the texts (.npz, made by scripts.encode): `keys`, the sorted hashes of the texts, uint64, shape
+            (texts,), and `vectors`, float, shape (texts, width). Read only when the pretraining starts.
+
+    Raises:
+        ValueError: a text has no vector there.
+    """
+
+    def create_objective(vocab: Vocab, features: Model) -> Model:
+        with numpy.load(path, allow_pickle=False) as arrays:
+            keys, vectors = arrays["keys"], arrays["vectors"]
+        distance = CosineDistance(normalize=True)
+
+        def loss(ops: Ops, docs: Sequence[Doc], guesses: Floats2d) -> tuple[float, Floats2d]:
+            wanted = numpy.asarray([get_string_id(doc.text) for doc in docs], dtype="uint64")
+            rows = keys.searchsorted(wanted).clip(0, len(keys) - 1)
+            if missing := (keys[rows] != wanted).nonzero()[0].tolist():
+                raise ValueError(f"{path}: no vector of the text {docs[missing[0]].text!r}. Encode the texts again.")
+            gradient, value = distance(guesses, ops.asarray2f(vectors[rows].astype("float32")))
+            return value, gradient
+
+        model = chain(features, Linear(vectors.shape[1]))
+        model.set_ref("tok2vec", features)  # what `spacy pretrain` stores
+        model.attrs["loss"] = loss
         return model
 
     return create_objective

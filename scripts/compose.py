@@ -20,6 +20,8 @@ MAX_NGRAM_ROWS = 262_144  # spaCy's default; more rows than this brought nothing
 # From so many training texts on, `compact` learns from the order of words, too: see configs/compact.cfg.
 WORD_ORDER_TEXTS = 4000
 WORD_ORDER_ROWS = 8192  # for 77 labels 2.5 MB
+# Units of its layer: many phrases need many; few texts teach no more than some.
+HIDDEN_WIDTH, WORD_ORDER_WIDTH = 128, 512
 WARMUP_SHARE = 0.1  # of all updates, while the learning rate rises
 # Evaluations come a little before their time: the passes are shuffled, so that their number of batches differs by
 # some percent, and the last evaluation must not fall beyond the end of the training.
@@ -145,6 +147,7 @@ def task_settings(facts: dict[str, Any], seed: int, max_epochs: int) -> dict[str
         "task.factory": "textcat" if facts["exclusive"] else "textcat_multilabel",
         "task.exclusive": facts["exclusive"],
         "task.ngram_rows": ngram_rows(len(facts["labels"])),
+        "task.hidden_width": WORD_ORDER_WIDTH if word_order else HIDDEN_WIDTH,
         "task.window_size": int(word_order),
         "task.learn_rate": 0.002 if word_order else 0.001,
         "task.phrase_rows": min(ngram_rows(len(facts["labels"])), WORD_ORDER_ROWS) if word_order else 0,

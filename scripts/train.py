@@ -94,11 +94,14 @@ def check_inputs(name: Path, config: dict[str, Any]) -> None:
         raise UserError(f"{name}: has no [pretraining] block, and without one spaCy ignores [paths] init_tok2vec.")
     component, layer = (config["pretraining"][key] for key in ("component", "layer"))
     before = load_config(Path(weights).with_suffix(".cfg"), interpolate=True)
-    layers, pretrained = (settings["components"][component]["model"][layer] for settings in (config, before))
+    models = [settings["components"][component]["model"] for settings in (config, before)]
+    # A layer that has no section of its own depends on the whole model.
+    section = f"components.{component}.model" + (f".{layer}" if layer in models[0] else "")
+    layers, pretrained = (model.get(layer, model) for model in models)
     if layers != pretrained:
         raise UserError(
             f"{weights}: pretrained for other layers than those of {name}. Pretrain again with the same config: "
-            f"[components.{component}.model.{layer}] must be equal."
+            f"[{section}] must be equal."
         )
 
 

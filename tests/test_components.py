@@ -27,6 +27,7 @@ from scripts.components import (
     split_word,
     weighted_mean,
     word_key,
+    word_vectors,
 )
 
 WIDTH = 6
@@ -97,7 +98,8 @@ def test_quantization_error_is_bounded() -> None:
 
 
 def test_words_are_found_whatever_their_case(nlp: Language, table: Model) -> None:
-    vectors, index, lengths = distinct_words(table, [nlp("Goal goal"), nlp("the film")])
+    words, index, lengths = distinct_words([nlp("Goal goal"), nlp("the film")])
+    vectors = word_vectors(table, words, nlp.vocab.strings)
     assert lengths.tolist() == [2, 2]
     assert index[0] == index[1]
     assert vectors.shape == (3, WIDTH + 1)
@@ -106,7 +108,8 @@ def test_words_are_found_whatever_their_case(nlp: Language, table: Model) -> Non
 
 
 def test_an_unknown_word_is_the_mean_of_its_pieces(nlp: Language, table: Model) -> None:
-    vectors, index, _ = distinct_words(table, [nlp("Goldfinger")])
+    words, index, _ = distinct_words([nlp("Goldfinger")])
+    vectors = word_vectors(table, words, nlp.vocab.strings)
     expected = (vector_of("gold") + vector_of("##finger")) / 2
     numpy.testing.assert_allclose(vectors[index[0], :-1], expected, rtol=1e-6)
     assert vectors[index[0], -1] == 1.0
@@ -129,7 +132,8 @@ def test_a_text_without_words_is_one_token_of_zeros(nlp: Language, table: Model)
 @pytest.mark.slow
 def test_unknown_words_take_bounded_memory(nlp: Language, table: Model) -> None:
     for start in range(0, MAX_CACHED_WORDS + 2000, 1000):
-        distinct_words(table, [nlp(" ".join(f"gold{i}" for i in range(start, start + 1000)))])
+        words, _, _ = distinct_words([nlp(" ".join(f"gold{i}" for i in range(start, start + 1000)))])
+        word_vectors(table, words, nlp.vocab.strings)
     assert 0 < len(table.attrs["cache"].vectors) <= MAX_CACHED_WORDS
 
 
@@ -224,6 +228,29 @@ def test_gradients_are_those_of_the_loss(nlp: Language, exclusive: bool, window:
             for i in numpy.random.default_rng(2).choice(gradient.size, size=min(8, gradient.size), replace=False):
                 numeric = (loss_with(layer, name, i, step) - loss_with(layer, name, i, -step)) / (2 * step)
                 assert gradient[i] == pytest.approx(numeric, abs=2e-3, rel=1e-2), (layer.name, name, i)
+
+
+@pytest.mark.parametrize("window", [0, 1])
+def test_what_is_kept_of_words_is_that_of_the_present_parameters(nlp: Language, window: int) -> None:
+    model = make_model(window=window)
+    docs = list(nlp.pipe(TEXTS))
+    for name, factor in [("output", 1), ("output", -2), ("hidden", 0.5)]:
+        layer = model.get_ref(name)
+        layer.set_param("W", layer.get_param("W") * factor)
+        numpy.testing.assert_allclose(model.predict(docs), model(docs, is_train=True)[0], atol=1e-6)
+        numpy.testing.assert_array_equal(model.predict(docs[1:2]), model.predict(docs[1:2]))
+
+
+def test_what_is_kept_of_words_takes_bounded_memory(nlp: Language, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.components.MAX_CACHED_BYTES", 8 * 4 * (1 + 3 + 4))
+    model = make_model()
+    alone = [make_model().predict([nlp(text)])[0] for text in TEXTS]
+    for _ in range(2):
+        for text, scores in zip(TEXTS, alone, strict=True):
+            numpy.testing.assert_allclose(model.predict([nlp(text)])[0], scores, atol=1e-6)
+    assert len(model.get_ref("table").attrs["cache"].scores) == 8
+    model.predict([nlp(" ".join(f"word{i}" for i in range(20)))])
+    assert len(model.get_ref("table").attrs["cache"].scores) == 20, "a batch is never cut"
 
 
 def test_ngrams_do_not_cross_texts_and_spaces_do_not_count(nlp: Language) -> None:

@@ -88,6 +88,7 @@ def test_compact_sees_the_order_of_words_given_thousands_of_texts(n_texts, windo
     settings = task_settings(facts, seed=0, max_epochs=0)
     assert settings["task.window_size"] == window
     assert settings["task.phrase_rows"] == 8192 * window
+    assert settings["task.hidden_width"] == (512 if window else 128)
 
 
 @pytest.mark.parametrize(("epochs", "steps", "total"), [(3, 0, 6), (3, 5, 5), (3, 100, 6), (0, 7, 7), (0, 0, 0)])

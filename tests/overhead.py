@@ -1,0 +1,58 @@
+"""What a pipeline costs that computes nothing: the part of `compact`'s time that no better layer can save.
+
+    python -m tests.overhead training/compact/model-best corpus/test.spacy
+
+prints documents per CPU second of one thread, the median of five passes: the tokenizer alone, `nlp.pipe` without a
+component, `nlp.pipe` with a textcat whose model gives zeros at once, and the pipeline as it is.
+"""
+
+import sys
+from statistics import median
+
+from scripts.measure import hide_torch, throughput
+
+hide_torch()
+
+import numpy  # noqa: E402
+import spacy  # noqa: E402
+from spacy.cli._util import import_code  # noqa: E402
+from spacy.tokens import DocBin  # noqa: E402
+from thinc.api import Model  # noqa: E402
+
+PASSES = 5
+
+
+def main(folder: str, texts: str) -> None:
+    import_code("scripts/components.py")
+    nlp = spacy.load(folder)
+    strings = [doc.text for doc in DocBin().from_disk(texts).get_docs(nlp.vocab)]
+    textcat = nlp.get_pipe("textcat")
+    trained, n_labels = textcat.model, len(textcat.labels)
+    zeros = Model("zeros", lambda model, docs, is_train: (numpy.zeros((len(docs), n_labels), "float32"), None))
+
+    def rate(name, consume):
+        return median(throughput(consume, strings, PASSES, name))
+
+    def pipe(batch):
+        for _ in nlp.pipe(batch):
+            pass
+
+    def tokenize(batch):
+        for text in batch:
+            nlp.make_doc(text)
+
+    rates = {"the tokenizer alone": rate("tokenizer", tokenize)}
+    with nlp.select_pipes(disable=nlp.pipe_names):
+        rates["`nlp.pipe` without a component"] = rate("empty", pipe)
+    textcat.model = zeros
+    rates["a textcat that gives zeros"] = rate("zeros", pipe)
+    textcat.model = trained
+    rates[f"`{folder}`"] = rate("whole", pipe)
+    base = next(iter(rates.values()))
+    print("| what runs | docs/s | of the tokenizer |\n|:--|--:|--:|")
+    for name, value in rates.items():
+        print(f"| {name} | {value:,.0f} | {value / base:.0%} |")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
