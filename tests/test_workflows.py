@@ -17,8 +17,9 @@ from tests.test_project import PROJECT, VARIANTS
 pytestmark = pytest.mark.slow
 
 TOY = ("--vars.dataset", "toy", "--vars.max_epochs", "10", "--vars.repeats", "1")
-# Small tables, so that only some hundred words go through the encoder, and few sentences for the teacher.
+# Small tables, so that only some hundred words go through the encoder, few sentences for the teacher, few passes.
 TOY += ("--vars.compact_bytes", "40000", "--vars.compact_small_bytes", "20000", "--vars.taught_sentences", "100")
+TOY += ("--vars.encoded_epochs", "2")
 
 
 def start(project, step, *extra):
