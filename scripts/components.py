@@ -13,6 +13,7 @@ trained pipeline needs nothing of them.
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy
@@ -120,6 +121,7 @@ class _Cache:
         scores: the word's weight, and its share of the mean in the scores of the classes times its weight.
         units: what it gives to each unit of the layer, as the token itself and as each neighbour.
         state: tells for which parameters of the model `scores` and `units` are.
+        lock: for the attributes from `rows` on, as several threads may predict at a time.
     """
 
     def __init__(self) -> None:
@@ -127,9 +129,11 @@ class _Cache:
         self.rows: dict[int, int] = {}
         self.scores = self.units = None
         self.state: tuple = ()
+        self.lock = Lock()
 
-    def __deepcopy__(self, memo: dict) -> "_Cache":
-        return _Cache()
+    def __reduce__(self) -> tuple:
+        # A copy, and another process, start with nothing.
+        return _Cache, ()
 
 
 def WordTable(word_dropout: float = 0.0) -> Model[list[Doc], Ragged]:
@@ -445,21 +449,22 @@ def _known_parts(model: Model, words: numpy.ndarray, strings: StringStore) -> tu
     params = [layer.get_param("W") for layer in (model.get_ref("hidden"), model.get_ref("output"))]
     # Training changes the parameters in place; their sums tell.
     state = tuple(float(param.sum()) for param in params)
-    if cache.state != state:
-        cache.rows, cache.scores, cache.state = {}, None, state
-    rows = [cache.rows.get(word, -1) for word in words.tolist()]
-    missing = [i for i, row in enumerate(rows) if row < 0]
-    if missing:
-        n_scores, n_units = 1 + model.get_dim("nO"), params[0].size // table.get_dim("nO")
-        room = max(len(words), MAX_CACHED_BYTES // (4 * (n_scores + n_units)))
-        if cache.scores is None or len(cache.rows) + len(missing) > len(cache.scores):
-            cache.rows, missing = {}, list(range(len(words)))
-            cache.scores, cache.units = (ops.alloc2f(room, n, zeros=False) for n in (n_scores, n_units))
-        new = slice(len(cache.rows), len(cache.rows) + len(missing))
-        cache.scores[new], cache.units[new] = _word_parts(model, word_vectors(table, words[missing], strings))
-        for i, row in zip(missing, range(new.start, new.stop), strict=True):
-            cache.rows[int(words[i])] = rows[i] = row
-    return cache.scores, cache.units, numpy.asarray(rows)
+    with cache.lock:
+        if cache.state != state:
+            cache.rows, cache.scores, cache.state = {}, None, state
+        rows = [cache.rows.get(word, -1) for word in words.tolist()]
+        missing = [i for i, row in enumerate(rows) if row < 0]
+        if missing:
+            n_scores, n_units = 1 + model.get_dim("nO"), params[0].size // table.get_dim("nO")
+            room = max(len(words), MAX_CACHED_BYTES // (4 * (n_scores + n_units)))
+            if cache.scores is None or len(cache.rows) + len(missing) > len(cache.scores):
+                cache.rows, missing = {}, list(range(len(words)))
+                cache.scores, cache.units = (ops.alloc2f(room, n, zeros=False) for n in (n_scores, n_units))
+            new = slice(len(cache.rows), len(cache.rows) + len(missing))
+            cache.scores[new], cache.units[new] = _word_parts(model, word_vectors(table, words[missing], strings))
+            for i, row in zip(missing, range(new.start, new.stop), strict=True):
+                cache.rows[int(words[i])] = rows[i] = row
+        return cache.scores, cache.units, numpy.asarray(rows)
 
 
 def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:

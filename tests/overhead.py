@@ -3,9 +3,11 @@
     python -m tests.overhead training/compact/model-best corpus/test.spacy
 
 prints documents per CPU second of one thread, the median of five passes: the tokenizer alone, `nlp.pipe` without a
-component, `nlp.pipe` with a textcat whose model gives zeros at once, and the pipeline as it is.
+component, `nlp.pipe` with a textcat whose model gives zeros at once (in batches of the pipeline's size, and in large
+ones with and without Python's garbage collector), and the pipeline as it is.
 """
 
+import gc
 import sys
 from statistics import median
 
@@ -20,6 +22,7 @@ from spacy.tokens import DocBin  # noqa: E402
 from thinc.api import Model  # noqa: E402
 
 PASSES = 5
+LARGE = 1024
 
 
 def main(folder: str, texts: str) -> None:
@@ -37,6 +40,10 @@ def main(folder: str, texts: str) -> None:
         for _ in nlp.pipe(batch):
             pass
 
+    def pipe_large(batch):
+        for _ in nlp.pipe(batch, batch_size=LARGE):
+            pass
+
     def tokenize(batch):
         for text in batch:
             nlp.make_doc(text)
@@ -45,7 +52,11 @@ def main(folder: str, texts: str) -> None:
     with nlp.select_pipes(disable=nlp.pipe_names):
         rates["`nlp.pipe` without a component"] = rate("empty", pipe)
     textcat.model = zeros
-    rates["a textcat that gives zeros"] = rate("zeros", pipe)
+    rates[f"a textcat that gives zeros, {nlp.batch_size} texts a batch"] = rate("zeros", pipe)
+    rates[f"the same, {LARGE:,} texts a batch"] = rate("large", pipe_large)
+    gc.disable()
+    rates["the same, without the garbage collector"] = rate("no gc", pipe_large)
+    gc.enable()
     textcat.model = trained
     rates[f"`{folder}`"] = rate("whole", pipe)
     base = next(iter(rates.values()))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -251,6 +252,18 @@ def test_what_is_kept_of_words_takes_bounded_memory(nlp: Language, monkeypatch: 
     assert len(model.get_ref("table").attrs["cache"].scores) == 8
     model.predict([nlp(" ".join(f"word{i}" for i in range(20)))])
     assert len(model.get_ref("table").attrs["cache"].scores) == 20, "a batch is never cut"
+
+
+def test_threads_may_predict_at_a_time(nlp: Language, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.components.MAX_CACHED_BYTES", 40 * 4 * (1 + 3 + 4))
+    texts = [f"{WORDS[i % 11]} gold{i} {WORDS[i % 7]} film{i % 50}" for i in range(300)]
+    docs = [[nlp(text)] for text in texts]
+    model, single = make_model(), make_model()
+    alone = [single.predict(batch) for batch in docs]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            for scores, expected in zip(pool.map(model.predict, docs), alone, strict=True):
+                numpy.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
 def test_ngrams_do_not_cross_texts_and_spaces_do_not_count(nlp: Language) -> None:
