@@ -25,6 +25,7 @@ from wasabi import msg
 
 from scripts.common import UserError, md5_bytes, md5_file, read_raw_texts, run_cli, whole_file
 from scripts.crossfit import crossfit, embed
+from scripts.train import check_gpu
 
 MIN_WORDS = 3
 MAX_WORDS = 40  # longer sentences are rarely sentences
@@ -106,12 +107,11 @@ def label_sentences(teacher: Path, raw: Path, limit: int, cache: Path, gpu_id: i
     """A trained pipeline's probabilities of the sentences of raw text, by sentence.
 
     Raises:
-        UserError: there is no such pipeline, or no sentence.
+        UserError: there is no such pipeline, no such GPU, or no sentence.
     """
     if not (teacher / "meta.json").is_file():
         raise UserError(f"{teacher}: no trained pipeline. Train the teacher first.")
-    if gpu_id >= 0:
-        spacy.require_gpu(gpu_id)
+    check_gpu(gpu_id)
     nlp = spacy.load(teacher)
     texts = choose(sentences(read_raw_texts(raw, "sentences"), nlp.lang), limit)
     if not texts:

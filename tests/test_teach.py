@@ -184,6 +184,8 @@ def test_teach_errors(tmp_path, teacher, run):
     save(tmp_path / "t.spacy", {"goal": CATS})
     assert "none: no trained pipeline" in message(run("teach", "none", "raw.jsonl", "t.spacy", "o.spacy"))
     assert "raw.jsonl: no such file" in message(run("teach", "teacher", "raw.jsonl", "t.spacy", "o.spacy"))
+    no_gpu = message(run("teach", "teacher", "raw.jsonl", "t.spacy", "o.spacy", "--gpu-id", "99"))
+    assert "GPU 99 cannot be used" in no_gpu
     (tmp_path / "raw.jsonl").write_text('{"text": "too short"}\n', encoding="utf-8")
     assert "holds no sentence" in message(run("teach", "teacher", "raw.jsonl", "t.spacy", "o.spacy"))
     assert not (tmp_path / "o.spacy").exists()
