@@ -7,6 +7,7 @@ knowledge from BERT into simple neural networks", alter texts in a similar way).
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -56,15 +57,15 @@ def collect(train: Sequence[str], raw: Iterator[str], lang: str, limit: int) -> 
     rng = np.random.default_rng(SEED)
     split = [words for words in ([token.text_with_ws for token in doc] for doc in nlp.pipe(train)) if words]
     texts = dict.fromkeys(train)
-    others = [sentence for sentence in choose(sentences(raw, lang), limit // 2) if sentence not in texts]
+    room = min(limit // 2, max(0, limit - len(texts)))
+    others = [sentence for sentence in choose(sentences(raw, lang), room) if sentence not in texts]
     texts.update(dict.fromkeys(others))
     lengths = [len(words) for words in split]
-    for doc in nlp.pipe(others):
-        texts[cut_run([token.text_with_ws for token in doc], int(rng.choice(lengths)), rng)] = None
-    for copy in alter(split, rng):
+    runs = (cut_run([token.text_with_ws for token in doc], int(rng.choice(lengths)), rng) for doc in nlp.pipe(others))
+    for text in chain(runs, alter(split, rng)):
         if len(texts) >= limit:
             break
-        texts[copy] = None
+        texts[text] = None
     return [text for text in texts if text]
 
 

@@ -9,6 +9,7 @@ ones with and without Python's garbage collector), and the pipeline as it is.
 
 import gc
 import sys
+from functools import partial
 from statistics import median
 
 from scripts.measure import hide_torch, throughput
@@ -36,13 +37,11 @@ def main(folder: str, texts: str) -> None:
     def rate(name, consume):
         return median(throughput(consume, strings, PASSES, name))
 
-    def pipe(batch):
-        for _ in nlp.pipe(batch):
+    def pipe(batch, size=None):
+        for _ in nlp.pipe(batch, batch_size=size):
             pass
 
-    def pipe_large(batch):
-        for _ in nlp.pipe(batch, batch_size=LARGE):
-            pass
+    pipe_large = partial(pipe, size=LARGE)
 
     def tokenize(batch):
         for text in batch:

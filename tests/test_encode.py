@@ -62,6 +62,14 @@ def test_few_sentences_are_joined_by_altered_training_texts():
     assert collect(train, iter(train), "en", 10) == train, "a training text is never left out"
 
 
+@pytest.mark.parametrize("limit", [25, 40, 60])
+def test_the_limit_holds_for_any_amount_of_raw_text(limit):
+    train = [f"word{i} of text number {i} is here" for i in range(20)]
+    raw = [f"one two three four five six seven eight nine ten number {i}." for i in range(200)]
+    texts = collect(train, iter(raw), "en", limit)
+    assert texts[:20] == train and len(texts) == limit
+
+
 def test_each_way_to_alter_a_text():
     texts = [[f"{letter}{i} " for i in range(10)] for letter in "ab"]
     left_out, run, spliced = (list(alter(texts, np.random.default_rng(0)))[2 * way].split() for way in range(3))
