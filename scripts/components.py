@@ -160,7 +160,7 @@ def WordTable(word_dropout: float = 0.0) -> Model[list[Doc], Ragged]:
 def _word_table_init(model: Model, X: Any = None, Y: Any = None) -> None:
     if not model.has_param("keys"):
         raise ValueError(
-            "The word table is missing. Build it (scripts.word_table), and name it in [initialize.before_init]: "
+            "The word table is missing. Build it (scripts.encoder.quantize), and name it in [initialize.before_init]: "
             '@callbacks = "textcat_ladder.read_word_table.v1", path = ...'
         )
 
@@ -498,7 +498,7 @@ def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
 
 @registry.callbacks("textcat_ladder.read_word_table.v1")
 def read_word_table(path: Path, component: str = "textcat") -> Callable[[Language], Language]:
-    """For `[initialize.before_init]`: read the table (.npz, made by scripts.word_table) into a component's model.
+    """For `[initialize.before_init]`: read the table (.npz, made by scripts.encoder.quantize) into a component's model.
 
     A trained pipeline holds the table and never asks for the file.
     """
@@ -550,8 +550,8 @@ def create_pretrain_sentences(path: Path) -> Callable[[Vocab, Model], Model]:
     (as Reimers and Gurevych 2020, "Making monolingual sentence embeddings multilingual", do, here by the cosine).
 
     Args:
-        path: vectors of the texts (.npz, made by scripts.encode): `keys`, the sorted hashes of the texts, uint64, shape
-            (texts,), and `vectors`, float, shape (texts, width). Read only when the pretraining starts.
+        path: vectors of the texts (.npz, made by scripts.encoder.encode): `keys`, the sorted hashes of the texts,
+            uint64, shape (texts,), and `vectors`, float, shape (texts, width). Read only when the pretraining starts.
 
     Raises:
         ValueError: a text has no vector there.
@@ -600,7 +600,7 @@ def TaughtCorpus(
     temperature: float = 1.0,
     component: str = "textcat",
 ) -> Callable[[Language], Iterator[Example]]:
-    """Training texts with their labels, and texts with a teacher's probabilities (made by scripts.teach).
+    """Training texts with their labels, and texts with a teacher's probabilities (made by scripts.encoder.teach).
 
     The gradient of spaCy's textcat, `prediction - target`, is that of the cross-entropy for probabilities as targets,
     too. Only its check that targets are 0 or 1 is switched off, in the one object that is trained: the trained pipeline

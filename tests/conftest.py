@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import srsly
 
-from scripts.common import run_cli
+from scripts.common.cli import run_cli
 
 ROOT = Path(__file__).parent.parent
 DESKS = {

@@ -12,7 +12,8 @@ import sys
 from functools import partial
 from statistics import median
 
-from scripts.measure import hide_torch, throughput
+from scripts.evaluation.measure import hide_torch
+from scripts.evaluation.speed import throughput
 
 hide_torch()
 

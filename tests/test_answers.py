@@ -10,8 +10,8 @@ import srsly
 from spacy.training import Example
 
 from scripts import answers
-from scripts.answers import Answer, ask, find_variants, group_answers, label_upload, leave_one_out
-from scripts.common import UserError
+from scripts.common.cli import UserError
+from scripts.deploy.answers import Answer, ask, find_variants, group_answers, label_upload, leave_one_out
 
 TEXTS = {"sport": ["goal in the match", "the coach wins"], "money": ["shares of the bank", "the profit falls"]}
 

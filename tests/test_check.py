@@ -3,8 +3,8 @@
 import pytest
 import srsly
 
-from scripts.check import Findings, find_few, language_shares, near_duplicates, percentiles, piece_counter
-from scripts.formats import Example
+from scripts.data.check import Findings, find_few, language_shares, near_duplicates, percentiles, piece_counter
+from scripts.data.formats import Example
 from tests.conftest import ROOT, message, toy_records
 
 GERMAN = "Der Trainer hat nach dem Spiel gesagt, dass er mit der Leistung seiner Mannschaft nicht zufrieden ist"

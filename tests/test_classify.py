@@ -11,8 +11,9 @@ import pytest
 import spacy
 import srsly
 
-from scripts.classify import MADE_BY, answer, input_records, pipe
-from scripts.formats import import_pyarrow
+from scripts.data.formats import import_pyarrow
+from scripts.deploy.classify import MADE_BY
+from scripts.deploy.labelling import answer, input_records, pipe
 from tests.conftest import message
 from tests.test_threshold import BOW
 

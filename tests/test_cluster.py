@@ -16,9 +16,9 @@ import spacy
 import srsly
 from spacy.cli._util import import_code
 
-from scripts.cluster import connect, pack, unpack
-from scripts.common import UserError
-from scripts.experiment import takes_encoder
+from scripts.common.cli import UserError
+from scripts.common.cluster import connect, pack, unpack
+from scripts.experiments.grids import takes_encoder
 from tests.conftest import ROOT, message
 from tests.test_project import PROJECT
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from scripts.common import UserError, format_json, md5_bytes, md5_file, read_json, run_cli, whole_file
+from scripts.common.cli import UserError, run_cli
+from scripts.common.files import format_json, md5_bytes, md5_file, read_json, whole_file
 
 
 def test_whole_file_appears_at_the_end_or_not_at_all(tmp_path):

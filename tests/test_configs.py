@@ -10,14 +10,10 @@ from spacy.training import Corpus
 from spacy.util import load_config, load_model_from_config
 
 import scripts.components  # noqa: F401  registers the architecture of compact
-from scripts.common import UserError
-from scripts.compose import (
-    LINEAR_MODEL_BYTES,
-    compose_config,
-    ngram_rows,
-    parse_setting,
-    task_settings,
-)
+from scripts.common.cli import UserError
+from scripts.training.compose import parse_setting
+from scripts.training.config import compose_config
+from scripts.training.task import LINEAR_MODEL_BYTES, ngram_rows, task_settings
 from tests.conftest import ROOT, message
 
 BASE = ROOT / "configs" / "base.cfg"

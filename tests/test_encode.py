@@ -14,7 +14,7 @@ from spacy.util import load_config
 from thinc.api import Adam, fix_random_seed
 
 from scripts.components import TextCatCompact, create_pretrain_sentences, set_word_table
-from scripts.encode import COPIES, alter, collect, cut_run
+from scripts.encoder.encode import COPIES, alter, collect, cut_run
 from tests.conftest import ROOT, message
 from tests.test_components import make_table
 

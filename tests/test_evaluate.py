@@ -10,8 +10,10 @@ import srsly
 from sklearn.metrics import f1_score
 from spacy.training import Example
 
-from scripts.evaluate import calibration, indicators, macro_f1, macro_f1_interval, torch_models
-from scripts.measure import measure_speed
+from scripts.evaluation.evaluate import torch_models
+from scripts.evaluation.measure import measure_speed
+from scripts.evaluation.scores import calibration, indicators, macro_f1_interval
+from scripts.training.thresholds import macro_f1
 from tests.conftest import ROOT, message
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import srsly
 
-from scripts.common import UserError
-from scripts.compare import compare_groups, format_rows, holm, load_results, two_sided_p
-from scripts.experiment import Run, change_config, earlier_outputs, expand_grid, is_finished, prepare, variants_of
+from scripts.common.cli import UserError
+from scripts.experiments.compare import compare_groups, format_rows, holm, load_results, two_sided_p
+from scripts.experiments.experiment import is_finished, prepare
+from scripts.experiments.grids import Run, change_config, earlier_outputs, expand_grid, variants_of
 from tests.conftest import ROOT, message
 from tests.test_project import PROJECT
 

@@ -9,8 +9,8 @@ import spacy
 import srsly
 from spacy.tokens import DocBin
 
-from scripts.common import UserError
-from scripts.formats import FORMATS, Notes, Options, detect, find_inputs, read_folder, read_input, read_raw
+from scripts.common.cli import UserError
+from scripts.data.formats import FORMATS, Notes, Options, detect, find_inputs, read_folder, read_input, read_raw
 
 RECORDS = [
     {"text": 'A "quoted", text', "label": "sport"},

@@ -3,8 +3,8 @@
 import pytest
 import srsly
 
-from scripts.common import UserError
-from scripts.package import check_version, complete_meta, data_source, make_readme, package_name, uses_code
+from scripts.common.cli import UserError
+from scripts.deploy.package import check_version, complete_meta, data_source, make_readme, package_name, uses_code
 from tests.conftest import ROOT, message
 
 METRICS = {

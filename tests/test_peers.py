@@ -7,15 +7,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scripts.peers as peers
 import spacy
 import srsly
 from spacy.tokens import DocBin
 
-import scripts.peers as peers
-from scripts.common import UserError
-from scripts.measure_peer import fasttext_line, load_fasttext, load_peer, squash
-from scripts.peers import PEERS, Data, Split, choose_peers, fit_fasttext, fit_quantized, fit_regression, score_on_dev
-from scripts.report import REQUIRED, get, load_results, make_markdown
+from scripts.baselines.classifiers import fasttext_line, load_fasttext, load_peer, squash
+from scripts.baselines.train_baselines import (
+    PEERS,
+    Data,
+    Split,
+    choose_peers,
+    fit_fasttext,
+    fit_quantized,
+    fit_regression,
+    score_on_dev,
+)
+from scripts.common.cli import UserError
+from scripts.report.report import REQUIRED, get, load_results, make_markdown
 from tests.conftest import DESKS, ROOT, message, toy_records
 from tests.test_report import metrics  # noqa: F401
 from tests.test_report_page import Page

@@ -66,7 +66,7 @@ def app(project):
     def page(folder):
         from pathlib import Path
 
-        from scripts.playground_app import main
+        from scripts.deploy.playground_app import main
 
         main(Path(folder) / "training", Path(folder) / "project.yml")
 

@@ -14,9 +14,9 @@ from spacy.training.initialize import convert_vectors, init_nlp
 from spacy.util import load_config
 from thinc.api import Adam, fix_random_seed
 
-from scripts.common import UserError
+from scripts.common.cli import UserError
 from scripts.components import create_pretrain_vectors
-from scripts.train import check_inputs
+from scripts.training.inputs import check_inputs
 from tests.conftest import ROOT, message
 
 SMALL = (

@@ -116,7 +116,7 @@ def test_downloads_are_pinned():
 
 
 def test_shipped_assets_have_the_stated_checksum():
-    from scripts.common import md5_file
+    from scripts.common.files import md5_file
 
     for asset in PROJECT["assets"]:
         path = ROOT / asset["dest"]

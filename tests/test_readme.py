@@ -6,7 +6,7 @@ import shutil
 import pytest
 from weasel.cli.document import project_document as document
 
-from scripts.report import load_results, make_markdown
+from scripts.report.report import load_results, make_markdown
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -6,13 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import srsly
 
-from scripts.report_grids import (
-    comparison_rows,
-    read_comparison,
-    read_tuning,
-    tuning_answer,
-    tuning_rows,
-)
+from scripts.report.grids import comparison_rows, read_comparison, read_tuning, tuning_answer, tuning_rows
 from tests.test_experiment import make_runs
 from tests.test_report import METRICS, metrics  # noqa: F401
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 import srsly
 
-from scripts.report_page import (
+from scripts.report.page import (
     find_mistakes,
     flatten,
     format_number,

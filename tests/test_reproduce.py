@@ -9,9 +9,10 @@ import sys
 import pytest
 import srsly
 
-from scripts.common import UserError, md5_file, write_json
-from scripts.evaluate import steps_before
-from scripts.reproduce import (
+from scripts.common.cli import UserError
+from scripts.common.files import md5_file, write_json
+from scripts.evaluation.provenance import steps_before
+from scripts.experiments.reproduce import (
     SCORE_TOLERANCE,
     compare,
     different_packages,

@@ -3,7 +3,7 @@
 import pytest
 import srsly
 
-from scripts.sweep_rows import find_knee
+from scripts.experiments.sweep_pruned import find_knee
 from tests.conftest import ROOT, message
 
 

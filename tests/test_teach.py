@@ -14,8 +14,9 @@ from spacy.training.loop import train as train_loop
 from spacy.util import load_config_from_str
 
 from scripts.components import TaughtCorpus, soften
-from scripts.crossfit import crossfit
-from scripts.teach import MAX_WORDS, choose, folder_key, label, read_cache, sentences, text_key
+from scripts.encoder.crossfit import crossfit
+from scripts.encoder.sentences import MAX_WORDS, choose, sentences, text_key
+from scripts.encoder.teach import folder_key, label, read_cache
 from tests.conftest import message
 
 CATS = {"a": 0.75, "b": 0.25}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import spacy
 
-from scripts.train import forget_words
+from scripts.training.train import forget_words
 
 FEATURES = ("text", "lower_", "norm_", "shape_", "prefix_", "suffix_")
 

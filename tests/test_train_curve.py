@@ -5,8 +5,8 @@ import spacy
 from scipy.stats import ttest_1samp
 from spacy.tokens import DocBin
 
-from scripts.common import UserError
-from scripts.train_curve import advice, interval, plot, renamed, subset, summarize, train_lines
+from scripts.common.cli import UserError
+from scripts.experiments.train_curve import advice, interval, plot, renamed, subset, summarize, train_lines
 from tests.conftest import ROOT
 from tests.test_project import VARIANTS
 

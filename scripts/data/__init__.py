@@ -1,0 +1,1 @@
+"""Read a data set in any common form, check it, split it: `assets/` -> `corpus/`."""

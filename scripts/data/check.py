@@ -1,0 +1,341 @@
+"""Look at a data set before training on it: what will go wrong, what may, and `spacy debug data`.
+
+Errors are what `convert` would refuse; warnings are what makes scores bad or untrue. Both go to a summary and to JSON.
+"""
+
+import contextlib
+import importlib
+import io
+import pkgutil
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import spacy.lang
+import typer
+from spacy.cli.debug_data import debug_data
+from tqdm import tqdm
+from wasabi import msg
+
+from scripts.common.cli import UserError, run_cli
+from scripts.common.files import read_json, write_json, write_text
+from scripts.data.corpus import blank_pipeline, check_assets, read_dataset, write_corpus
+from scripts.data.formats import AUTO, NONE, SPLITS, Example, Notes, Options, Splits
+from scripts.data.labels import check_labels, resolve_mode
+from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, assert_honest, complete_splits, normalize, shingles
+from scripts.encoder.encoders import resolve
+from scripts.training.config import compose_config, task_settings
+
+FEW_TO_TRAIN = 20  # examples of a label; below, even pretrained encoders guess
+FEW_TO_SCORE = 10  # of a label in dev or test; below, its F1 moves by whole tenths
+PERCENTILES = (50, 90, 99, 100)
+SHOWN = 5  # cases of one finding that are listed
+LANGUAGE_WORDS = 500  # fewer do not tell a language
+LANGUAGE_MARGIN = 1.5  # how many times more stop words another language must explain
+LANGUAGE_SHARE = 0.15  # of all words, at the least
+
+
+class Findings:
+    """Errors and warnings, each with the cases behind it."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+
+    def add(self, level: str, kind: str, text: str, cases: Sequence[str] = ()) -> None:
+        """Note one finding.
+
+        Args:
+            level: `error` or `warning`.
+            kind: a short name, for programs.
+            text: what it is and what to do.
+            cases: where; the first few are kept.
+        """
+        self.items.append({"level": level, "kind": kind, "text": text, "cases": list(cases[:SHOWN])})
+
+    def attempt(self, kind: str, step: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of a step; what the user must mend becomes an error, and the result None."""
+        try:
+            return step(*arguments)
+        except UserError as error:
+            self.add("error", kind, str(error))
+            return None
+
+    @property
+    def errors(self) -> int:
+        """The number of errors."""
+        return sum(item["level"] == "error" for item in self.items)
+
+
+def label_counts(splits: Splits) -> dict[str, dict[str, int]]:
+    """Examples of each label in each split, most frequent labels first; `(none)` counts texts without a label."""
+    total = Counter(label for examples in splits.values() for e in examples for label in e.labels or ("(none)",))
+    by_split = {
+        split: Counter(label for e in examples for label in e.labels or ("(none)",))
+        for split, examples in splits.items()
+    }
+    return {label: {split: counts[label] for split, counts in by_split.items()} for label, _ in total.most_common()}
+
+
+def find_few(counts: dict[str, dict[str, int]], findings: Findings) -> None:
+    """Note labels with too few examples to learn or to score them."""
+    for split, limit, what in (
+        ("train", FEW_TO_TRAIN, "to learn from; add some, or merge labels"),
+        ("dev", FEW_TO_SCORE, "to choose settings by; a larger dev set tells more"),
+        ("test", FEW_TO_SCORE, "for a score that means something"),
+    ):
+        few = [f"{label}: {n.get(split, 0)}" for label, n in counts.items() if n.get(split, 0) < limit]
+        if few:
+            text = f"{len(few)} label(s) with fewer than {limit} examples in {split} {what}"
+            findings.add("warning", f"few_in_{split}", text, few)
+
+
+def find_repeats(given: Splits, findings: Findings) -> None:
+    """Note texts that occur more than once, apart from case and punctuation, and those with different labels."""
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for split in SPLITS:
+        for example in given.get(split, []):
+            groups[normalize(example.text)].append(example)
+    repeated = [members for members in groups.values() if len(members) > 1]
+    conflicts = [members for members in repeated if len({example.labels for example in members}) > 1]
+    if conflicts:
+        cases = [
+            f"{members[0].text!r:.60}: " + " | ".join(f"{e.source}: {e.labels}" for e in members[:3])
+            for members in conflicts
+        ]
+        text = (
+            f"{len(conflicts)} text(s) with conflicting labels; convert leaves those in train out. Decide on one label"
+        )
+        findings.add("warning", "conflicting_labels", text, cases)
+    if repeated:
+        cases = [f"{' = '.join(e.source for e in members[:3])}: {members[0].text!r:.60}" for members in repeated]
+        text = f"{len(repeated)} text(s) more than once; convert keeps one, and none that stands in dev or test"
+        findings.add("warning", "repeated_texts", text, cases)
+
+
+def near_duplicates(held_out: Sequence[Example], others: Iterable[Example]) -> Iterator[tuple[Example, Example]]:
+    """Pairs of a held-out and another text that share half of the five-word runs of the shorter one.
+
+    Only the runs of the held-out texts are kept in memory.
+    """
+    runs = [shingles(example.text) for example in held_out]
+    holders = defaultdict(list)
+    for index, found in enumerate(runs):
+        for run in found:
+            holders[run].append(index)
+    for other in others:
+        own = shingles(other.text)
+        shared = Counter(
+            index for run in own if len(holders.get(run, ())) <= MAX_SHINGLE_HOLDERS for index in holders.get(run, ())
+        )
+        for index, count in shared.items():
+            if count >= NEAR_DUPLICATE * min(len(own), len(runs[index])):
+                yield held_out[index], other
+
+
+def find_near_duplicates(splits: Splits, findings: Findings) -> None:
+    """Note dev or test texts that have a near-copy in train (or test texts that have one in dev)."""
+    for held, others in (("test", ("train", "dev")), ("dev", ("train",))):
+        pairs = list(near_duplicates(splits[held], [example for split in others for example in splits[split]]))
+        if pairs:
+            texts = len({first.source for first, _ in pairs})
+            cases = [f"{a.source} ~ {b.source}: {a.text!r:.60}" for a, b in pairs]
+            findings.add(
+                "warning",
+                f"near_duplicates_{held}",
+                f"{texts} of {len(splits[held])} {held} texts share half of their five-word runs with a text of "
+                f"{' or '.join(others)}; their score flatters. Remove them, or split by document",
+                cases,
+            )
+
+
+# Length and language
+
+
+def piece_counter(encoder: str) -> tuple[Callable[[str], int], int] | None:
+    """A function that counts an encoder's word pieces, and how many it can read; None if it is not on this machine."""
+    folder = Path(resolve(encoder))
+    tokenizer, config = folder / "tokenizer.json", folder / "config.json"
+    if not (tokenizer.is_file() and config.is_file()):
+        return None
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        return None
+    counter = Tokenizer.from_file(str(tokenizer))
+    counter.no_truncation()
+    counter.no_padding()
+    return lambda text: len(counter.encode(text).ids), read_json(config).get("max_position_embeddings", 512)
+
+
+def percentiles(values: Sequence[int]) -> dict[str, int]:
+    """Some percentiles of whole numbers, by nearest rank."""
+    return {f"p{p}": int(np.percentile(values, p, method="higher")) for p in PERCENTILES}
+
+
+def stop_words() -> dict[str, set[str]]:
+    """The stop words of spaCy by language, for the languages that have a list."""
+    words = {}
+    for module in pkgutil.iter_modules(spacy.lang.__path__):
+        with contextlib.suppress(ImportError):
+            words[module.name] = set(importlib.import_module(f"spacy.lang.{module.name}.stop_words").STOP_WORDS)
+    return words
+
+
+def language_shares(words: Counter[str]) -> dict[str, float]:
+    """Share of the words that are stop words of each language, highest first."""
+    total = sum(words.values())
+    shares = {lang: sum(words[word] for word in stops if word in words) / total for lang, stops in stop_words().items()}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def find_language(words: Counter[str], lang: str, findings: Findings) -> dict[str, float]:
+    """Note a language other than the set one, going by stop words; return the shares of the three likeliest."""
+    if sum(words.values()) < LANGUAGE_WORDS:
+        return {}
+    shares = language_shares(words)
+    best, share = next(iter(shares.items()))
+    own = shares.get(lang)
+    if own is not None and share >= LANGUAGE_SHARE and share > LANGUAGE_MARGIN * own:
+        findings.add(
+            "warning",
+            "language",
+            f"lang is {lang!r}, but {share:.0%} of the words are stop words of {best!r}, only {own:.0%} of {lang!r}. "
+            f"Correct it: --vars.lang {best}",
+        )
+    return {name: round(value, 4) for name, value in list(shares.items())[:3]} | ({lang: round(own, 4)} if own else {})
+
+
+def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -> dict[str, Any]:
+    """Percentiles of the texts' lengths, in words and, if it can be, in the encoder's word pieces; language."""
+    nlp = blank_pipeline(lang)
+    counter = piece_counter(encoder)
+    words: Counter[str] = Counter()
+    lengths, pieces = [], []
+    examples = [example for split in SPLITS for example in splits[split]]
+    for example in tqdm(examples, desc="lengths", unit=" texts", leave=False):
+        tokens = nlp.make_doc(example.text)
+        lengths.append(len(tokens))
+        words.update(token.lower_ for token in tokens if token.is_alpha)
+        if counter:
+            pieces.append(counter[0](example.text))
+    result: dict[str, Any] = {"words": percentiles(lengths)}
+    if counter:
+        limit = counter[1]
+        long = sum(count > limit for count in pieces)
+        result |= {"word_pieces": percentiles(pieces), "encoder": encoder, "encoder_limit": limit, "over_limit": long}
+        if long:
+            findings.add(
+                "warning",
+                "long_texts",
+                f"{long} text(s) have more than the {limit} word pieces that {encoder} can read at once; it reads them "
+                "in windows, slowly. The start of a text is often enough",
+            )
+    result["stop_word_shares"] = find_language(words, lang, findings)
+    return result
+
+
+# spaCy's own check
+
+
+def run_debug_data(splits: Splits, labels: list[str], mode: str, lang: str, configs: Path) -> str:
+    """What `spacy debug data` prints about the corpus that convert would write."""
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder)
+        facts = write_corpus(splits, labels, (), lang, "check", mode, corpus)
+        settings = task_settings(facts, "linear") | {
+            "paths.train": (corpus / "train.spacy").as_posix(),
+            "paths.dev": (corpus / "dev.spacy").as_posix(),
+        }
+        path = corpus / "config.cfg"
+        write_text(path, compose_config(configs / "bow.cfg", settings).to_str() + "\n")
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+            debug_data(path, no_format=True, silent=False)
+    return output.getvalue().strip()
+
+
+def inspect(given: Splits, wanted: str, lang: str, encoder: str, configs: Path, findings: Findings) -> dict[str, Any]:
+    """All that can be said about a data set that could be read."""
+    facts: dict[str, Any] = {"given": {split: len(examples) for split, examples in given.items()}}
+    find_repeats(given, findings)
+    mode, reason = findings.attempt("mode", resolve_mode, given, wanted) or ("multi", "")
+    labels = findings.attempt("labels", check_labels, given, mode)
+    splits = complete_splits(given)
+    findings.attempt("splits", assert_honest, splits)
+    counts = label_counts(splits)
+    facts |= {
+        "mode": mode,
+        "mode_because": reason,
+        "examples": {split: len(examples) for split, examples in splits.items()},
+        "labels": counts,
+    }
+    find_few({label: n for label, n in counts.items() if label != "(none)"}, findings)
+    find_near_duplicates(splits, findings)
+    if any(splits.values()):
+        facts["length"] = measure_texts(splits, lang, encoder, findings)
+    if not findings.errors:
+        facts["debug_data"] = run_debug_data(splits, labels, mode, lang, configs).splitlines()
+    return facts
+
+
+def show(facts: dict[str, Any], findings: Findings) -> None:
+    """Print the summary."""
+    if "labels" in facts:
+        msg.divider(f"{facts['mode']}: {facts['mode_because']}")
+        rows = [(label, *counts.values()) for label, counts in facts["labels"].items()]
+        rows.append(("texts", *facts["examples"].values()))
+        msg.table(rows, header=("label", *facts["examples"]), aligns=("l", "r", "r", "r"), divider=True)
+    for unit in ("words", "word_pieces"):
+        if unit in facts.get("length", {}):
+            values = ", ".join(f"{name} {value:,}" for name, value in facts["length"][unit].items())
+            msg.info(f"Length in {unit.replace('_', ' ')}: {values}")
+    if "debug_data" in facts:
+        msg.divider("spacy debug data")
+        print("\n".join(facts["debug_data"]))
+    msg.divider("Findings")
+    for item in findings.items:
+        (msg.fail if item["level"] == "error" else msg.warn)(item["text"])
+        for case in item["cases"]:
+            print(f"    {case}")
+
+
+def check(
+    dataset: Annotated[str, typer.Argument(help="Name of the data set: a folder of --assets.")],
+    output: Annotated[Path, typer.Argument(help="JSON file to write.")],
+    assets: Annotated[Path, typer.Option(help="Folder that holds the data sets.")] = Path("assets"),
+    project: Annotated[Path, typer.Option(help="File with the checksums of the assets.")] = Path("project.yml"),
+    config: Annotated[Path, typer.Option(help="Folder with base.cfg and bow.cfg.")] = Path("configs"),
+    lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
+    encoder: Annotated[str, typer.Option(help="Encoder whose limit counts: as for scripts.weights.")] = NONE,
+    format_: Annotated[str, typer.Option("--format", help="Form of the files; auto goes by their content.")] = AUTO,
+    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = AUTO,
+    label_column: Annotated[str, typer.Option(help="Column of the labels, or columns of 0 and 1: a,b,c.")] = AUTO,
+    label_separator: Annotated[str, typer.Option(help="Between several labels in one column.")] = NONE,
+    mode: Annotated[str, typer.Option(help="single, multi or binary; auto goes by the data.")] = AUTO,
+) -> None:
+    """Check a data set; errors end with status 1, warnings do not."""
+    findings, notes = Findings(), Notes()
+    options = Options(format_, text_column, label_column, label_separator, mode)
+    findings.attempt("assets", check_assets, project, assets / dataset)
+    findings.attempt("language", blank_pipeline, lang)
+    given = findings.attempt("reading", read_dataset, assets / dataset, options, notes)
+    facts: dict[str, Any] = {"dataset": dataset, "lang": lang, "formats": notes.formats}
+    for line in notes.lines():
+        findings.add("warning", "reading", line)
+    if given and not findings.errors:
+        facts |= inspect(given, mode, lang, encoder, config, findings)
+    show(facts, findings)
+    write_json(output, facts | {"findings": findings.items})
+    warnings = len(findings.items) - findings.errors
+    if findings.errors:
+        raise UserError(
+            f"{output}: {findings.errors} error(s), {warnings} warning(s). Mend the errors before training."
+        )
+    msg.good(f"{output}: no errors, {warnings} warning(s)")
+
+
+if __name__ == "__main__":
+    run_cli(check)

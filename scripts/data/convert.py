@@ -1,0 +1,74 @@
+"""Turn a data set into `corpus/`: train, dev and test as DocBin, raw text of the training side, task facts.
+
+A data set is a folder `assets/NAME/`. It holds `train` in one of the forms that scripts/formats.py knows, and, if they
+exist, `dev`, `test` and `raw`. What is missing is cut from `train`: the test set takes 25.5 %, the dev set 10 %, per
+label (of several labels the rarest), in the order of a hash of the text, so that the split is the same on every machine
+and hardly moves when texts are added. Data sets that come in another form have a function in `READERS`.
+
+Texts that are equal but for case and punctuation never stand on two sides. Raw text of dev and test articles, and any
+raw line that holds a dev or test text, is left out.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from scripts.common.cli import run_cli
+from scripts.data.corpus import blank_pipeline, check_assets, clean_raw, read_dataset, write_corpus
+from scripts.data.formats import AUTO, NONE, SPLITS, Notes, Options, Splits, read_raw
+from scripts.data.labels import check_labels, resolve_mode
+from scripts.data.splits import assert_honest, complete_splits
+
+
+def prepare(given: Splits, mode: str) -> tuple[Splits, list[str], str, str]:
+    """Check and split what was read: (splits, labels, mode, why that mode)."""
+    mode, reason = resolve_mode(given, mode)
+    labels = check_labels(given, mode)
+    splits = complete_splits(given)
+    assert_honest(splits)
+    return splits, labels, mode, reason
+
+
+def show_notes(notes: Notes) -> None:
+    """Print the detected formats and what was mended while reading."""
+    for path, name in notes.formats.items():
+        msg.info(f"{path}: read as {name}")
+    for line in notes.lines():
+        msg.warn(line)
+
+
+def convert(
+    dataset: Annotated[str, typer.Argument(help="Name of the data set: a folder of --assets.")],
+    corpus: Annotated[Path, typer.Argument(help="Folder to write.")],
+    assets: Annotated[Path, typer.Option(help="Folder that holds the data sets.")] = Path("assets"),
+    project: Annotated[Path, typer.Option(help="File with the checksums of the assets.")] = Path("project.yml"),
+    lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
+    format_: Annotated[str, typer.Option("--format", help="Form of the files; auto goes by their content.")] = AUTO,
+    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = AUTO,
+    label_column: Annotated[str, typer.Option(help="Column of the labels, or columns of 0 and 1: a,b,c.")] = AUTO,
+    label_separator: Annotated[str, typer.Option(help="Between several labels in one column.")] = NONE,
+    mode: Annotated[str, typer.Option(help="single, multi or binary; auto goes by the data.")] = AUTO,
+) -> None:
+    """Turn a data set into train.spacy, dev.spacy, test.spacy, raw.jsonl and task.json."""
+    folder = assets / dataset
+    check_assets(project, folder)
+    blank_pipeline(lang)
+    notes = Notes()
+    given = read_dataset(folder, Options(format_, text_column, label_column, label_separator, mode), notes)
+    show_notes(notes)
+    splits, labels, mode, reason = prepare(given, mode)
+    msg.info(f"Mode {mode}: {reason}")
+    raw = clean_raw(splits, read_raw(folder))
+    facts = write_corpus(splits, labels, raw, lang, dataset, mode, corpus)
+    sizes = " / ".join(str(facts["examples"][split]) for split in SPLITS)
+    dropped = sum(map(len, given.values())) - sum(map(len, splits.values()))
+    msg.good(
+        f"{dataset}: {sizes} texts to train / dev / test, {len(labels)} label{'s' * (len(labels) > 1)}, "
+        f"{facts['raw']['words']:,} raw words; {dropped} repeated or leaking texts left out"
+    )
+
+
+if __name__ == "__main__":
+    run_cli(convert)

@@ -1,0 +1,142 @@
+"""Read a data set, clean its raw text of what is held out, and write `corpus/`."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import spacy
+import srsly
+from spacy.language import Language
+from spacy.tokens import DocBin
+from tqdm import tqdm
+
+from scripts.common.cli import UserError
+from scripts.common.files import format_json, md5_file, whole_file
+from scripts.data.bbc import read_bbc
+from scripts.data.formats import SPLITS, Notes, Options, Splits, read_folder
+from scripts.data.splits import normalize
+
+# A held-out text of fewer words may occur in other texts by chance, so it does not disqualify a raw line.
+MIN_LEAK_WORDS = 4
+
+
+READERS: dict[str, Callable[[Path], Splits]] = {"bbc": read_bbc}
+
+
+def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
+    """Read a data set by its own reader, if it has one, else by the form of its files."""
+    if folder.name in READERS:
+        return READERS[folder.name](folder)
+    return read_folder(folder, options, notes)
+
+
+# Raw text
+
+
+def clean_raw(splits: Splits, extra: Iterable[str] = ()) -> Iterator[str]:
+    """Stream the unlabelled lines: all text of the training side and `extra`, less what holds a dev or test text.
+
+    A line is left out if it equals a text or raw line of a held-out document, or holds a held-out text of
+    `MIN_LEAK_WORDS` words or more.
+    """
+    held_out = [example for split in ("dev", "test") for example in splits[split]]
+    forbidden = {normalize(line) for example in held_out for line in (example.text, *example.raw)}
+    # Held-out texts by their first words, so that each raw line is scanned once.
+    starts = defaultdict(list)
+    for example in held_out:
+        words = normalize(example.text).split()
+        if len(words) >= MIN_LEAK_WORDS:
+            starts[tuple(words[:MIN_LEAK_WORDS])].append(" ".join(words))
+
+    def leaks(line: str) -> bool:
+        normal = normalize(line)
+        words = normal.split()
+        return normal in forbidden or any(
+            f" {text} " in f" {normal} "
+            for i in range(len(words) - MIN_LEAK_WORDS + 1)
+            for text in starts.get(tuple(words[i : i + MIN_LEAK_WORDS]), ())
+        )
+
+    own = (line for example in splits["train"] for line in (example.text, *example.raw))
+    return (line for line in chain(own, extra) if not leaks(line))
+
+
+def blank_pipeline(lang: str) -> Language:
+    """An empty pipeline of a language.
+
+    Raises:
+        UserError: spaCy has no such language, or its tokenizer needs a package that is not installed.
+    """
+    try:
+        return spacy.blank(lang)
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"lang {lang!r}: {reason:.300} Use a code of https://spacy.io/usage/models#languages, xx for any other "
+            "language, and install what its tokenizer needs."
+        ) from None
+
+
+def write_corpus(
+    splits: Splits, labels: list[str], raw: Iterable[str], lang: str, dataset: str, mode: str, corpus: Path
+) -> dict[str, Any]:
+    """Write the corpus files and return the task facts that stand in `task.json`.
+
+    All files are written beside their places first: a failure leaves an earlier corpus as it was.
+    """
+    nlp = blank_pipeline(lang)
+    facts = {
+        "dataset": dataset,
+        "lang": lang,
+        "mode": mode,
+        "exclusive": mode == "single",
+        "labels": labels,
+        "examples": {split: len(examples) for split, examples in splits.items()},
+        "raw": {"lines": 0, "words": 0},
+        "md5": {},
+    }
+
+    def counted() -> Iterator[dict[str, str]]:
+        for line in raw:
+            facts["raw"]["lines"] += 1
+            facts["raw"]["words"] += len(line.split())
+            yield {"text": line}
+
+    with ExitStack() as stack:
+        paths = {
+            name: stack.enter_context(whole_file(corpus / name))
+            for name in (*(f"{split}.spacy" for split in SPLITS), "raw.jsonl", "task.json")
+        }
+        for split in SPLITS:
+            docs = DocBin(attrs=["ORTH", "SPACY"])
+            for example in tqdm(splits[split], desc=split, unit=" docs", leave=False):
+                doc = nlp.make_doc(example.text)
+                doc.cats = {label: float(label in example.labels) for label in labels}
+                docs.add(doc)
+            docs.to_disk(paths[f"{split}.spacy"])
+        srsly.write_jsonl(paths["raw.jsonl"], counted())
+        facts["md5"] = {name: md5_file(path) for name, path in paths.items() if name != "task.json"}
+        paths["task.json"].write_text(format_json(facts) + "\n", encoding="utf-8")
+    return facts
+
+
+def check_assets(project: Path, folder: Path) -> None:
+    """Compare the files of a data set with the checksums in project.yml; weasel itself only prints a mismatch.
+
+    Raises:
+        UserError: a file is missing or differs.
+    """
+    for asset in srsly.read_yaml(project).get("assets", []):
+        path = project.parent / asset["dest"]
+        if folder.resolve() not in path.resolve().parents:
+            continue
+        if not path.exists():
+            raise UserError(f"{path}: the file is missing. Fetch it: python -m spacy project assets . --extra")
+        if (found := md5_file(path)) != asset.get("checksum", found):
+            raise UserError(
+                f"{path}: its checksum is {found}, project.yml expects {asset['checksum']}. "
+                "Remove the file and fetch it again: python -m spacy project assets . --extra"
+            )

@@ -1,0 +1,98 @@
+"""Tell the mode of a task by its labels, and make sure that they can be learned."""
+
+from collections import Counter
+
+from scripts.common.cli import UserError
+from scripts.data.formats import AUTO, MODES, SPLITS, Splits
+
+MIN_EXAMPLES = 4  # of a label, so that one can stand in dev, one in test and two in train
+
+
+# Labels
+
+
+def resolve_mode(given: Splits, wanted: str) -> tuple[str, str]:
+    """The kind of the task, and why.
+
+    Args:
+        given: the data as read.
+        wanted: `single` (each text has exactly one label), `multi` (any number), `binary` (has the only label or not),
+            or `auto`, which goes by the data.
+
+    Raises:
+        UserError: the data contradict what is wanted.
+    """
+    if wanted not in MODES:
+        raise UserError(f"mode {wanted!r} is unknown. Choose {', '.join(MODES)}.")
+    examples = [example for split in SPLITS if split in given for example in given[split]]
+    labels = {label for example in examples for label in example.labels}
+    odd = next((example for example in examples if len(example.labels) != 1), None)
+    if odd is None:
+        found, reason = "single", "each text has exactly one label"
+    elif len(labels) == 1:
+        found, reason = "binary", f"the only label is {next(iter(labels))!r}, and {odd.source} is without it"
+    else:
+        found, reason = "multi", f"{odd.source} has {len(odd.labels)} labels"
+    if wanted in (AUTO, found):
+        return found, reason if wanted == AUTO else "as set"
+    if wanted == "single" and odd:
+        raise UserError(
+            f"{odd.source}: {len(odd.labels)} labels ({', '.join(odd.labels)}), but the mode is single. Give it "
+            "exactly one, or set mode to multi."
+        )
+    if wanted == "binary":
+        raise UserError(
+            f"{examples[0].source}: the mode is binary, but there are {len(labels)} labels and "
+            f"{'no text without one' if odd is None else 'texts with several'}. Set mode to auto."
+        )
+    return wanted, "as set"
+
+
+def check_spellings(given: Splits) -> None:
+    """Make sure that no two labels differ in case or white space only.
+
+    Raises:
+        UserError: two do.
+    """
+    spellings: dict[str, tuple[str, str]] = {}
+    for split in given:
+        for example in given[split]:
+            for label in example.labels:
+                key = " ".join(label.casefold().split())
+                other, source = spellings.setdefault(key, (label, example.source))
+                if other != label:
+                    raise UserError(
+                        f"{example.source}: label {label!r} is spelt {other!r} in {source}. Make them the same."
+                    )
+
+
+def check_labels(given: Splits, mode: str = "single") -> list[str]:
+    """The sorted labels of the training side, once each has enough examples and no other label occurs.
+
+    Raises:
+        UserError: nothing to tell apart, too few examples of a label, or a label that train lacks.
+    """
+    check_spellings(given)
+    counts = Counter(label for example in given["train"] for label in example.labels)
+    first = {label: example.source for example in reversed(given["train"]) for label in example.labels}
+    without = sum(not example.labels for example in given["train"])
+    if len(counts) < 2 and not (mode == "binary" and counts and without >= MIN_EXAMPLES):
+        raise UserError(
+            f"{given['train'][0].source}: all examples have the same label, {list(counts)}; "
+            f"a classifier needs two or more, or {MIN_EXAMPLES} examples or more without it."
+        )
+    for label, count in counts.items():
+        if count < MIN_EXAMPLES:
+            raise UserError(
+                f"{first[label]}: label {label!r} has {count} example(s), at least {MIN_EXAMPLES} are "
+                "needed. Add some, or remove the label."
+            )
+    for split in given.keys() - {"train"}:
+        for example in given[split]:
+            for label in example.labels:
+                if label not in counts:
+                    raise UserError(
+                        f"{example.source}: label {label!r} does not occur in train. "
+                        "Correct it, or add examples to train."
+                    )
+    return sorted(counts)

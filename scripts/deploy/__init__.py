@@ -1,0 +1,1 @@
+"""Use a trained variant: label files, build a wheel, try it in the browser."""

@@ -1,0 +1,191 @@
+"""What trained pipelines say: all of them about one text, or one of them about a file. Used by the playground."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import spacy
+from spacy.language import Language
+
+from scripts.common.cli import UserError
+from scripts.common.files import folder_bytes
+from scripts.common.variants import variant_names
+from scripts.data.formats import AUTO
+from scripts.deploy.labelling import answer, input_records, json_writer, pipe, table_writer, text_of
+from scripts.training.thresholds import COMPONENT
+
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+MAX_CHARACTERS = 20_000  # of one text; a transformer reads 1,000 characters in about a second on the CPU
+MAX_WORDS = 60  # left out one by one
+MAX_UPLOAD_MB = 10
+MAX_TEXTS = 20_000
+SHOWN_ROWS = 100
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A trained pipeline on disk."""
+
+    name: str
+    path: Path
+    megabytes: float
+    changed: int  # ns; training again makes it another one
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a pipeline says about a text; `labels` is empty if none reaches its threshold."""
+
+    labels: tuple[str, ...]
+    cats: dict[str, float]
+    milliseconds: float
+
+    @property
+    def label(self) -> str:
+        """The labels as one string."""
+        return ", ".join(self.labels) or "none"
+
+
+def find_variants(training: Path, project: Path) -> tuple[list[Variant], list[str]]:
+    """The trained variants, in the order of the project in a folder, others after them; and those not trained yet."""
+    expected = variant_names(project) if (project / "project.yml").is_file() else []
+    trained = {path.parent.parent.name: path for path in sorted(training.glob("*/model-best/meta.json"))}
+    names = [name for name in expected if name in trained] + [name for name in trained if name not in expected]
+    variants = []
+    for name in names:
+        meta = trained[name]
+        variants.append(Variant(name, meta.parent, folder_bytes(meta.parent) / 1e6, meta.stat().st_mtime_ns))
+    return variants, [name for name in expected if name not in trained]
+
+
+def load_pipeline(path: Path) -> Language:
+    """Load a pipeline and let it read one text, so that the first one timed is not the first one ever.
+
+    Raises:
+        UserError: it cannot be loaded, or does not classify.
+    """
+    try:
+        nlp = spacy.load(path)
+        nlp("One text to warm up.")
+    except Exception as error:  # whatever a pipeline from anywhere raises, the others shall go on
+        raise UserError(f"{path}: cannot be loaded ({type(error).__name__}: {str(error)[:300]})") from error
+    if COMPONENT not in nlp.pipe_names:
+        raise UserError(f"{path}: has no component {COMPONENT!r}.")
+    return nlp
+
+
+def check_text(text: str) -> None:
+    """Refuse what no classifier should be asked.
+
+    Raises:
+        UserError: nothing but white space, or longer than MAX_CHARACTERS.
+    """
+    if not text.strip():
+        raise UserError("The text is empty.")
+    if len(text) > MAX_CHARACTERS:
+        raise UserError(
+            f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read. Paste a part of it."
+        )
+
+
+def ask(nlp: Language, text: str) -> Answer:
+    """Labels, scores and wall time of one text. Its words do not stay in memory (spaCy's memory zones)."""
+    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
+    with nlp.memory_zone():
+        start = time.perf_counter()
+        cats = dict(nlp(text).cats)
+        milliseconds = (time.perf_counter() - start) * 1000
+    found = answer(cats, None if exclusive else nlp.get_pipe(COMPONENT).cfg["threshold"])
+    return Answer(tuple(found.get("labels", (found.get("label"),))), cats, milliseconds)
+
+
+def leave_one_out(nlp: Language, text: str, label: str) -> list[tuple[str, float]]:
+    """How much of a label's probability goes when a word is left out.
+
+    Returns:
+        (piece of the text, change) in order; together the pieces are the text. The change is 0 for what has no letter
+        or digit, for words after the first MAX_WORDS, and for the only word of a text.
+    """
+    with nlp.memory_zone():
+        pieces = [token.text_with_ws for token in nlp.make_doc(text)]
+        words = [i for i, piece in enumerate(pieces) if any(map(str.isalnum, piece))][:MAX_WORDS]
+        words = words if len(words) > 1 else []
+        # With the space after it: two spaces in a row would be a token of their own.
+        texts = [text] + ["".join(pieces[:i] + pieces[i + 1 :]) for i in words]
+        scores = [doc.cats[label] for doc in nlp.pipe(texts)]
+    changes = dict(zip(words, (scores[0] - score for score in scores[1:]), strict=True))
+    return [(piece, changes.get(i, 0.0)) for i, piece in enumerate(pieces)]
+
+
+def group_answers(answers: dict[str, Answer]) -> dict[str, list[str]]:
+    """Variants by what they say, what most of them say first."""
+    groups = defaultdict(list)
+    for name, said in answers.items():
+        groups[said.label].append(name)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+
+def label_upload(
+    nlp: Language, name: str, data: bytes, progress: Callable[[float], None] = lambda share: None
+) -> tuple[bytes, list[dict[str, str]]]:
+    """Label a file as `classify` does, but within the limits of a page.
+
+    Args:
+        nlp: the pipeline.
+        name: the file's name; its ending is the format, also that of the result.
+        data: what is in it.
+        progress: called with the share that is done.
+
+    Returns:
+        The labelled file, and of the first SHOWN_ROWS texts what to show.
+
+    Raises:
+        UserError: the format is another one, the file is too large or broken, or it holds no text or too long ones.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"{name}: expected a name that ends in {', '.join(SUFFIXES)}.")
+    if len(data) > MAX_UPLOAD_MB * 1_000_000:
+        raise UserError(f"{name}: has {len(data) / 1e6:.1f} MB; at most {MAX_UPLOAD_MB} MB are read. Split it.")
+    with TemporaryDirectory() as folder:
+        source, output = Path(folder) / f"in{suffix}", Path(folder) / f"out{suffix}"
+        source.write_bytes(data)
+        try:
+            records = list(islice(input_records(source), MAX_TEXTS + 1))
+            texts = [text_of(record, place) for record, place in records]
+            if long := next(
+                (p for (_, p), text in zip(records, texts, strict=True) if len(text) > MAX_CHARACTERS), None
+            ):
+                raise UserError(f"{long}: a text of more than {MAX_CHARACTERS:,} characters. Label it with `classify`.")
+        except UserError as error:
+            raise UserError(str(error).replace(str(source), name)) from None
+        if len(records) > MAX_TEXTS:
+            raise UserError(f"{name}: more than {MAX_TEXTS:,} texts. Label it with `classify`.")
+        if not any(text.strip() for text in texts):
+            raise UserError(f"{name}: there is no text in it.")
+        shown = []
+        with output.open("w", encoding="utf-8", newline="") as stream:
+            labels, delimiter = tuple(nlp.get_pipe(COMPONENT).labels), "\t" if suffix == ".tsv" else ","
+            with json_writer(stream) if suffix == ".jsonl" else table_writer(stream, labels, delimiter) as write:
+                for start in range(0, len(records), BATCH):
+                    with nlp.memory_zone():
+                        labelled = list(pipe(nlp, iter(records[start : start + BATCH]), AUTO, 1))
+                    for record, text in zip(labelled, texts[start:], strict=False):
+                        write(record)
+                        if len(shown) < SHOWN_ROWS:
+                            shown.append(describe_row(record, text))
+                    progress(min(1.0, (start + BATCH) / len(records)))
+        return output.read_bytes(), shown
+
+
+def describe_row(record: dict[str, Any], text: str) -> dict[str, str]:
+    """Text, labels and the highest score of a labelled record, as text."""
+    labels = record["labels"] if isinstance(record.get("labels"), list) else [record.get("label") or ""]
+    score = max(record["cats"].values(), default=None)
+    return {"text": text, "label": ", ".join(labels), "score": "" if score is None else f"{score:.3f}"}

@@ -1,0 +1,1 @@
+"""Pretrained encoders: fetch, shrink, and let them teach smaller models."""

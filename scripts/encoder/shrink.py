@@ -1,0 +1,184 @@
+"""Make a smaller encoder of a pretrained one: fewer layers, and only the word pieces that the domain's text needs.
+
+Layers are what an encoder costs in time, the table of word pieces is half or more of what a small one costs in space.
+Fine-tuning afterwards makes up for most of the lost layers (Sajjad et al. 2023, On the effect of dropping layers of
+pre-trained transformer models); text whose pieces are all kept is cut up exactly as before.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import spacy
+import srsly
+import typer
+from spacy.tokens import DocBin
+from spacy.util import minibatch
+from tqdm import tqdm
+from wasabi import msg
+
+from scripts.common.cli import UserError, run_cli
+from scripts.encoder.encoders import describe, is_weights_folder, load_encoder, save_encoder
+
+if TYPE_CHECKING:
+    from torch.nn import ModuleList
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+TEXTS_AT_ONCE = 1000  # that the tokenizer gets; bounds the memory
+
+
+# Layers
+
+
+def spaced(total: int, keep: int) -> list[int]:
+    """`keep` of `total` layers at equal distances, the first and the last among them: 3 of 6 are 0, 2 (or 3) and 5."""
+    if keep == 1:
+        return [0]
+    return [round(i * (total - 1) / (keep - 1)) for i in range(keep)]
+
+
+def layer_stack(model: "PreTrainedModel") -> tuple["PreTrainedModel", str, "ModuleList"]:
+    """Find the list of layers: the module that holds it, its name there, and the list.
+
+    Raises:
+        UserError: there is none, as in encoders whose layers share their weights.
+    """
+    from torch.nn import ModuleList
+
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, ModuleList) and len(child) == model.config.num_hidden_layers:
+                return module, name, child
+    raise UserError(
+        f"{model.config.model_type}: this kind of encoder has no plain stack of layers to choose from. "
+        "Leave out --layers, or take another encoder."
+    )
+
+
+def keep_layers(model: "PreTrainedModel", indices: list[int]) -> None:
+    """Drop all layers but those at `indices`, in place."""
+    from torch.nn import ModuleList
+
+    parent, name, layers = layer_stack(model)
+    setattr(parent, name, ModuleList(layers[i] for i in indices))
+    model.config.num_hidden_layers = len(indices)
+
+
+# Word pieces
+
+
+def read_texts(paths: Iterable[Path]) -> Iterator[str]:
+    """Stream the texts of .jsonl (`{"text": …}` a line) and .spacy files."""
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file. Make it with scripts.convert.")
+        if path.suffix == ".spacy":
+            for doc in DocBin().from_disk(path).get_docs(spacy.blank("en").vocab):
+                yield doc.text
+        else:
+            for record in srsly.read_jsonl(path):
+                yield record["text"]
+
+
+def count_pieces(tokenizer: "PreTrainedTokenizerFast", texts: Iterable[str]) -> Counter[str]:
+    """How often each word piece occurs in the texts; memory does not grow with them."""
+    counts: Counter[str] = Counter()
+    backend = tokenizer.backend_tokenizer
+    with tqdm(desc="word pieces", unit=" texts", leave=False) as progress:
+        for batch in minibatch(texts, TEXTS_AT_ONCE):
+            for encoding in backend.encode_batch_fast(batch, add_special_tokens=False):
+                counts.update(encoding.ids)
+            progress.update(len(batch))
+    return Counter({backend.id_to_token(i): count for i, count in counts.items()})
+
+
+def is_character(piece: str, prefix: str) -> bool:
+    """Whether a piece is one character, at the start of a word or within: these keep every word spellable."""
+    return len(piece.removeprefix(prefix)) == 1
+
+
+def trim_tokenizer(state: dict[str, Any], wanted: set[str]) -> list[int]:
+    """Leave only some pieces in a tokenizer, in place, and renumber them in their old order.
+
+    Args:
+        state: the parsed `tokenizer.json`.
+        wanted: the pieces to keep; special tokens and single characters are kept besides.
+
+    Returns:
+        The old number of each kept piece, in the new order.
+
+    Raises:
+        UserError: the tokenizer is not a WordPiece tokenizer.
+    """
+    model = state["model"]
+    if model["type"] != "WordPiece":
+        raise UserError(
+            f"Only WordPiece vocabularies can be trimmed; this one is {model['type']}. Leave out --text, "
+            "or take another encoder."
+        )
+    prefix = model["continuing_subword_prefix"]
+    special = {token["content"] for token in state["added_tokens"]}
+    kept = sorted(
+        (number, piece)
+        for piece, number in model["vocab"].items()
+        if piece in wanted or piece in special or is_character(piece, prefix)
+    )
+    new = {piece: i for i, (_, piece) in enumerate(kept)}
+    model["vocab"] = new
+    for token in state["added_tokens"]:
+        token["id"] = new[token["content"]]
+    processor = state.get("post_processor") or {}
+    for token in processor.get("special_tokens", {}).values():  # TemplateProcessing
+        token["ids"] = [new[piece] for piece in token["tokens"]]
+    for place in ("cls", "sep"):  # BertProcessing, RobertaProcessing
+        if place in processor:
+            processor[place][1] = new[processor[place][0]]
+    return [number for number, _ in kept]
+
+
+def trim_vocabulary(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", wanted: set[str]
+) -> "PreTrainedTokenizerFast":
+    """Leave only some pieces in an encoder's table, in place, and return the tokenizer for it."""
+    import torch
+    from tokenizers import Tokenizer
+
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    rows = trim_tokenizer(state, wanted)
+    trimmed = type(tokenizer)(tokenizer_object=Tokenizer.from_str(json.dumps(state)), **tokenizer.init_kwargs)
+    table = model.get_input_embeddings().weight.detach()[torch.tensor(rows)]
+    model.set_input_embeddings(torch.nn.Embedding.from_pretrained(table, freeze=False))
+    model.config.vocab_size = len(rows)
+    model.config.pad_token_id = trimmed.pad_token_id
+    return trimmed
+
+
+def shrink(
+    source: Annotated[Path, typer.Argument(help="Folder of the encoder, made by `weights`.")],
+    output: Annotated[Path, typer.Argument(help="Folder to write.")],
+    layers: Annotated[int, typer.Option(help="Number of layers to keep; 0 keeps all.")] = 0,
+    text: Annotated[list[Path], typer.Option(help="Keep only the pieces of these files (.jsonl, .spacy).")] = [],  # noqa: B006
+    min_count: Annotated[int, typer.Option(help="Occurrences in these files that a piece needs to stay.")] = 1,
+) -> None:
+    """Write a smaller encoder: fewer layers, fewer word pieces."""
+    if not is_weights_folder(source):
+        raise UserError(f"{source}: no encoder there. Make it with scripts.weights.")
+    model, tokenizer = load_encoder(source.as_posix())
+    before = describe(model)
+    if layers:
+        total = model.config.num_hidden_layers
+        if not 0 < layers <= total:
+            raise UserError(f"--layers {layers}: the encoder in {source} has {total} layers.")
+        keep_layers(model, spaced(total, layers))
+    if text:
+        counts = count_pieces(tokenizer, read_texts(text))
+        tokenizer = trim_vocabulary(model, tokenizer, {piece for piece, n in counts.items() if n >= min_count})
+    save_encoder(model, tokenizer, output)
+    msg.good(f"{output}: {describe(model)}; before: {before}")
+
+
+if __name__ == "__main__":
+    run_cli(shrink)

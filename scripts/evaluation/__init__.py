@@ -1,0 +1,1 @@
+"""Score on test, and measure size, speed and memory: `metrics/`."""

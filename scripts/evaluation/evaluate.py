@@ -1,0 +1,91 @@
+"""Score a trained pipeline on the test set, once, and measure what it costs: metrics/VARIANT.json.
+
+`scores`, `dev`, `baseline` and `size` are the same on every run; `speed`, `memory`, `train` and `env` belong to the
+machine and the moment.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import spacy
+import srsly
+import typer
+from spacy.cli._util import import_code
+from spacy.language import Language
+from spacy.util import load_config
+from wasabi import msg
+
+from scripts.common.cli import UserError, run_cli
+from scripts.common.files import folder_bytes, read_json, whole_file, write_json
+from scripts.common.variants import variant_code
+from scripts.evaluation.provenance import environment, steps_before
+from scripts.evaluation.scores import majority_baseline, score, threshold_scores
+from scripts.evaluation.speed import run_measure
+
+
+def torch_models(nlp: Language) -> list[Any]:
+    """The PyTorch modules inside a pipeline; empty for a pipeline that runs without PyTorch."""
+    pipes = [pipe for _, pipe in nlp.pipeline if hasattr(pipe, "model")]
+    shims = [shim for pipe in pipes for node in pipe.model.walk() for shim in node.shims]
+    return list({id(shim._model): shim._model for shim in shims}.values())
+
+
+def count_parameters(nlp: Language) -> int:
+    """Weights of all components, trained or frozen, without the static vectors of the vocabulary."""
+    nodes = [node for _, pipe in nlp.pipeline if hasattr(pipe, "model") for node in pipe.model.walk()]
+    own = sum(node.get_param(name).size for node in nodes for name in node.param_names if node.has_param(name))
+    return own + sum(weights.numel() for model in torch_models(nlp) for weights in model.parameters())
+
+
+def evaluate(
+    variant: Annotated[str, typer.Argument(help="Name of a trained variant, TRAINING/NAME.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the metrics; NAME.json is written.")],
+    corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
+    training: Annotated[Path, typer.Option(help="Folder of the trained variants.")] = Path("training"),
+    configs: Annotated[Path, typer.Option(help="Folder of the configs.")] = Path("configs"),
+    repeats: Annotated[int, typer.Option(min=1, help="Timed passes over the test texts.")] = 5,
+) -> None:
+    """Write a variant's metrics, and its test predictions beside the model."""
+    run, output = training / variant, folder / f"{variant}.json"
+    model = run / "model-best"
+    if not (model / "meta.json").is_file():
+        raise UserError(f"{model}: no trained pipeline. Train it first.")
+    task, clock = read_json(corpus / "task.json"), read_json(run / "train.json")
+    code = variant_code(variant, configs)
+    import_code(code)
+    nlp = spacy.load(model)
+    scores, predictions = score(nlp, corpus / "test.spacy")
+    dev, dev_predictions = score(nlp, corpus / "dev.spacy")
+    if not task["exclusive"]:
+        scores["thresholds"] = threshold_scores(nlp, dev_predictions, predictions)
+    vectors = model / "vocab" / "vectors"
+    options = [*(["--code", str(code)] if code else []), *(["--with-torch"] if torch_models(nlp) else [])]
+    metrics = {
+        "variant": variant,
+        "dataset": task["dataset"],
+        "seed": load_config(run / "config.cfg", interpolate=True)["system"]["seed"],
+        "scores": scores,
+        "dev": {key: dev[key] for key in ("macro_f1", "accuracy", "documents")},
+        "baseline": {"majority": majority_baseline(corpus, task["labels"])},
+        "size": {
+            "pipeline_bytes": folder_bytes(model),
+            "vectors_bytes": vectors.stat().st_size if nlp.vocab.vectors.size else 0,
+            "parameters": count_parameters(nlp),
+        },
+        **run_measure("scripts.evaluation.measure", model, corpus / "test.spacy", repeats, *options),
+        "train": clock,
+        "env": environment(run / "config.cfg", task),
+        "steps": steps_before(f"evaluate-{variant}", Path("project.yml"), Path("project.lock")),
+    }
+    with whole_file(run / "predictions.jsonl") as path:
+        srsly.write_jsonl(path, predictions)
+    write_json(output, metrics)
+    low, high = scores["macro_f1_ci"]
+    msg.good(
+        f"{output}: macro-F1 {scores['macro_f1']:.3f} [{low:.3f}, {high:.3f}], "
+        f"{metrics['size']['pipeline_bytes'] / 1e6:.1f} MB, {metrics['speed']['docs_per_s']:,.0f} docs/s"
+    )
+
+
+if __name__ == "__main__":
+    run_cli(evaluate)

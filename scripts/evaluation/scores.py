@@ -1,0 +1,159 @@
+"""Score predictions: F1 with its interval, accuracy, AUC, calibration, confusions."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import spacy
+from scipy.stats import bootstrap
+from spacy.language import Language
+from spacy.scorer import Scorer
+from spacy.tokens import DocBin
+from spacy.training import Corpus, Example
+from tqdm import tqdm
+
+from scripts.training.thresholds import COMPONENT, label_thresholds, macro_f1
+
+BOOTSTRAP_RESAMPLES = 2000
+CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On calibration of modern neural networks"
+
+
+def macro_f1_interval(gold: np.ndarray, predicted: np.ndarray) -> list[float]:
+    """95 % percentile bootstrap interval of macro-F1 over documents: [low, high]. It does not cover the seed."""
+    n_docs, n_labels = gold.shape
+    result = bootstrap(
+        (np.arange(n_docs),),
+        lambda sample, axis=-1: macro_f1(gold[sample], predicted[sample]),
+        n_resamples=BOOTSTRAP_RESAMPLES,
+        batch=max(1, 20_000_000 // (n_docs * n_labels)),
+        vectorized=True,
+        method="percentile",
+        rng=0,
+    )
+    return [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+
+
+def calibration(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, list[dict[str, float]]]:
+    """Expected calibration error, and the reliability diagram's bins.
+
+    Args:
+        confidence: float (n,), probabilities between 0 and 1.
+        correct: bool (n,), whether what they stand for came true.
+    """
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    error, diagram = 0.0, []
+    for index in np.unique(bins):
+        inside = bins == index
+        mean, share = float(confidence[inside].mean()), float(correct[inside].mean())
+        error += inside.mean() * abs(mean - share)
+        diagram.append({"count": int(inside.sum()), "confidence": round(mean, 4), "accuracy": round(share, 4)})
+    return float(error), diagram
+
+
+def indicators(cats: list[dict[str, float]], labels: list[str], exclusive: bool, threshold: float) -> np.ndarray:
+    """Predicted labels as bool (documents, labels): the best one if they exclude each other, else those above it."""
+    scores = np.array([[doc[label] for label in labels] for doc in cats])
+    if not exclusive:
+        return scores >= threshold
+    best = np.zeros(scores.shape, dtype=bool)
+    best[np.arange(len(scores)), scores.argmax(1)] = True
+    return best
+
+
+def score(nlp: Language, path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Scores of a pipeline on a DocBin, by spaCy's own scorer, and the predictions behind them."""
+    examples = list(Corpus(path)(nlp))
+    texts = (example.text for example in examples)
+    docs = tqdm(nlp.pipe(texts), total=len(examples), desc=f"scoring {path.stem}", unit=" docs", leave=False)
+    for example, doc in zip(examples, docs, strict=True):
+        example.predicted = doc
+    pipe = nlp.get_pipe(COMPONENT)
+    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
+    return score_examples(examples, list(pipe.labels), exclusive, pipe.cfg.get("threshold") or 0.5)
+
+
+def score_examples(
+    examples: list[Example], labels: list[str], exclusive: bool, threshold: float
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Scores of examples whose predicted documents have scores for each label in `cats`, and the predictions.
+
+    Args:
+        examples: what was predicted beside what is true.
+        labels: all of them.
+        exclusive: whether each text has exactly one label.
+        threshold: from which score on a label is given, if not.
+    """
+    result = Scorer.score_cats(examples, "cats", labels=labels, multi_label=not exclusive, threshold=threshold)
+    gold = np.array([[example.reference.cats[label] for label in labels] for example in examples], dtype=bool)
+    cats = [example.predicted.cats for example in examples]
+    predicted = indicators(cats, labels, exclusive, threshold)
+    probabilities = np.array([[doc[label] for label in labels] for doc in cats])
+    if exclusive:
+        error, diagram = calibration(probabilities.max(1), (gold & predicted).any(1))
+    else:
+        error, diagram = calibration(probabilities.ravel(), gold.ravel())
+    scores = {
+        "macro_f1": result["cats_macro_f"],
+        "micro_f1": result["cats_micro_f"],
+        "accuracy": float((gold == predicted).all(1).mean()),
+        "macro_f1_ci": macro_f1_interval(gold, predicted),
+        "macro_auc": result["cats_macro_auc"],
+        "calibration_error": error,
+        "calibration": diagram,
+        "per_label": result["cats_f_per_type"],
+        "documents": len(examples),
+    }
+    if exclusive:
+        confusion = gold.T.astype(int) @ predicted.astype(int)
+        scores["confusion"] = {"labels": labels, "rows_are_gold": confusion.tolist()}
+    predictions = [
+        {
+            "text": example.text,
+            "gold": [label for label in labels if example.reference.cats[label]],
+            "cats": {label: round(float(doc[label]), 6) for label in labels},
+        }
+        for example, doc in zip(examples, cats, strict=True)
+    ]
+    return scores, predictions
+
+
+def arrays(predictions: list[dict[str, Any]], labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Gold labels, bool, and scores, float, both (documents, labels), of what `score` returned as predictions."""
+    gold = np.array([[label in prediction["gold"] for label in labels] for prediction in predictions])
+    return gold, np.array([[prediction["cats"][label] for label in labels] for prediction in predictions])
+
+
+def threshold_scores(nlp: Language, dev: list[dict[str, Any]], test: list[dict[str, Any]]) -> dict[str, Any]:
+    """The thresholds of a multi-label pipeline: that for all labels, which the other scores use, and one for each.
+
+    Args:
+        nlp: the pipeline.
+        dev: its predictions on dev, from which the threshold of each label is chosen.
+        test: its predictions on test.
+    """
+    labels = list(nlp.get_pipe(COMPONENT).labels)
+    each = label_thresholds(*arrays(dev, labels))
+    gold, scores = arrays(test, labels)
+    return {
+        "all_labels": nlp.get_pipe(COMPONENT).cfg["threshold"],
+        "per_label": dict(zip(labels, each, strict=True)),
+        "macro_f1_with_per_label": float(macro_f1(gold, scores >= np.array(each))),
+    }
+
+
+def majority_baseline(corpus: Path, labels: list[str]) -> dict[str, Any]:
+    """Test scores of always giving the label that is most frequent in train."""
+    vocab = spacy.blank("xx").vocab
+    gold = {
+        split: np.array([[doc.cats[label] for label in labels] for doc in docs.get_docs(vocab)], dtype=bool)
+        for split in ("train", "test")
+        for docs in [DocBin().from_disk(corpus / f"{split}.spacy")]
+    }
+    best = int(gold["train"].sum(0).argmax())
+    predicted = np.zeros_like(gold["test"])
+    predicted[:, best] = True
+    return {
+        "label": labels[best],
+        "macro_f1": float(macro_f1(gold["test"], predicted)),
+        "accuracy": float((gold["test"] == predicted).all(1).mean()),
+    }

@@ -1,0 +1,90 @@
+"""Time a classifier on one thread: throughput, latency, memory."""
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from scripts.common.cli import UserError
+from scripts.common.files import read_json
+
+MIN_SECONDS = 1.0  # of one timed pass; shorter ones are mostly noise
+MAX_DOCS = 20_000  # of one timed pass
+LATENCY_DOCS = 300
+
+
+def run_measure(script: str, model: Path, texts: Path, repeats: int, *options: str) -> dict[str, Any]:
+    """Run a measuring module as a process with a single thread, and return what it wrote.
+
+    Raises:
+        UserError: it failed; its own message has been printed.
+    """
+    libraries = ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "BLIS", "RAYON")
+    threads = {f"{library}_NUM_THREADS": "1" for library in libraries}
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "cost.json"
+        command = [sys.executable, "-m", script, str(model), str(texts), str(output), "--repeats", str(repeats)]
+        if subprocess.run([*command, *options], env=os.environ | threads, check=False).returncode:
+            raise UserError(f"{model}: measuring its speed failed, see the message above.")
+        return read_json(output)
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process has held so far, in bytes."""
+    if sys.platform == "linux":
+        # ru_maxrss survives exec and would count the parent's memory; the kernel's VmHWM does not.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if platform.system() == "Windows":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def seconds_for(consume: Callable[[Iterable[str]], None], texts: Sequence[str], n_docs: int) -> float:
+    """CPU seconds to consume `n_docs` texts, taken in turn from `texts`.
+
+    On an idle machine that is the wall time of a single thread; on a busy one it still is what the work takes.
+    """
+    batch = list(islice(cycle(texts), n_docs))
+    start = time.process_time()
+    consume(batch)
+    return time.process_time() - start
+
+
+def throughput(consume: Callable[[Iterable[str]], None], texts: Sequence[str], repeats: int, name: str) -> list[float]:
+    """Documents per second of each of `repeats` passes, after a warm-up that also sets the length of a pass."""
+    seconds = seconds_for(consume, texts, len(texts))
+    seconds = min(seconds, seconds_for(consume, texts, len(texts)))
+    n_docs = min(MAX_DOCS, max(len(texts), int(len(texts) * MIN_SECONDS / seconds)))
+    passes = tqdm(range(repeats), desc=name, unit=" passes", leave=False)
+    return [n_docs / seconds_for(consume, texts, n_docs) for _ in passes]
+
+
+def spread(rates: Sequence[float]) -> list[float]:
+    """Lowest and highest rate."""
+    return [round(min(rates), 1), round(max(rates), 1)]
+
+
+def latency(classify: Callable[[str], Any], texts: Sequence[str]) -> dict[str, float]:
+    """The 50th and 95th percentile of the milliseconds that one text at a time takes."""
+    milliseconds = []
+    for text in tqdm(list(islice(cycle(texts), LATENCY_DOCS)), desc="latency", unit=" docs", leave=False):
+        start = time.perf_counter()
+        classify(text)
+        milliseconds.append((time.perf_counter() - start) * 1000)
+    p50, p95 = np.percentile(milliseconds, [50, 95])
+    return {"latency_ms_p50": round(float(p50), 3), "latency_ms_p95": round(float(p95), 3)}

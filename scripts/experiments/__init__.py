@@ -1,0 +1,1 @@
+"""Grids of runs, comparisons, curves, and rebuilding of published results."""

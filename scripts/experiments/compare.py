@@ -1,0 +1,179 @@
+"""Compare the runs of a grid: mean and spread over seeds, and which differences are more than chance.
+
+The test is a paired bootstrap over the test documents (Efron and Tibshirani 1993; Berg-Kirkpatrick et al. 2012, "An
+empirical investigation of statistical significance in NLP"): in each resample the macro-F1 of either side is averaged
+over its seeds. p-values are two-sided and corrected for the number of comparisons after Holm 1979.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import srsly
+import typer
+from tqdm import tqdm
+from wasabi import msg
+
+from scripts.common.cli import UserError, run_cli
+from scripts.common.files import read_json, write_json, write_text
+from scripts.common.tables import markdown_table
+from scripts.evaluation.scores import indicators
+from scripts.training.thresholds import macro_f1
+
+RESAMPLES = 2000
+BATCH = 100  # resamples computed at a time; bounds the memory
+ALPHA = 0.05
+BEST = "best"  # on dev
+RUNS = "*--*.json"  # the results of a grid's runs in its folder
+
+
+def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Metrics of a grid's runs by variant and setting, each with its predictions under `predictions`.
+
+    Raises:
+        UserError: there are none, or a run lacks its predictions.
+    """
+    groups = defaultdict(list)
+    for path in sorted(folder.glob(RUNS)):
+        metrics = read_json(path)
+        predictions = path.with_suffix(".predictions.jsonl")
+        if not predictions.is_file():
+            raise UserError(f"{predictions}: missing. Remove {path.name} and run the experiment again.")
+        metrics["predictions"] = list(srsly.read_jsonl(predictions))
+        setting = metrics["experiment"]["setting"]
+        groups[metrics["variant"] + ("" if setting == "default" else f" {setting}")].append(metrics)
+    if not groups:
+        raise UserError(f"{folder}: no results. Run the experiment first.")
+    return dict(groups)
+
+
+def label_matrices(run: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Gold and predicted labels of a run's test documents: bool (documents, labels) each."""
+    rows = run["predictions"]
+    labels = sorted(rows[0]["cats"])
+    gold = np.array([[label in row["gold"] for label in labels] for row in rows])
+    exclusive = "confusion" in run["scores"]
+    threshold = run["scores"].get("thresholds", {}).get("all_labels", 0.5)
+    return gold, indicators([row["cats"] for row in rows], labels, exclusive, threshold)
+
+
+def resampled_scores(runs: Sequence[dict[str, Any]], samples: np.ndarray) -> np.ndarray:
+    """Macro-F1 averaged over seeds, for each resample of the documents: float (resamples,)."""
+    scores = np.zeros(len(samples))
+    for run in runs:
+        gold, predicted = label_matrices(run)
+        parts = (samples[i : i + BATCH] for i in range(0, len(samples), BATCH))
+        scores += np.concatenate([macro_f1(gold[part], predicted[part]) for part in parts])
+    return scores / len(runs)
+
+
+def two_sided_p(differences: np.ndarray) -> float:
+    """Bootstrap p-value of a difference: twice the smaller share of resamples on one side of zero."""
+    ties = (differences == 0).mean() / 2
+    smaller = min((differences < 0).mean(), (differences > 0).mean()) + ties
+    return float(min(1.0, 2 * max(smaller, 1 / (len(differences) + 1))))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, in the order given (Holm 1979)."""
+    corrected, running = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values)):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = running
+    return corrected
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and standard deviation with n - 1; 0 for a single value."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def compare_groups(groups: dict[str, list[dict[str, Any]]], reference: str) -> list[dict[str, Any]]:
+    """Rows of the comparison, best first; differences are to the reference group.
+
+    Raises:
+        UserError: the groups were tested on different documents.
+    """
+    texts = {tuple(row["text"] for row in run["predictions"]) for runs in groups.values() for run in runs}
+    if len(texts) > 1:
+        raise UserError("The runs were tested on different documents. Remove the older ones and run them again.")
+    n_docs = len(texts.pop())
+    samples = np.random.default_rng(0).integers(0, n_docs, (RESAMPLES, n_docs))
+    scores = {
+        name: resampled_scores(runs, samples) for name, runs in tqdm(groups.items(), desc="resampling", leave=False)
+    }
+    rows = []
+    for name, runs in groups.items():
+        mean, std = mean_and_std([run["scores"]["macro_f1"] for run in runs])
+        dev, _ = mean_and_std([run["dev"]["macro_f1"] for run in runs])
+        difference = scores[name] - scores[reference]
+        low, high = np.percentile(difference, [2.5, 97.5])
+        rows.append(
+            {
+                "name": name,
+                "seeds": len(runs),
+                "macro_f1": mean,
+                "std": std,
+                "dev": dev,
+                "megabytes": mean_and_std([run["size"]["pipeline_bytes"] / 1e6 for run in runs])[0],
+                "difference": float(difference.mean()),
+                "low": float(low),
+                "high": float(high),
+                "p": two_sided_p(difference),
+            }
+        )
+    others = [row for row in rows if row["name"] != reference]
+    for row, p in zip(others, holm([row["p"] for row in others]), strict=True):
+        row["p"] = p
+    return sorted(rows, key=lambda row: -row["macro_f1"])
+
+
+def format_rows(rows: Sequence[dict[str, Any]], reference: str) -> list[tuple[str, ...]]:
+    """Cells of the table; a difference that is real at the 5 % level has a star."""
+    cells = []
+    for row in rows:
+        against = ("", "")
+        if row["name"] != reference:
+            star = " ★" if row["p"] < ALPHA else ""
+            interval = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]{star}"
+            against = (interval, f"{row['p']:.3f}")
+        scores = (f"{row['macro_f1']:.3f} ± {row['std']:.3f}", f"{row['dev']:.3f}", f"{row['megabytes']:.1f}")
+        cells.append((row["name"], str(row["seeds"]), *scores, *against))
+    return cells
+
+
+def compare(
+    folder: Annotated[Path, typer.Argument(help="Results of a grid, METRICS/NAME.")],
+    reference: Annotated[str, typer.Option(help="Compare with this variant, or the best on dev.")] = BEST,
+) -> None:
+    """Print and write (FOLDER/compare.md, and compare.json for the report) a grid's mean, spread, real differences."""
+    groups = load_results(folder)
+    if reference == BEST:
+        reference = max(groups, key=lambda name: mean_and_std([run["dev"]["macro_f1"] for run in groups[name]])[0])
+    if reference not in groups:
+        raise UserError(f"--reference {reference}: not among {', '.join(groups)}.")
+    compared = compare_groups(groups, reference)
+    rows = format_rows(compared, reference)
+    header = ("variant", "seeds", "macro-F1", "on dev", "size MB", f"points to {reference}", "p")
+    msg.table(rows, header=header, divider=True, aligns=("l",) + ("r",) * (len(header) - 1))
+    note = (
+        f"Macro-F1 on test, mean ± standard deviation over seeds. Differences in points with a 95 % interval: paired "
+        f"bootstrap over the test documents, {RESAMPLES} resamples; p corrected after Holm; ★ p < {ALPHA}."
+    )
+    write_text(folder / "compare.md", f"{markdown_table(header, rows)}\n{note}\n")
+    facts = {
+        "dataset": next(iter(groups.values()))[0]["dataset"],
+        "reference": reference,
+        "resamples": RESAMPLES,
+        "alpha": ALPHA,
+        "runs": sorted(path.stem for path in folder.glob(RUNS)),
+        "rows": compared,
+    }
+    write_json(folder / "compare.json", facts)
+    msg.good(f"{folder / 'compare.md'}: {len(rows)} rows")
+
+
+if __name__ == "__main__":
+    run_cli(compare)

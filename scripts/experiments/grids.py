@@ -1,0 +1,117 @@
+"""Grids of runs: variants, seeds and settings, declared in configs/grids/NAME.yml."""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import srsly
+
+from scripts.common.cli import UserError
+from scripts.common.variants import config_chain, merge_configs, read_config
+from scripts.training.config import set_values
+
+SOURCES = ("project.yml", "configs", "scripts", "assets")
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of a grid.
+
+    Attributes:
+        variant: name of a variant, that is, of a workflow.
+        setting: name of the changed values.
+        seed: seed of everything random.
+        values: config values and, with a leading `vars.`, project settings.
+    """
+
+    variant: str
+    setting: str
+    seed: int
+    values: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def name(self) -> str:
+        """The stem of its files."""
+        return f"{self.variant}--{self.setting}--{self.seed}"
+
+
+def expand_grid(path: Path, variants: list[str]) -> list[Run]:
+    """All runs of a grid file.
+
+    Raises:
+        UserError: the file is missing or broken, or names what does not exist.
+    """
+    try:
+        grid = srsly.read_yaml(path)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as YAML. {error}") from None
+    if not isinstance(grid, dict) or not {"variants", "seeds"} <= grid.keys() <= {"variants", "seeds", "settings"}:
+        raise UserError(f"{path}: expected the keys `variants`, `seeds` and, if wanted, `settings`.")
+    seeds, settings = grid["seeds"], grid.get("settings") or {DEFAULT: {}}
+    chosen = variants if grid["variants"] == "all" else grid["variants"]
+    if not isinstance(seeds, list) or not all(isinstance(seed, int) for seed in seeds) or not seeds:
+        raise UserError(f"{path}: `seeds` must be a list of whole numbers, found {seeds!r}.")
+    if not isinstance(chosen, list) or not isinstance(settings, dict):
+        raise UserError(f"{path}: `variants` must be a list or `all`, `settings` a mapping.")
+    runs = []
+    for setting, values in settings.items():
+        values = dict(values or {})
+        only = values.pop("only", chosen)
+        for unknown in [name for name in (*chosen, *only) if name not in variants]:
+            raise UserError(f"{path}: there is no variant {unknown!r}, only {', '.join(variants)}.")
+        runs += [Run(v, setting, seed, values) for v in chosen if v in only for seed in seeds]
+    return runs
+
+
+def earlier_outputs(project: dict[str, Any], variant: str) -> list[str]:
+    """What the steps before `train-VARIANT` produce: a run need not make it again where it stays the same."""
+    commands = {command["name"]: command for command in project["commands"]}
+    steps = project["workflows"][variant]
+    return [output for step in steps[: steps.index(f"train-{variant}")] for output in commands[step].get("outputs", [])]
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or folder if it exists; never link, since commands write some files in place."""
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    elif source.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+
+
+def change_config(folder: Path, project: dict[str, Any], run: Run) -> None:
+    """Write the config values of a run into its own copy of the variant's config.
+
+    Raises:
+        UserError: the config has no such section.
+    """
+    values = {name: value for name, value in run.values.items() if not name.startswith("vars.")}
+    if not values:
+        return
+    overlay = config_of(folder, project, run.variant)
+    merged, _ = merge_configs(config_chain(overlay))
+    set_values(merged, values)
+    config = read_config(overlay)
+    for name, value in values.items():
+        section = config
+        *parents, key = name.split(".")
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[key] = value
+    config.to_disk(overlay)
+
+
+def config_of(folder: Path, project: dict[str, Any], variant: str) -> Path:
+    """The config of a variant: its own, or, in commits from when some had none, the one that its command composes."""
+    own = folder / "configs" / f"{variant}.cfg"
+    if own.is_file():
+        return own
+    (command,) = [command for command in project["commands"] if command["name"] == f"train-{variant}"]
+    return folder / next(word for word in " ".join(command["script"]).split() if word.endswith(".cfg"))
+
+
+def takes_encoder(project: dict[str, Any], variant: str) -> bool:
+    """Whether a transformer stands somewhere behind a variant; only these runs are worth a GPU."""
+    return "weights" in project["workflows"][variant]

@@ -1,0 +1,163 @@
+"""More data, or a better model? Train a variant on growing shares of the training texts and plot its score on dev.
+
+Trained as `train-VARIANT` does, with another corpus, seed and output. Each repeat draws shares
+of its own, the smaller within the larger. What a variant learnt from all texts before that (word vectors, a teacher) it
+keeps: the curve is about labels. The test set is not touched.
+"""
+
+import contextlib
+import io
+import math
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import altair as alt
+import numpy as np
+import spacy
+import typer
+import vl_convert
+from scipy.stats import t
+from spacy.tokens import DocBin
+from tqdm import tqdm
+from wasabi import msg
+
+from scripts.common.cli import UserError, run_cli
+from scripts.common.files import whole_file, write_json
+from scripts.common.variants import config_chain, merge_configs, variant_names
+from scripts.evaluation.scores import score
+from scripts.training.config import write_config
+from scripts.training.fitting import fit
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+CONFIDENCE = 0.95
+
+
+def subset(path: Path, share: float, seed: int, output: Path) -> int:
+    """Write a random share of a corpus, label by label, in its old order; return the number of texts.
+
+    The same seed draws the smaller share from the larger one. Of each set of labels at least one text is kept.
+    """
+    docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
+    order = np.random.default_rng(seed).permutation(len(docs))
+    strata: dict[tuple[str, ...], list[int]] = {}
+    for index in order:
+        labels = tuple(sorted(label for label, value in docs[index].cats.items() if value >= 0.5))
+        strata.setdefault(labels, []).append(int(index))
+    kept = sorted(index for members in strata.values() for index in members[: math.ceil(share * len(members))])
+    DocBin(attrs=["ORTH", "SPACY"], docs=[docs[index] for index in kept]).to_disk(output)
+    return len(kept)
+
+
+def interval(values: list[float]) -> list[float] | None:
+    """95 % interval of the mean by Student's t: [low, high]; None for a single value."""
+    if len(values) < 2:
+        return None
+    margin = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    return [float(np.mean(values) - margin), float(np.mean(values) + margin)]
+
+
+def train_once(variant: str, share: float, seed: int, max_epochs: int, gpu_id: int) -> tuple[int, float]:
+    """Train on a share of the variant's corpus and return the number of texts and macro-F1 on dev.
+
+    Raises:
+        UserError: the training failed; the end of what it printed is in the message.
+    """
+    overlay, task = Path("configs") / f"{variant}.cfg", Path("corpus/task.json")
+    log = io.StringIO()
+    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(log):
+        folder = Path(name)
+        paths = merge_configs(config_chain(overlay))[0]["paths"]
+        corpus, config = folder / "train.spacy", folder / "config.cfg"
+        texts = subset(Path(paths["train"]), share, seed, corpus)
+        settings = {"paths.train": corpus.as_posix()}
+        found = write_config(overlay, config, task, seed, max_epochs, gpu_id, settings)
+        try:
+            fit(config, folder, gpu_id, found.get("half_precision", False))
+        except (Exception, SystemExit) as error:  # spaCy prints what is wrong, and exits
+            raise UserError(f"train-{variant} failed: {error}\n{log.getvalue()[-1500:]}") from None
+        scores, _ = score(spacy.load(folder / "model-best"), Path(paths["dev"]))
+    return texts, scores["macro_f1"]
+
+
+def summarize(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One point for each share: texts, mean score, interval and the scores behind them."""
+    points = []
+    for share in sorted({run["share"] for run in runs}):
+        values = [run["macro_f1"] for run in runs if run["share"] == share]
+        texts = round(float(np.mean([run["texts"] for run in runs if run["share"] == share])))
+        points.append(
+            {"share": share, "texts": texts, "macro_f1": float(np.mean(values)), "ci": interval(values), "runs": values}
+        )
+    return points
+
+
+def advice(points: list[dict[str, Any]]) -> str:
+    """What the last step of the curve says about more data."""
+    if len(points) < 2:
+        return "One share only: nothing to compare."
+    before, last = points[-2], points[-1]
+    gain = last["macro_f1"] - before["macro_f1"]
+    step = f"{before['share']:.0%} -> {last['share']:.0%} of the texts: {100 * gain:+.1f} points"
+    if not (before["ci"] and last["ci"]):
+        return f"{step}; with one repeat there is no telling chance from progress."
+    # Unpaired: the draws of two shares have a seed in common, but the spread between seeds is mostly training noise.
+    spread = math.hypot(*((point["ci"][1] - point["ci"][0]) / 2 for point in (before, last)))
+    if gain > spread:
+        return f"{step}, more than chance: more data will help."
+    if gain < -spread:
+        return f"{step}, less than before, more than chance: look at the data that came last, or the settings."
+    return f"{step}, within ±{100 * spread:.1f} of chance: flat or noisy; try a better model, or more repeats."
+
+
+def plot(points: list[dict[str, Any]], variant: str) -> str:
+    """The curve as SVG, with a band for the intervals."""
+    rows = [
+        {"texts": p["texts"], "macro_f1": p["macro_f1"], "low": (p["ci"] or [p["macro_f1"]] * 2)[0],
+         "high": (p["ci"] or [p["macro_f1"]] * 2)[1]}
+        for p in points
+    ]  # fmt: skip
+    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("texts:Q", title="training texts"))
+    scale = alt.Scale(zero=False)
+    band = base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", scale=scale, title="macro-F1 on dev"), y2="high:Q")
+    line = base.mark_line(point=True).encode(y=alt.Y("macro_f1:Q", scale=scale, title="macro-F1 on dev"))
+    chart = (band + line).properties(title=f"{variant}: more data?", width=420, height=280)
+    return vl_convert.vegalite_to_svg(chart.to_dict())
+
+
+def train_curve(
+    variant: Annotated[str, typer.Argument(help="A variant that has a train command in project.yml.")],
+    output: Annotated[Path, typer.Argument(help="Folder for VARIANT.json and VARIANT.svg.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each share, with seeds 0, 1, …")] = 3,
+    max_epochs: Annotated[int, typer.Option(help="Passes over the data; 0 keeps the config's own number.")] = 0,
+    gpu_id: Annotated[int, typer.Option(help="GPU to use; -1 for the CPU.")] = -1,
+    project: Annotated[Path, typer.Option(help="Folder with project.yml.")] = Path("."),
+) -> None:
+    """Train on 25, 50, 75 and 100 % of the training texts and plot macro-F1 on dev with intervals."""
+    if variant not in (known := variant_names(project)):
+        raise UserError(f"variant {variant!r} is unknown. Choose one of {', '.join(known)}.")
+    jobs = [(share, seed) for share in SHARES for seed in range(repeats)]
+    runs = []
+    for share, seed in tqdm(jobs, desc=f"train {variant}", unit=" runs"):
+        texts, macro_f1 = train_once(variant, share, seed, max_epochs, gpu_id)
+        runs.append({"share": share, "seed": seed, "texts": texts, "macro_f1": macro_f1})
+    points = summarize(runs)
+    write_json(output / f"{variant}.json", {"variant": variant, "scored_on": "dev", "points": points, "runs": runs})
+    with whole_file(output / f"{variant}.svg") as path:
+        path.write_text(plot(points, variant), encoding="utf-8")
+    rows = [
+        (
+            f"{p['share']:.0%}",
+            p["texts"],
+            f"{p['macro_f1']:.3f}",
+            "{:.3f} to {:.3f}".format(*p["ci"]) if p["ci"] else "",
+        )
+        for p in points
+    ]
+    msg.table(rows, header=("share", "texts", "macro-F1 on dev", "95 % interval"), divider=True)
+    msg.info(advice(points))
+    msg.good(f"{output / variant}.json, {output / variant}.svg: {len(runs)} trainings")
+
+
+if __name__ == "__main__":
+    run_cli(train_curve)

@@ -1,0 +1,1 @@
+"""Share, fetch and remove what the commands have made."""

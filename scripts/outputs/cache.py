@@ -1,0 +1,53 @@
+"""Weasel's cache of outputs, in a folder or a cloud."""
+
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cloudpathlib.exceptions import MissingDependenciesError
+from weasel.cli.remote_storage import RemoteStorage, get_command_hash
+
+from scripts.common.cli import UserError
+
+EXTRAS = {"s3": "s3", "gs": "gs", "az": "azure"}  # scheme of a URL -> the extra of cloudpathlib that it needs
+
+
+def open_remote(url: str, root: Path) -> RemoteStorage:
+    """The cache at a URL, or in a local folder.
+
+    Args:
+        url: s3://, gs:// or az:// with bucket and path, or a path; `~` is the home folder.
+        root: where to put what is pulled.
+
+    Raises:
+        UserError: the package for this kind of URL is missing, or the kind is unknown.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        return RemoteStorage(root, str(Path(url).expanduser().resolve()))
+    if scheme not in EXTRAS:
+        raise UserError(f"{url}: expected a folder, or a URL that begins with {', '.join(f'{s}://' for s in EXTRAS)}.")
+    try:
+        storage = RemoteStorage(root, url)
+        storage.url.exists()
+    except MissingDependenciesError:
+        package = f"cloudpathlib[{EXTRAS[scheme]}]=={metadata.version('cloudpathlib')}"
+        raise UserError(f'{url}: a package is missing. Install it: pip install "{package}"') from None
+    except Exception as error:  # of many kinds: each cloud's library has its own
+        raise UserError(f"{url}: cannot be reached ({error}). Check its name and your credentials.") from None
+    return storage
+
+
+def commands_of(project: dict[str, Any]) -> list[dict[str, Any]]:
+    """The commands that have outputs."""
+    return [command for command in project["commands"] if command.get("outputs")]
+
+
+def command_key(command: dict[str, Any], root: Path) -> str:
+    """Weasel's name for a command and its inputs."""
+    return get_command_hash("", "", [root / dep for dep in command.get("deps", [])], command["script"])
+
+
+def inputs_exist(command: dict[str, Any], root: Path) -> bool:
+    """Whether all that a command reads is there."""
+    return all((root / dep).exists() for dep in command.get("deps", []))

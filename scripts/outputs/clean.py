@@ -1,0 +1,28 @@
+"""Remove what the project's commands have produced."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from scripts.common.cli import UserError, run_cli
+
+
+def clean(paths: Annotated[list[Path], typer.Argument(help="Files and folders below the working folder.")]) -> None:
+    """Remove files and folders; absent ones are passed over."""
+    here = Path.cwd().resolve()
+    for path in paths:
+        if here not in path.resolve().parents:
+            raise UserError(f"{path}: lies outside {here} and is not removed.")
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    msg.good(f"Removed {', '.join(map(str, paths))}")
+
+
+if __name__ == "__main__":
+    run_cli(clean)

@@ -1,0 +1,47 @@
+"""Share what the commands have made: to a remote cache, from which `pull` fetches it.
+
+The cache is weasel's own (`spacy project push`, `pull`): a file for each output, by the checksums of the command and of
+what it read. But weasel pushes whatever lies on disk under the name of what the command would make now. Here, an output
+is pushed only if project.lock says that this very command made it from these very inputs: nothing that was made with
+other settings (`--vars.seed 1`), before a change of the code, or by hand.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+from wasabi import msg
+from weasel.cli.remote_storage import get_content_hash
+from weasel.cli.run import check_rerun
+from weasel.util.config import load_project_config
+
+from scripts.common.cli import UserError, run_cli
+from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
+
+
+def push(
+    remote: Annotated[str, typer.Argument(help="Folder or URL of the cache.")],
+) -> None:
+    """Push the outputs of all commands that are up to date."""
+    root = Path.cwd()
+    storage = open_remote(remote, root)
+    commands = commands_of(load_project_config(root))
+    made = [c for c in commands if inputs_exist(c, root) and all((root / out).exists() for out in c["outputs"])]
+    current = [command for command in made if not check_rerun(root, command)]
+    for command in tqdm(current, desc="push", unit=" commands", leave=False):
+        key = command_key(command, root)
+        for output in command["outputs"]:
+            storage.push(output, command_hash=key, content_hash=get_content_hash(root / output))
+    if stale := [command["name"] for command in made if command not in current]:
+        msg.warn(
+            f"Not pushed, since made with other settings, inputs or code than those of now: {', '.join(stale)}. "
+            "Run them again first."
+        )
+    if not current:
+        raise UserError("There is nothing to push. Run a workflow first.")
+    msg.good(f"{remote}: has the outputs of {', '.join(command['name'] for command in current)}")
+
+
+if __name__ == "__main__":
+    run_cli(push)

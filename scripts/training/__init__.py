@@ -1,0 +1,1 @@
+"""A variant's config, complete, and `spacy train` and `spacy pretrain` with it."""

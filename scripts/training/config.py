@@ -1,0 +1,169 @@
+"""Merge the configs of a variant and fill in spaCy's defaults: a plain, complete spaCy config."""
+
+from pathlib import Path
+from typing import Any
+
+from confection import ConfigValidationError
+from spacy.cli._util import import_code
+from spacy.util import (
+    dict_to_dot,
+    get_lang_class,
+    load_model_from_config,
+    registry,
+    resolve_dot_names,
+    set_dot_to_object,
+)
+from thinc.api import Config
+from wasabi import msg
+
+from scripts.common.cli import UserError
+from scripts.common.files import read_json, write_text
+from scripts.common.variants import config_chain, merge_configs
+from scripts.training.sizes import SIZES
+
+WARMUP_SHARE = 0.1  # of all updates, while the learning rate rises
+# Evaluations come a little before their time: the passes are shuffled, so that their number of batches differs by
+# some percent, and the last evaluation must not fall beyond the end of the training.
+EPOCH_SHARE = 0.97
+
+
+def count_updates(config: Config) -> int:
+    """Updates of the first pass over the training corpus: the batches that the config's own batcher makes.
+
+    Raises:
+        UserError: the corpus is missing or empty.
+    """
+    config = config.interpolate()
+    (corpus,) = resolve_dot_names(config, [config["training"]["train_corpus"]])
+    batcher = registry.resolve({"batcher": config["training"]["batcher"]})["batcher"]
+    try:
+        updates = sum(1 for _ in batcher(corpus(get_lang_class(config["nlp"]["lang"])())))
+    except (OSError, ValueError):
+        updates = 0
+    if not updates:
+        raise UserError(f"{config['paths']['train']}: no training texts there. Make them with scripts.convert.")
+    return updates
+
+
+def fill_schedule(config: Config) -> None:
+    """Replace the zeros of a schedule, in place, by numbers of updates that fit the corpus.
+
+    They are `training.eval_frequency` (one epoch, or so that there are `task.evaluations` in all),
+    `training.patience` (`task.patience_epochs`), and `total_steps` and `warmup_steps` of a learning rate that has them
+    (all updates, and a tenth of them).
+    """
+    training = config["training"]
+    rate = training["optimizer"]["learn_rate"]
+    rate = rate if isinstance(rate, dict) else {}
+    updates = count_updates(config)
+    limits = (updates * training["max_epochs"], training["max_steps"])
+    total = min((limit for limit in limits if limit > 0), default=0)
+    task = config["task"]
+    interval = total / task["evaluations"] if task["evaluations"] else updates
+    for section, name, value in (
+        (training, "eval_frequency", max(1, int(EPOCH_SHARE * interval))),
+        (training, "patience", updates * task["patience_epochs"]),
+        (rate, "total_steps", total),
+        (rate, "warmup_steps", int(WARMUP_SHARE * total)),
+    ):
+        if section.get(name) == 0:
+            section[name] = value
+
+
+def set_values(config: Config, values: dict[str, Any]) -> None:
+    """Set the values of dotted names, in place; their sections must exist.
+
+    Raises:
+        UserError: there is no such section.
+    """
+    for name, value in values.items():
+        try:
+            set_dot_to_object(config, name, value)
+        except KeyError:
+            raise UserError(f"{name}: the config has no section {name.rpartition('.')[0]}.") from None
+
+
+def compose_config(overlay: Path, settings: dict[str, Any], configs: Path | None = None) -> Config:
+    """Merge a variant's config with its ancestors', set and fill.
+
+    Args:
+        overlay: the variant's config; a block with another `@architectures` replaces the inherited one.
+        settings: dotted names and their values.
+        configs: folder of the ancestors; that of `overlay` if not given.
+
+    Returns:
+        The filled config, with its `${…}` references kept.
+
+    Raises:
+        UserError: a file is missing, the config is not valid, or spaCy does not know a key that was written.
+    """
+    config, _ = merge_configs(config_chain(overlay, configs))
+    try:
+        set_values(config, settings)
+        filled = load_model_from_config(config.copy(), auto_fill=True, validate=False).config
+        # Keys that spaCy does not know are dropped without a word; a misspelt setting must not pass for a default.
+        if dropped := dict_to_dot(config).keys() - dict_to_dot(filled).keys():
+            raise UserError(f"{overlay}: spaCy does not know {', '.join(sorted(dropped))}. Check the spelling.")
+        fill_schedule(filled)
+        load_model_from_config(filled.copy())
+    except (ConfigValidationError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{overlay}: not a valid spaCy config. {error}") from None
+    return filled
+
+
+def task_settings(facts: dict[str, Any], sizes: str | None = None) -> dict[str, Any]:
+    """What a config takes from the task facts: dotted names and their values.
+
+    Args:
+        facts: corpus/task.json.
+        sizes: the variant's rule for its sizes, a name in `SIZES`.
+
+    Raises:
+        UserError: there is no such rule.
+    """
+    if sizes is not None and sizes not in SIZES:
+        raise UserError(f"[variant] sizes = {sizes!r} is unknown. Choose {', '.join(SIZES)}.")
+    found = SIZES[sizes](facts) if sizes else {}
+    return {
+        "nlp.lang": facts["lang"],
+        "task.factory": "textcat" if facts["exclusive"] else "textcat_multilabel",
+        "task.exclusive": facts["exclusive"],
+        **{f"task.{name}": value for name, value in found.items()},
+    }
+
+
+def write_config(
+    overlay: Path,
+    output: Path,
+    task: Path,
+    seed: int,
+    max_epochs: int = 0,
+    gpu_id: int = -1,
+    settings: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the complete config of a variant, and import the registered functions that it names.
+
+    Args:
+        overlay: the variant's config.
+        output: complete config to write; the log of the training goes beside it.
+        task: task facts written by convert.
+        seed: of everything random.
+        max_epochs: passes over the data; 0 keeps the config's own number.
+        gpu_id: GPU that will train; -1 for the CPU.
+        settings: any other values by dotted names.
+
+    Returns:
+        The section `[variant]`, merged.
+    """
+    config, variant = merge_configs(config_chain(overlay))
+    import_code(variant.get("code"))
+    values = task_settings(read_json(task), variant.get("sizes"))
+    values |= {"system.seed": seed, "paths.log": (output.parent / "log.jsonl").as_posix()}
+    if max_epochs:
+        values["training.max_epochs"] = max_epochs
+    if gpu_id >= 0 and "mixed_precision" in config["system"]:
+        # Only on a GPU: on a CPU mixed precision cannot be trained.
+        values["system.mixed_precision"] = True
+    write_text(output, compose_config(overlay, values | (settings or {})).to_str() + "\n")
+    msg.good(f"{output}: {overlay.stem}, complete")
+    return variant

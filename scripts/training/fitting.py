@@ -1,0 +1,63 @@
+"""Run `spacy train` with a clock, in a clean folder, with clear messages for what a user can mend.
+
+Where a text may have several labels, the decision threshold is then chosen on dev. And the trained pipeline forgets the
+words of the training texts.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from spacy.cli.train import train as spacy_train
+from spacy.language import Language
+from spacy.strings import StringStore
+from spacy.util import get_lang_class, load_config
+
+from scripts.common.files import whole_file, write_json
+from scripts.common.machine import THREADS
+from scripts.training.half_precision import store_half
+from scripts.training.inputs import check_inputs, open_config
+from scripts.training.thresholds import tune_threshold
+
+
+def clear_run(output: Path) -> None:
+    """Remove the log of an earlier run (spaCy's logger refuses to write over it) and its clock."""
+    for name in ("log.jsonl", "train.json"):
+        (output / name).unlink(missing_ok=True)
+
+
+def forget_words(folder: Path) -> None:
+    """Remove from a trained pipeline the strings that a blank one of its language does not have.
+
+    spaCy stores every word that it has met. Nothing looks them up: features and keys of vectors are hashes, and the
+    words of a new text are added as they come. They take up to a tenth of the size, and tell what stood in the training
+    texts.
+    """
+    blank: Language = get_lang_class(load_config(folder / "config.cfg")["nlp"]["lang"])()
+    with whole_file(folder / "vocab" / "strings.json") as temporary:
+        StringStore(blank.vocab.strings).to_disk(temporary)
+
+
+def fit(config: Path, output: Path, gpu_id: int = -1, half_precision: bool = False) -> None:
+    """Train a pipeline and note how long it took.
+
+    Args:
+        config: complete spaCy config; the registered functions that it names have been imported.
+        output: folder for model-best, log.jsonl and train.json.
+        gpu_id: GPU to use; -1 for the CPU.
+        half_precision: store the pipeline's transformer so.
+    """
+    settings = open_config(config, gpu_id)
+    clear_run(output)
+    check_inputs(config, settings)
+    start = time.perf_counter()
+    spacy_train(config, output, use_gpu=gpu_id)
+    seconds = time.perf_counter() - start
+    model, dev = output / "model-best", Path(settings["paths"]["dev"])
+    tune_threshold(model, dev)
+    forget_words(model)
+    if half_precision:
+        store_half(model, dev)
+    # Unset, a library takes all cores; how many that are is among the facts of the machine.
+    threads = {name: os.environ[name] for name in THREADS if name in os.environ}
+    write_json(output / "train.json", {"seconds": round(seconds, 2), "gpu_id": gpu_id, "threads": threads})

@@ -1,0 +1,66 @@
+"""Run `spacy pretrain` in a clean folder, and make sure that it has learned from something."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import srsly
+import typer
+from spacy.training.pretrain import pretrain as spacy_pretrain
+from wasabi import msg
+
+from scripts.common.cli import UserError, run_cli
+from scripts.common.variants import config_chain, merge_configs
+from scripts.training.config import write_config
+from scripts.training.inputs import check_inputs, open_config
+
+
+def pretrain(
+    variant: Annotated[str, typer.Argument(help="Name of a config with a [pretraining] block, CONFIGS/NAME.cfg.")],
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Passes over the raw text; 0 keeps the config's own number.")] = 0,
+    gpu_id: Annotated[int, typer.Option(help="GPU to use; -1 for the CPU.")] = -1,
+    configs: Annotated[Path, typer.Option(help="Folder of the configs.")] = Path("configs"),
+    training: Annotated[Path, typer.Option(help="A folder NAME is made in it.")] = Path("training"),
+    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
+) -> None:
+    """Teach a layer of a variant from raw text: write weights.bin, and pretrain.cfg, with which that was done."""
+    overlay, folder = configs / f"{variant}.cfg", training / variant
+    chain, _ = merge_configs(config_chain(overlay))
+    if not chain.get("pretraining"):
+        raise UserError(f"{overlay}: has no [pretraining] block. See configs/pretrain-chars.cfg for one.")
+    values: dict[str, Any] = {"initialize.init_tok2vec": None}
+    if epochs:
+        values["pretraining.max_epochs"] = epochs
+    if "pretraining_vectors" in chain["paths"]:
+        values["initialize.vectors"] = "${paths.pretraining_vectors}"
+    config, output = folder / "pretrain.cfg", folder / "weights.bin"
+    write_config(overlay, config, task, seed, settings=values)
+    settings = open_config(config, gpu_id)
+    check_inputs(config, settings)
+    objective = settings["pretraining"]["objective"]["@architectures"]
+    if "PretrainVectors" in objective and settings["initialize"]["vectors"] is None:
+        raise UserError(f"{overlay}: {objective} needs vectors. Name a table in its [paths] pretraining_vectors.")
+    raw = Path(settings["paths"]["raw"])
+    if not raw.is_file():
+        raise UserError(f"{raw}: no such file. Make it with the command `convert`.")
+    # spaCy leaves weights of each pass, and also after a crash: they get a folder of their own, and the last move out.
+    with tempfile.TemporaryDirectory(prefix=".pretrain-", dir=output.parent) as name:
+        spacy_pretrain(settings, Path(name), use_gpu=gpu_id, silent=False)
+        log = list(srsly.read_jsonl(Path(name) / "log.jsonl"))
+        if not log[-1]["nr_word"]:
+            shortest = settings["corpora"]["pretrain"]["min_length"]
+            raise UserError(
+                f"{raw}: no text of {shortest} words or more: nothing was learned. "
+                "Pretraining needs raw text: give the data set a raw.jsonl (docs/own-task.md)."
+            )
+        # What the weights were made for; scripts.training.train compares it.
+        shutil.copy(config, output.with_suffix(".cfg"))
+        (Path(name) / "log.jsonl").replace(output.with_suffix(".jsonl"))
+        (Path(name) / "model-last.bin").replace(output)
+    msg.good(f"{output}: pretrained on {log[-1]['nr_word']:,} words in {settings['pretraining']['max_epochs']} passes")
+
+
+if __name__ == "__main__":
+    run_cli(pretrain)

@@ -1,0 +1,79 @@
+"""Choose on dev from which score on a label is given, where a text may have any number of labels."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import spacy
+from spacy.language import Language
+from spacy.training import Corpus
+from wasabi import msg
+
+from scripts.common.files import write_json
+
+COMPONENT = "textcat"  # its name in every config, whatever its factory
+DEFAULT = 0.5
+CANDIDATES = np.round(np.arange(0.01, 1.0, 0.01), 2)
+
+
+def macro_f1(gold: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Macro-averaged F1 of label indicators.
+
+    Args:
+        gold: bool (..., documents, labels).
+        predicted: bool, same shape.
+
+    Returns:
+        float (...): the mean over the labels that are present in gold or predicted.
+    """
+    hits = (gold & predicted).sum(-2)
+    total = gold.sum(-2) + predicted.sum(-2)
+    present = total > 0
+    f1 = np.divide(2 * hits, total, out=np.zeros(total.shape), where=present)
+    return f1.sum(-1) / np.maximum(present.sum(-1), 1)
+
+
+def best_threshold(gold: np.ndarray, scores: np.ndarray) -> float:
+    """The threshold for all labels with the best macro-F1: the middle of the widest range that has it.
+
+    Args:
+        gold: bool (documents, labels).
+        scores: float, same shape, from 0 to 1.
+    """
+    f1 = np.array([macro_f1(gold, scores >= threshold) for threshold in CANDIDATES])
+    best = np.flatnonzero(f1 >= f1.max() - 1e-9)
+    ranges = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+    widest = max(ranges, key=len)
+    return float(CANDIDATES[widest[len(widest) // 2]])
+
+
+def label_thresholds(gold: np.ndarray, scores: np.ndarray) -> list[float]:
+    """The best threshold for each label by itself, same arguments; 0.5 for a label that does not occur."""
+    return [best_threshold(gold[:, [i]], scores[:, [i]]) if gold[:, i].any() else DEFAULT for i in range(gold.shape[1])]
+
+
+def gold_and_scores(nlp: Language, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Gold labels, bool, and scores, float, of a DocBin: both (documents, labels of the pipeline)."""
+    examples = list(Corpus(path)(nlp))
+    labels = nlp.get_pipe(COMPONENT).labels
+    docs = nlp.pipe(example.text for example in examples)
+    gold = np.array([[example.reference.cats[label] for label in labels] for example in examples], dtype=bool)
+    return gold, np.array([[doc.cats[label] for label in labels] for doc in docs])
+
+
+def tune_threshold(model: Path, dev: Path) -> float | None:
+    """Write the threshold that is best on dev into a stored pipeline, and return it.
+
+    None, and nothing is written, for labels that exclude each other: there the best label wins, whatever its score.
+    """
+    nlp = spacy.load(model)
+    if nlp.get_pipe_meta(COMPONENT).factory != "textcat_multilabel":
+        return None
+    threshold = best_threshold(*gold_and_scores(nlp, dev))
+    # Only the settings of the component are rewritten: saving the pipeline again could change more than that.
+    path = model / COMPONENT / "cfg"
+    settings: dict[str, Any] = json.loads(path.read_bytes()) | {"threshold": threshold}
+    write_json(path, settings)
+    msg.info(f"{model}: labels are given from a score of {threshold:.2f} on, chosen on dev")
+    return threshold

@@ -1,0 +1,31 @@
+"""Train a variant: write its complete config, and run `spacy train` with it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from wasabi import msg
+
+from scripts.common.cli import run_cli
+from scripts.training.config import write_config
+from scripts.training.fitting import fit
+
+
+def train(
+    variant: Annotated[str, typer.Argument(help="Name of a config, CONFIGS/NAME.cfg.")],
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    max_epochs: Annotated[int, typer.Option(help="Passes over the data; 0 keeps the config's own number.")] = 0,
+    gpu_id: Annotated[int, typer.Option(help="GPU to use; -1 for the CPU.")] = -1,
+    configs: Annotated[Path, typer.Option(help="Folder of the configs.")] = Path("configs"),
+    training: Annotated[Path, typer.Option(help="A folder NAME is made in it.")] = Path("training"),
+    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
+) -> None:
+    """Write config.cfg, model-best, log.jsonl and train.json of a variant."""
+    output = training / variant
+    found = write_config(configs / f"{variant}.cfg", output / "config.cfg", task, seed, max_epochs, gpu_id)
+    fit(output / "config.cfg", output, gpu_id, found.get("half_precision", False))
+    msg.good(f"{output / 'model-best'}: trained")
+
+
+if __name__ == "__main__":
+    run_cli(train)

@@ -1,0 +1,1 @@
+"""Word vectors from the raw text: gensim, floret, `spacy init vectors`, pruning."""

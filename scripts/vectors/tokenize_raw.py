@@ -1,0 +1,102 @@
+"""Split the raw text into words, once for all that learn from it, on all cores.
+
+Writes the words in lower case, one text a line, and how often each spelling occurs. Both stream: memory grows with the
+number of different words, not with the text. The result is the same for any number of processes. Words are lower-cased,
+since a small text shows most words too rarely to learn two vectors for `Profit` and `profit`.
+"""
+
+import multiprocessing
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Annotated
+
+import spacy
+import typer
+from spacy.tokenizer import Tokenizer
+from wasabi import msg
+
+from scripts.common.cli import UserError, run_cli
+from scripts.common.files import read_json, read_raw_texts, whole_file, write_json
+
+BATCH = 2000  # texts handed to a process at a time
+AHEAD = 2  # batches for each process, done or waiting
+MAX_LEXEMES = 500_000  # some 200 MB; spaCy keeps each word it has seen
+MIN_PARALLEL_BYTES = 10_000_000  # less is tokenized before other processes have started
+
+
+@cache
+def blank_tokenizer(lang: str) -> Tokenizer:
+    """The tokenizer of a language."""
+    return spacy.blank(lang).tokenizer
+
+
+def tokenize_texts(texts: list[str], lang: str) -> tuple[str, Counter[str]]:
+    """The texts in lower-case words with a space between, one text a line; and the spellings in order of appearance.
+
+    White space is left out, also inside a token, so that whoever splits the lines finds the words counted here.
+    """
+    tokenizer = blank_tokenizer(lang)
+    spellings: Counter[str] = Counter()
+    lines = []
+    for doc in tokenizer.pipe(texts):
+        words = [word for token in doc for word in token.text.split()]
+        spellings.update(words)
+        lines.append(" ".join(words).lower() + "\n")
+    if len(tokenizer.vocab) > MAX_LEXEMES:
+        blank_tokenizer.cache_clear()
+    return "".join(lines), spellings
+
+
+def batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of `BATCH` texts; the last one may be shorter."""
+    texts = iter(texts)
+    while batch := list(islice(texts, BATCH)):
+        yield batch
+
+
+def tokenize_all(texts: Iterable[str], lang: str, processes: int) -> Iterator[tuple[str, Counter[str]]]:
+    """`tokenize_texts` of batch after batch in their order, with only some batches in memory at a time."""
+    if processes == 1:
+        yield from map(tokenize_texts, batches(texts), repeat(lang))
+        return
+    # spawn: works alike on all systems, also where this process has threads
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = deque()
+        for batch in batches(texts):
+            waiting.append(pool.submit(tokenize_texts, batch, lang))
+            if len(waiting) > AHEAD * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def tokenize_raw(
+    raw: Annotated[Path, typer.Argument(help='Raw text, {"text": …} a line.')],
+    tokens: Annotated[Path, typer.Argument(help="Words to write, lower case, one text a line.")],
+    counts: Annotated[Path, typer.Argument(help="How often each spelling occurs, JSON to write.")],
+    processes: Annotated[int, typer.Option(min=0, help="Processes; 0 takes all cores if the text is long.")] = 0,
+    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
+) -> None:
+    """Split the raw text into words and count them."""
+    texts = read_raw_texts(raw, "tokenize")
+    lang = read_json(task)["lang"]
+    if not processes:
+        processes = (os.cpu_count() or 1) if raw.stat().st_size >= MIN_PARALLEL_BYTES else 1
+    spellings: Counter[str] = Counter()
+    with whole_file(tokens) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        for lines, found in tokenize_all(texts, lang, processes):
+            stream.write(lines)
+            spellings.update(found)
+        if not spellings:
+            raise UserError(f"{raw}: holds no words. Vectors need raw text: give the data set a raw.jsonl (README).")
+    write_json(counts, spellings)
+    msg.good(f"{tokens}: {spellings.total():,} words, {len(spellings):,} different spellings")
+
+
+if __name__ == "__main__":
+    run_cli(tokenize_raw)

@@ -1,0 +1,66 @@
+"""The words of the raw text: how often they occur, and how else they are spelt."""
+
+from collections import Counter
+from pathlib import Path
+
+import spacy
+from spacy.strings import get_string_id
+from spacy.vocab import Vocab
+
+from scripts.common.cli import UserError
+from scripts.common.files import read_json
+
+
+def add_keys(vocab: Vocab, spellings: dict[str, list[str]]) -> int:
+    """Point each spelling that has no vector yet to its word's row; return how many were added."""
+    vectors = vocab.vectors
+    added = 0
+    for word, others in spellings.items():
+        row = vectors.key2row.get(vocab.strings[word])
+        for other in others if row is not None else ():
+            if get_string_id(other) not in vectors.key2row:
+                vectors.add(other, row=row)
+                added += 1
+    return added
+
+
+def lower_counts(path: Path) -> Counter[str]:
+    """How often each word occurs, whatever its spelling, from the file that `tokenize_raw` wrote.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    counts: Counter[str] = Counter()
+    for spelling, count in read_spellings(path).items():
+        counts[spelling.lower()] += count
+    return counts
+
+
+def read_spellings(path: Path) -> Counter[str]:
+    """How often each spelling occurs, from the file that `tokenize_raw` wrote.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Make it with the command `tokenize`.")
+    return Counter(read_json(path))
+
+
+def add_spellings(table: Path, spellings: Path) -> str:
+    """Give the vectors of a stored table to the other spellings of its words; say what it holds then.
+
+    spaCy looks vectors up by the exact word, and `spacy init vectors --attr LOWER` is forgotten when an ordinary table
+    is saved. Several keys may share a row, so this costs some 12 bytes a spelling: no row, and no string, since words
+    are looked up by their hash. It must come after pruning, which would else count each spelling as a word of its own.
+
+    Raises:
+        UserError: there is no table.
+    """
+    if not (table / "config.cfg").is_file():
+        raise UserError(f"{table}: no vectors table. Make it with `spacy init vectors`.")
+    nlp = spacy.load(table)
+    before = nlp.vocab.vectors.n_keys
+    added = add_keys(nlp.vocab, read_json(spellings))
+    nlp.to_disk(table)
+    return f"{nlp.vocab.vectors.shape[0]:,} rows; {before:,} words and {added:,} other spellings"
