@@ -481,7 +481,7 @@ def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
     window, n_units = model.attrs["window_size"], hidden.get_dim("nO")
     given = units[index]
     tokens = ops.as_contig(given[:, window * n_units : (window + 1) * n_units])
-    text = ops.xp.repeat(ops.xp.arange(len(lengths)), lengths) if window else None
+    text = ops.xp.repeat(ops.xp.arange(len(lengths)), lengths if window else 0)
     for offset in range(1, window + 1):
         same = (text[offset:] == text[:-offset])[:, None]
         before, after = window - offset, window + offset

@@ -1,6 +1,7 @@
 """Measure what another tool's classifier costs where it runs. Meant to be a process of its own."""
 
 import time
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -32,7 +33,8 @@ def measure_baseline(
     predict = load_peer(model, best_only=True)
     load_s = time.perf_counter() - start
 
-    def classify(batch: list[str]) -> None:
+    def classify(batch: Iterable[str]) -> None:
+        batch = list(batch)
         for first in range(0, len(batch), BATCH):
             predict(batch[first : first + BATCH])
 

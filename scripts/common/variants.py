@@ -94,7 +94,8 @@ def variant_section(config: Config, path: Path) -> dict[str, Any]:
 
 def merge_configs(chain: list[Path]) -> tuple[Config, dict[str, Any]]:
     """The merged config of a chain, without `[variant]`, and that section, merged."""
-    config, section = Config(), {}
+    config = Config()
+    section: dict[str, Any] = {}
     for path in chain:
         own = read_config(path)
         section |= variant_section(own, path)

@@ -297,7 +297,10 @@ def show(facts: dict[str, Any], findings: Findings) -> None:
         print("\n".join(facts["debug_data"]))
     msg.divider("Findings")
     for item in findings.items:
-        (msg.fail if item["level"] == "error" else msg.warn)(item["text"])
+        if item["level"] == "error":
+            msg.fail(item["text"])
+        else:
+            msg.warn(item["text"])
         for case in item["cases"]:
             print(f"    {case}")
 

@@ -88,7 +88,7 @@ def write_corpus(
     All files are written beside their places first: a failure leaves an earlier corpus as it was.
     """
     nlp = blank_pipeline(lang)
-    facts = {
+    facts: dict[str, Any] = {
         "dataset": dataset,
         "lang": lang,
         "mode": mode,

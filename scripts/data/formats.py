@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import spacy
 from spacy.tokens import DocBin
@@ -106,7 +106,7 @@ def open_bytes(path: Path) -> BinaryIO:
         raise UserError(f"{path}: no such file. Run `python -m spacy project assets . --extra`, or put it there.")
     with path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if packed else path.open("rb")
+    return cast(BinaryIO, gzip.open(path) if packed else path.open("rb"))
 
 
 def read_head(path: Path) -> bytes:
@@ -481,7 +481,7 @@ def prodigy_tasks(path: Path, notes: Notes) -> Iterator[tuple[dict[str, Any], st
     Raises:
         UserError: a line is not an annotated task.
     """
-    seen = {}
+    seen: dict[Any, Any] = {}
     for record, source in jsonl_records(path):
         if not isinstance(record, dict):
             raise UserError(f"{source}: expected an annotated task of Prodigy, found {record!r:.60}.")
@@ -520,9 +520,9 @@ def read_prodigy(path: Path, options: Options, notes: Notes) -> Iterator[Example
         else:
             labels = read_labels(record, source, Options(label_column="label"), notes)
             (answers.accepted if record.get("answer") != "reject" else answers.rejected).update(labels)
-    labels = set().union(*(answers.accepted | answers.rejected for answers in found.values()))
+    names = set().union(*(answers.accepted | answers.rejected for answers in found.values()))
     chosen = any(answers.chosen for answers in found.values())
-    several |= (len(labels) == 1 and not chosen) or any(len(answers.accepted) > 1 for answers in found.values())
+    several |= (len(names) == 1 and not chosen) or any(len(answers.accepted) > 1 for answers in found.values())
     for answers in found.values():
         if answers.accepted & answers.rejected:
             notes.add("a text with contradicting answers, left out", answers.source)

@@ -70,7 +70,8 @@ def take_share(examples: Sequence[Example], share: float) -> tuple[list[Example]
     taken: set[str] = set()
     for names in strata.values():
         taken.update(sorted(names)[: round(share * len(names))])
-    rest, cut = [], []
+    rest: list[Example] = []
+    cut: list[Example] = []
     for name, members in groups.items():
         (cut if name in taken else rest).extend(members)
     return rest, cut

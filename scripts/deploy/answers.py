@@ -169,7 +169,7 @@ def label_upload(
             raise UserError(f"{name}: more than {MAX_TEXTS:,} texts. Label it with `classify`.")
         if not any(text.strip() for text in texts):
             raise UserError(f"{name}: there is no text in it.")
-        shown = []
+        shown: list[dict[str, str]] = []
         with output.open("w", encoding="utf-8", newline="") as stream:
             labels, delimiter = tuple(nlp.get_pipe(COMPONENT).labels), "\t" if suffix == ".tsv" else ","
             with json_writer(stream) if suffix == ".jsonl" else table_writer(stream, labels, delimiter) as write:

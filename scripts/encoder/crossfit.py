@@ -70,7 +70,7 @@ def crossfit(vectors: np.ndarray, gold: np.ndarray, exclusive: bool) -> np.ndarr
     from sklearn.model_selection import KFold
 
     folds = list(KFold(min(FOLDS, len(gold)), shuffle=True, random_state=0).split(vectors))
-    best, least = None, np.inf
+    best, least = np.zeros(gold.shape), np.inf
     for strength in tqdm(STRENGTHS, desc="cross-fit", leave=False):
         probabilities = label_left_out(vectors, gold, exclusive, strength, folds)
         loss = log_loss(gold, probabilities, exclusive)

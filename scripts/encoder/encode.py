@@ -32,7 +32,7 @@ KEPT = (0.4, 0.8)  # the length of a run of words, as a share of the text's
 
 def cut_run(words: Sequence[str], length: int, rng: np.random.Generator) -> str:
     """A run of `length` words from a random place; all of them if there are not more."""
-    start = rng.integers(max(1, len(words) - length + 1))
+    start = int(rng.integers(max(1, len(words) - length + 1)))
     return "".join(words[start : start + max(1, length)]).strip()
 
 
@@ -47,7 +47,7 @@ def alter(texts: Sequence[list[str]], rng: np.random.Generator) -> Iterator[str]
             elif number % 3 == 1:
                 yield cut_run(words, round(share * len(words)), rng)
             else:
-                other = texts[rng.integers(len(texts))]
+                other = texts[int(rng.integers(len(texts)))]
                 begin, end = words[: round(share * len(words))], other[round(share * len(other)) :]
                 yield f"{''.join(begin).strip()} {''.join(end)}".strip()
 

@@ -202,7 +202,7 @@ def quantize(
         lower_counts(counts), domain, Encoder(str(encoder)) if encoder else None, encoder_width, size, word_share
     )
     with whole_file(output) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **table)
+        np.savez(stream, allow_pickle=False, **table)
     source = " ⊕ ".join(name for name, used in (("encoder", encoder), ("domain vectors", domain)) if used)
     n_bytes = sum(table[name].nbytes for name in TABLE_PARAMS)
     rows, half = table["codes"].shape

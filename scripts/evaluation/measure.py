@@ -27,7 +27,7 @@ def hide_torch() -> None:
     Both are imported by every `spacy.load` once they are installed, which takes seconds and hundreds of megabytes.
     A pipeline that does without them is deployed without them, so it is measured without them.
     """
-    sys.modules["torch"] = None
+    sys.modules["torch"] = None  # type: ignore[assignment]  # the import system takes None for "not there"
     from spacy.util import registry
 
     registry._entry_point_factories.entry_points = False

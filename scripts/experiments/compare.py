@@ -104,7 +104,7 @@ def compare_groups(groups: dict[str, list[dict[str, Any]]], reference: str) -> l
     scores = {
         name: resampled_scores(runs, samples) for name, runs in tqdm(groups.items(), desc="resampling", leave=False)
     }
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, runs in groups.items():
         mean, std = mean_and_std([run["scores"]["macro_f1"] for run in runs])
         dev, _ = mean_and_std([run["dev"]["macro_f1"] for run in runs])
@@ -132,7 +132,7 @@ def compare_groups(groups: dict[str, list[dict[str, Any]]], reference: str) -> l
 
 def format_rows(rows: Sequence[dict[str, Any]], reference: str) -> list[tuple[str, ...]]:
     """Cells of the table; a difference that is real at the 5 % level has a star."""
-    cells = []
+    cells: list[tuple[str, ...]] = []
     for row in rows:
         against = ("", "")
         if row["name"] != reference:

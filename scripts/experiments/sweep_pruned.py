@@ -76,7 +76,7 @@ def sweep_pruned(
     if not words.is_file():
         raise UserError(f"{words}: no such file. Make it with the command `learn-vectors`.")
     facts, others = read_json(task), read_json(spellings)
-    points = []
+    points: list[dict[str, Any]] = []
     sizes = sorted({size for size in rows if size > 0}) + [0]
     with tempfile.TemporaryDirectory(prefix="tables-") as name, tqdm(total=len(sizes) * len(seeds)) as progress:
         for size in sizes:

@@ -149,7 +149,7 @@ def point_range(values: Sequence[float]) -> str:
 
 def tuning_rows(tuning: dict[str, Any]) -> list[tuple[str, ...]]:
     """Cells: name, default, tuned, points gained, and what was chosen and tried."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, one in tuning["blank"].items():
         tried = one["tried"].values()
         gain = 100 * (mean(one["tuned"]) - mean(one["default"]))

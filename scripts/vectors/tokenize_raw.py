@@ -9,7 +9,7 @@ import multiprocessing
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache
 from itertools import islice, repeat
 from pathlib import Path
@@ -66,7 +66,7 @@ def tokenize_all(texts: Iterable[str], lang: str, processes: int) -> Iterator[tu
         return
     # spawn: works alike on all systems, also where this process has threads
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = deque()
+        waiting: deque[Future[tuple[str, Counter[str]]]] = deque()
         for batch in batches(texts):
             waiting.append(pool.submit(tokenize_texts, batch, lang))
             if len(waiting) > AHEAD * processes:
