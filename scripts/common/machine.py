@@ -20,5 +20,5 @@ def check_gpu(gpu_id: int) -> None:
     except Exception as error:
         raise UserError(
             f"GPU {gpu_id} cannot be used: {error} Leave out `--vars.gpu_id {gpu_id}` to train on the CPU, "
-            "or install the GPU packages (README, section Transformers, GPU)."
+            "or install the GPU packages (docs/variants.md)."
         ) from None

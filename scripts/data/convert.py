@@ -9,6 +9,7 @@ Texts that are equal but for case and punctuation never stand on two sides. Raw 
 raw line that holds a dev or test text, is left out.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -60,8 +61,13 @@ def convert(
     show_notes(notes)
     splits, labels, mode, reason = prepare(given, mode)
     msg.info(f"Mode {mode}: {reason}")
-    raw = clean_raw(splits, read_raw(folder))
+    left_out: Counter[str] = Counter()
+    raw = clean_raw(splits, read_raw(folder), left_out)
     facts = write_corpus(splits, labels, raw, lang, dataset, mode, corpus)
+    if left_out:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
+        lines = facts["raw"]["lines"] + left_out.total()
+        msg.info(f"Raw text: {left_out.total():,} of {lines:,} lines left out: {reasons}")
     sizes = " / ".join(str(facts["examples"][split]) for split in SPLITS)
     dropped = sum(map(len, given.values())) - sum(map(len, splits.values()))
     msg.good(

@@ -1,7 +1,7 @@
 """Read a data set, clean its raw text of what is held out, and write `corpus/`."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -10,20 +10,19 @@ from typing import Any
 import spacy
 import srsly
 from spacy.language import Language
+from spacy.strings import get_string_id
 from spacy.tokens import DocBin
 from tqdm import tqdm
 
 from scripts.common.cli import UserError
 from scripts.common.files import format_json, md5_file, whole_file
-from scripts.data.bbc import read_bbc
 from scripts.data.formats import SPLITS, Notes, Options, Splits, read_folder
+from scripts.data.published import READERS
 from scripts.data.splits import normalize
 
 # A held-out text of fewer words may occur in other texts by chance, so it does not disqualify a raw line.
 MIN_LEAK_WORDS = 4
-
-
-READERS: dict[str, Callable[[Path], Splits]] = {"bbc": read_bbc}
+MAX_KNOWN_LINES = 1_000_000  # some 60 MB: memory does not grow with the raw text
 
 
 def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
@@ -36,11 +35,16 @@ def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
 # Raw text
 
 
-def clean_raw(splits: Splits, extra: Iterable[str] = ()) -> Iterator[str]:
+def clean_raw(splits: Splits, extra: Iterable[str] = (), dropped: Counter[str] | None = None) -> Iterator[str]:
     """Stream the unlabelled lines: all text of the training side and `extra`, less what holds a dev or test text.
 
     A line is left out if it equals a text or raw line of a held-out document, or holds a held-out text of
-    `MIN_LEAK_WORDS` words or more.
+    `MIN_LEAK_WORDS` words or more. A line that has come before is left out, too, as far as `MAX_KNOWN_LINES` remember.
+
+    Args:
+        splits: the labelled texts.
+        extra: further raw lines.
+        dropped: counts what is left out, by reason.
     """
     held_out = [example for split in ("dev", "test") for example in splits[split]]
     forbidden = {normalize(line) for example in held_out for line in (example.text, *example.raw)}
@@ -50,18 +54,32 @@ def clean_raw(splits: Splits, extra: Iterable[str] = ()) -> Iterator[str]:
         words = normalize(example.text).split()
         if len(words) >= MIN_LEAK_WORDS:
             starts[tuple(words[:MIN_LEAK_WORDS])].append(" ".join(words))
+    known: set[int] = set()
+    dropped = Counter() if dropped is None else dropped
 
-    def leaks(line: str) -> bool:
+    def reason_against(line: str) -> str:
         normal = normalize(line)
+        if normal in forbidden:
+            return "equal a dev or test text"
         words = normal.split()
-        return normal in forbidden or any(
+        if any(
             f" {text} " in f" {normal} "
             for i in range(len(words) - MIN_LEAK_WORDS + 1)
             for text in starts.get(tuple(words[i : i + MIN_LEAK_WORDS]), ())
-        )
+        ):
+            return "hold a dev or test text"
+        key = get_string_id(normal)
+        if key in known:
+            return "repeat an earlier line"
+        if len(known) < MAX_KNOWN_LINES:
+            known.add(key)
+        return ""
 
-    own = (line for example in splits["train"] for line in (example.text, *example.raw))
-    return (line for line in chain(own, extra) if not leaks(line))
+    for line in chain((line for example in splits["train"] for line in (example.text, *example.raw)), extra):
+        if reason := reason_against(line):
+            dropped[reason] += 1
+        else:
+            yield line
 
 
 def blank_pipeline(lang: str) -> Language:

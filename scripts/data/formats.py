@@ -25,7 +25,10 @@ from scripts.common.cli import UserError
 
 AUTO = "auto"
 NONE = "none"  # a setting cannot be empty: it would vanish from the command line
-TEXT_COLUMNS = ("text", "sentence", "content", "document")
+TEXT_COLUMNS = (
+    "text", "sentence", "content", "document", "utterance", "query", "question", "review", "tweet", "comment",
+    "message", "body", "headline", "title", "description",
+)  # fmt: skip
 LABEL_COLUMNS = ("cats", "labels", "label", "category", "intent", "class")
 SPLITS = ("train", "dev", "test")
 SPLIT_NAMES = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
@@ -197,7 +200,12 @@ def column(record: dict[str, Any], wanted: str, candidates: Sequence[str], setti
     for name in candidates:
         if name in by_name:
             return by_name[name]
-    return candidates[0] if setting == "text_column" else "label"
+    if setting == "text_column":
+        raise UserError(
+            f"{source}: no column with a known name of texts; there are {', '.join(map(repr, record)) or 'none'}. "
+            f"Set text_column to the one that holds the text (known: {', '.join(candidates)})."
+        )
+    return "label"
 
 
 def read_text(record: dict[str, Any], source: str, options: Options, notes: Notes) -> str:
@@ -213,8 +221,8 @@ def read_text(record: dict[str, Any], source: str, options: Options, notes: Note
     text = clean(text or "", source, notes)
     if not text:
         raise UserError(
-            f"{source}: `{name}` is missing or empty. Fill it in, or remove the line; if the text has another name, "
-            f"set text_column (found: {', '.join(map(str, record)):.100})."
+            f"{source}: `{name}` is empty. Fill it in, or remove the line; if the text has another name, set "
+            f"text_column (found: {', '.join(map(str, record)):.100})."
         )
     if len(text) > MAX_CHARS:
         raise UserError(f"{source}: a text of {len(text):,} characters; at most {MAX_CHARS:,} are possible. Split it.")
@@ -255,7 +263,7 @@ def read_labels(record: dict[str, Any], source: str, options: Options, notes: No
     if not all(isinstance(label, str) and label.strip() for label in labels):
         raise UserError(
             f"{source}: `{name}` is missing or empty (found {record.get(name)!r:.60}). Add it; if the label has "
-            "another name, set label_column."
+            f"another name, set label_column (found: {', '.join(map(str, record)):.100})."
         )
     return tuple(sorted({clean(label, source, notes) for label in labels}))
 
@@ -648,8 +656,8 @@ def data_entries(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: no such data set. Put train.jsonl, train.csv or another form of it there (README, Your own "
-            "data), or fetch it with `python -m spacy project assets . --extra`."
+            f"{folder}: no such data set. Put train.jsonl, train.csv or another form of it there (docs/own-task.md), "
+            "or fetch it with `python -m spacy project assets . --extra`."
         )
     entries = sorted(path for path in folder.iterdir() if is_data(path))
     if (folder / "data").is_dir() and not any(map(split_of, entries)):

@@ -63,6 +63,7 @@ def evaluate(
     metrics = {
         "variant": variant,
         "dataset": task["dataset"],
+        "mode": task["mode"],
         "seed": load_config(run / "config.cfg", interpolate=True)["system"]["seed"],
         "scores": scores,
         "dev": {key: dev[key] for key in ("macro_f1", "accuracy", "documents")},

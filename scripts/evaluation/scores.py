@@ -50,6 +50,27 @@ def calibration(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, lis
     return float(error), diagram
 
 
+def macro_average_precision(gold: np.ndarray, scores: np.ndarray) -> float | None:
+    """Average precision of each label, averaged over those that occur: a measure for rare labels, without thresholds.
+
+    Args:
+        gold: bool (documents, labels).
+        scores: float, same shape.
+
+    Returns:
+        From 0 to 1; None if no label occurs.
+    """
+    found = []
+    for truth, values in zip(gold.T, scores.T, strict=True):
+        if truth.any():
+            # Texts of equal score count as one step, as they do for a threshold.
+            order = np.argsort(-values, kind="stable")
+            last = np.append(np.diff(values[order]) != 0, True)
+            hits, ranks = truth[order].cumsum()[last], np.flatnonzero(last) + 1
+            found.append(float((hits / ranks * np.diff(hits, prepend=0)).sum() / truth.sum()))
+    return float(np.mean(found)) if found else None
+
+
 def indicators(cats: list[dict[str, float]], labels: list[str], exclusive: bool, threshold: float) -> np.ndarray:
     """Predicted labels as bool (documents, labels): the best one if they exclude each other, else those above it."""
     scores = np.array([[doc[label] for label in labels] for doc in cats])
@@ -98,6 +119,7 @@ def score_examples(
         "accuracy": float((gold == predicted).all(1).mean()),
         "macro_f1_ci": macro_f1_interval(gold, predicted),
         "macro_auc": result["cats_macro_auc"],
+        "macro_ap": macro_average_precision(gold, probabilities),
         "calibration_error": error,
         "calibration": diagram,
         "per_label": result["cats_f_per_type"],
@@ -142,18 +164,21 @@ def threshold_scores(nlp: Language, dev: list[dict[str, Any]], test: list[dict[s
 
 
 def majority_baseline(corpus: Path, labels: list[str]) -> dict[str, Any]:
-    """Test scores of always giving the label that is most frequent in train."""
+    """Test scores of always giving the label that is most frequent in train, or, of one label, none if that is so."""
     vocab = spacy.blank("xx").vocab
     gold = {
         split: np.array([[doc.cats[label] for label in labels] for doc in docs.get_docs(vocab)], dtype=bool)
         for split in ("train", "test")
         for docs in [DocBin().from_disk(corpus / f"{split}.spacy")]
     }
-    best = int(gold["train"].sum(0).argmax())
+    counts = gold["train"].sum(0)
+    best = int(counts.argmax())
+    # Of one label, most texts may be without it: then that is the majority.
+    none = len(labels) == 1 and counts[best] < len(gold["train"]) / 2
     predicted = np.zeros_like(gold["test"])
-    predicted[:, best] = True
+    predicted[:, best] = not none
     return {
-        "label": labels[best],
+        "label": None if none else labels[best],
         "macro_f1": float(macro_f1(gold["test"], predicted)),
         "accuracy": float((gold["test"] == predicted).all(1).mean()),
     }

@@ -93,7 +93,9 @@ def tokenize_raw(
             stream.write(lines)
             spellings.update(found)
         if not spellings:
-            raise UserError(f"{raw}: holds no words. Vectors need raw text: give the data set a raw.jsonl (README).")
+            raise UserError(
+                f"{raw}: holds no words. Vectors need raw text: give the data set a raw.jsonl (docs/own-task.md)."
+            )
     write_json(counts, spellings)
     msg.good(f"{tokens}: {spellings.total():,} words, {len(spellings):,} different spellings")
 
