@@ -22,7 +22,7 @@ from spacy.attrs import IS_SPACE, LOWER
 from spacy.language import Language
 from spacy.ml.models.multi_task import get_vectors_loss
 from spacy.strings import StringStore, get_string_id
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Corpus, Example
 from spacy.vocab import Vocab
 from thinc.api import (
@@ -510,6 +510,62 @@ def read_word_table(path: Path, component: str = "textcat") -> Callable[[Languag
         return nlp
 
     return before_init
+
+
+# Long texts, for transformers
+
+
+@registry.misc("textcat_ladder.first_words.v1")
+def first_words(max_words: int, window: int = 128, stride: int = 96) -> Callable[[Sequence[Doc]], list[list[Span]]]:
+    """For `get_spans` of a transformer: the start of each text in overlapping windows.
+
+    Up to `max_words` that is what `spacy-transformers.strided_spans.v1` gives.
+
+    Args:
+        max_words: read of a text; 0 for all.
+        window: words of a window.
+        stride: words from the start of one window to that of the next.
+    """
+
+    def get_spans(docs: Sequence[Doc]) -> list[list[Span]]:
+        spans = []
+        for doc in docs:
+            end = min(len(doc), max_words or len(doc))
+            starts = range(0, max(end - window, 0) + stride, stride) if end else ()
+            spans.append([doc[start : min(start + window, end)] for start in starts if start < end])
+        return spans
+
+    return get_spans
+
+
+@registry.layers("textcat_ladder.first_rows.v1")
+def first_rows(max_rows: int) -> Model[list[Floats2d], list[Floats2d]]:
+    """Pass on the first rows of each array: of the words that a transformer has read, see `first_words`.
+
+    Args:
+        max_rows: 0 for all.
+    """
+    return Model("first_rows", _first_rows_forward, attrs={"max_rows": max_rows})
+
+
+def _first_rows_forward(model: Model, arrays: list[Floats2d], is_train: bool) -> tuple[list[Floats2d], Callable]:
+    limit = model.attrs["max_rows"]
+    if not limit or all(len(array) <= limit for array in arrays):
+        return arrays, lambda gradients: gradients
+
+    def backprop(gradients: list[Floats2d]) -> list[Floats2d]:
+        results = [model.ops.alloc2f(*array.shape) for array in arrays]
+        for result, gradient in zip(results, gradients, strict=True):
+            result[:limit] = gradient
+        return results
+
+    return [array[:limit] for array in arrays], backprop
+
+
+@registry.misc("textcat_ladder.words_read.v1")
+def words_read(max_words: int) -> Callable[[Example], int]:
+    """For `get_length` of a batcher: the words of a text that a transformer reads, see `first_words`."""
+    return lambda example: min(len(example), max_words or len(example))
 
 
 # Pretraining

@@ -30,7 +30,7 @@ from tests.test_report import metrics  # noqa: F401
 from tests.test_report_page import Page
 
 LABELS = sorted(DESKS)
-fasttext = pytest.importorskip("fasttext", reason="fastText is not installed (requirements-peers.txt)")
+fasttext = pytest.importorskip("fasttext", reason="fastText is not installed (requirements-baselines.txt)")
 
 
 def toy_split(start, multi=False):
@@ -117,7 +117,7 @@ def test_a_tool_that_fails_does_not_stop_the_others(corpus, run):
 def test_missing_packages_and_names_are_named(monkeypatch):
     monkeypatch.setattr("scripts.peers.find_spec", lambda module: None if module == "fasttext" else module)
     assert choose_peers("tfidf-svm") == ["tfidf-svm"]
-    with pytest.raises(UserError, match="Not installed: fasttext-community.*pip install -r requirements-peers.txt"):
+    with pytest.raises(UserError, match="Not installed: fasttext-community.*pip install -r requirements-baselines.txt"):
         choose_peers("all")
     with pytest.raises(UserError, match="there is no 'svm'. Choose from: tfidf-svm, fasttext"):
         choose_peers("svm")
@@ -221,7 +221,7 @@ def test_words_and_marks_are_split():
 
 
 def test_static_vectors_and_frozen_encoder(data, tmp_path, monkeypatch):
-    pytest.importorskip("model2vec", reason="Model2Vec is not installed (requirements-peers.txt)")
+    pytest.importorskip("model2vec", reason="Model2Vec is not installed (requirements-baselines.txt)")
     from tests.test_transformer import hidden_states, make_encoder
 
     monkeypatch.setattr("scripts.peers.STATIC_WIDTHS", (4, 8))

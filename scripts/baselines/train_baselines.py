@@ -33,7 +33,7 @@ from scripts.evaluation.scores import score_examples
 from scripts.evaluation.speed import run_measure
 from scripts.training.thresholds import DEFAULT, best_threshold, macro_f1
 
-INSTALL = "python -m pip install -r requirements-peers.txt"
+INSTALL = "python -m pip install -r requirements-baselines.txt"
 PACKAGES = ("spacy", "numpy", "scipy", "tokenizers", "transformers")
 SEEDS = 3  # runs of what depends on chance
 # Each list holds what is tried on dev, simplest first: of equals the first is taken.

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import spacy
 import srsly
 from spacy.language import Language
@@ -113,6 +114,7 @@ def write_corpus(
         "exclusive": mode == "single",
         "labels": labels,
         "examples": {split: len(examples) for split, examples in splits.items()},
+        "words": {},
         "raw": {"lines": 0, "words": 0},
         "md5": {},
     }
@@ -129,12 +131,14 @@ def write_corpus(
             for name in (*(f"{split}.spacy" for split in SPLITS), "raw.jsonl", "task.json")
         }
         for split in SPLITS:
-            docs = DocBin(attrs=["ORTH", "SPACY"])
+            docs, lengths = DocBin(attrs=["ORTH", "SPACY"]), []
             for example in tqdm(splits[split], desc=split, unit=" docs", leave=False):
                 doc = nlp.make_doc(example.text)
                 doc.cats = {label: float(label in example.labels) for label in labels}
                 docs.add(doc)
+                lengths.append(len(doc))
             docs.to_disk(paths[f"{split}.spacy"])
+            facts["words"][split] = {"mean": round(float(np.mean(lengths)), 1), "max": max(lengths)}
         srsly.write_jsonl(paths["raw.jsonl"], counted())
         facts["md5"] = {name: md5_file(path) for name, path in paths.items() if name != "task.json"}
         paths["task.json"].write_text(format_json(facts) + "\n", encoding="utf-8")

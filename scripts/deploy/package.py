@@ -15,6 +15,7 @@ from wasabi import msg
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, write_json, write_text
 from scripts.common.tables import markdown_table
+from scripts.data.formats import AUTO
 
 
 def package_name(dataset: str, variant: str) -> str:
@@ -34,8 +35,20 @@ def check_version(version: str) -> None:
         raise UserError(f"version {version!r}: expected numbers such as 1.0.0.") from None
 
 
-def complete_meta(meta: dict[str, Any], metrics: dict[str, Any], version: str, licence: str, source: str) -> dict:
-    """The pipeline's own meta data with name, version, description, licence, data source and test scores."""
+def complete_meta(
+    meta: dict[str, Any], metrics: dict[str, Any], version: str, licence: str, source: dict[str, str]
+) -> dict[str, Any]:
+    """The pipeline's own meta data with name, version, description, licence and data source.
+
+    Its performance is that on test, at the threshold that it ships with; what training noted on dev is left out.
+
+    Args:
+        meta: of the pipeline.
+        metrics: of the variant.
+        version: of the package.
+        licence: of the model, given its data.
+        source: of the data: `name`, `author`, `url`, `license`.
+    """
     scores = metrics["scores"]
     return meta | {
         "name": package_name(metrics["dataset"], metrics["variant"]),
@@ -45,12 +58,14 @@ def complete_meta(meta: dict[str, Any], metrics: dict[str, Any], version: str, l
             f"{scores['documents']} test texts."
         ),
         "license": licence,
-        "sources": [{"name": metrics["dataset"], "url": "", "license": licence, "author": source.split("\n")[0]}],
-        "performance": meta["performance"]
-        | {
-            f"test_{name}": scores[name]
-            for name in ("macro_f1", "micro_f1", "accuracy", "macro_auc", "calibration_error")
-        },
+        "author": source["author"],
+        "sources": [source],
+        "performance": {
+            f"test_{name}": scores.get(name)
+            for name in ("macro_f1", "micro_f1", "accuracy", "macro_auc", "macro_ap", "calibration_error")
+        }
+        | {"test_documents": scores["documents"]}
+        | ({"threshold": scores["thresholds"]["all_labels"]} if "thresholds" in scores else {}),
     }
 
 
@@ -58,6 +73,7 @@ def make_readme(meta: dict[str, Any], metrics: dict[str, Any], source: str) -> s
     """What the wheel's page says: how to use it, its labels and scores, where they come from."""
     scores, name = metrics["scores"], f"{meta['lang']}_{meta['name']}"
     low, high = scores["macro_f1_ci"]
+    f1 = "F1 of the label" if metrics.get("mode") == "binary" else "macro-F1"
     labels = [
         [label, *(f"{value[key]:.3f}" for key in ("p", "r", "f"))] for label, value in scores["per_label"].items()
     ]
@@ -79,7 +95,7 @@ print(nlp("Your text").cats)
 
 ## Labels
 
-Scores on {scores["documents"]} test texts: macro-F1 {scores["macro_f1"]:.3f} (95 % interval {low:.3f} to {high:.3f}),
+Scores on {scores["documents"]} test texts: {f1} {scores["macro_f1"]:.3f} (95 % interval {low:.3f} to {high:.3f}),
 accuracy {scores["accuracy"]:.3f}.{several}
 
 {markdown_table(["label", "precision", "recall", "F1"], labels)}
@@ -105,6 +121,28 @@ def data_source(folder: Path, dataset: str) -> str:
     return "\n".join(line for line in lines if not line.startswith("#")).strip() or dataset
 
 
+def source_facts(text: str, dataset: str, licence: str) -> dict[str, str]:
+    """Author, address and licence of the data, from lines such as `- **Source.** …` of the data set's README.
+
+    Args:
+        text: the README, see `data_source`.
+        dataset: its name.
+        licence: what the setting says; `auto` takes the README's.
+    """
+    facts = {}
+    for name in ("author", "source", "licence", "license", "url"):
+        found = re.search(rf"(?ims)^[-*]?\s*\**{name}\.?\**[.:]\**\s*(.+?)(?=\n\s*\n|\n[-*] |\Z)", text)
+        if found:
+            facts[name] = " ".join(found.group(1).split())
+    own = facts.get("licence") or facts.get("license") or "unknown"
+    return {
+        "name": dataset,
+        "author": facts.get("author") or facts.get("source") or "",
+        "url": facts.get("url", ""),
+        "license": own.rstrip(".") if licence == AUTO else licence,
+    }
+
+
 def uses_code(model: Path, code: Path) -> bool:
     """Whether a pipeline's components name a function that is registered in a file with code."""
     config = (model / "config.cfg").read_text(encoding="utf-8")
@@ -118,7 +156,7 @@ def package(
     output: Annotated[Path, typer.Argument(help="Folder for the packages.")],
     metrics: Annotated[Path, typer.Option(help="Metrics file of this variant.")],
     version: Annotated[str, typer.Option(help="Version of the package.")] = "0.1.0",
-    licence: Annotated[str, typer.Option("--license", help="Licence of the model, given its data.")] = "unknown",
+    licence: Annotated[str, typer.Option("--license", help="Licence of the model; auto goes by the data's.")] = AUTO,
     assets: Annotated[Path, typer.Option(help="Folder of the data sets; their README.md tells the source.")] = Path(
         "assets"
     ),
@@ -135,7 +173,10 @@ def package(
     if facts["variant"] != run.name:
         raise UserError(f"{metrics}: holds the metrics of {facts['variant']}, not of {run.name}.")
     source = data_source(assets / facts["dataset"], facts["dataset"])
-    meta = complete_meta(read_json(model / "meta.json"), facts, version, licence, source)
+    about = source_facts(source, facts["dataset"], licence)
+    if about["license"] == "unknown":
+        msg.warn(f"{assets / facts['dataset'] / 'README.md'}: names no licence of the data. Say it: --vars.license MIT")
+    meta = complete_meta(read_json(model / "meta.json"), facts, version, about["license"], about)
     codes = [code] if code.is_file() and uses_code(model, code) else []
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

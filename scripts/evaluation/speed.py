@@ -18,8 +18,11 @@ from scripts.common.cli import UserError
 from scripts.common.files import read_json
 
 MIN_SECONDS = 1.0  # of one timed pass; shorter ones are mostly noise
+MAX_SECONDS = 10.0  # of one timed pass: of a slow pipeline and long texts, a part must do
+PROBE_DOCS = 64
 MAX_DOCS = 20_000  # of one timed pass
 LATENCY_DOCS = 300
+LATENCY_SECONDS = 20.0
 
 
 def run_measure(script: str, model: Path, texts: Path, repeats: int, *options: str) -> dict[str, Any]:
@@ -66,10 +69,13 @@ def seconds_for(consume: Callable[[Iterable[str]], None], texts: Sequence[str], 
 
 
 def throughput(consume: Callable[[Iterable[str]], None], texts: Sequence[str], repeats: int, name: str) -> list[float]:
-    """Documents per second of each of `repeats` passes, after a warm-up that also sets the length of a pass."""
-    seconds = seconds_for(consume, texts, len(texts))
-    seconds = min(seconds, seconds_for(consume, texts, len(texts)))
-    n_docs = min(MAX_DOCS, max(len(texts), int(len(texts) * MIN_SECONDS / seconds)))
+    """Documents per second of each of `repeats` passes, after a warm-up that also sets the length of a pass.
+
+    A pass takes each text at least once, unless that takes more than `MAX_SECONDS`: then it takes the first of them.
+    """
+    probe = texts[:PROBE_DOCS]
+    rate = len(probe) / min(seconds_for(consume, probe, len(probe)) for _ in range(2))
+    n_docs = min(MAX_DOCS, max(len(texts), int(rate * MIN_SECONDS)), max(len(probe), int(rate * MAX_SECONDS)))
     passes = tqdm(range(repeats), desc=name, unit=" passes", leave=False)
     return [n_docs / seconds_for(consume, texts, n_docs) for _ in passes]
 
@@ -81,10 +87,13 @@ def spread(rates: Sequence[float]) -> list[float]:
 
 def latency(classify: Callable[[str], Any], texts: Sequence[str]) -> dict[str, float]:
     """The 50th and 95th percentile of the milliseconds that one text at a time takes."""
-    milliseconds = []
+    milliseconds: list[float] = []
+    end = time.perf_counter() + LATENCY_SECONDS
     for text in tqdm(list(islice(cycle(texts), LATENCY_DOCS)), desc="latency", unit=" docs", leave=False):
         start = time.perf_counter()
         classify(text)
         milliseconds.append((time.perf_counter() - start) * 1000)
+        if time.perf_counter() > end:
+            break
     p50, p95 = np.percentile(milliseconds, [50, 95])
     return {"latency_ms_p50": round(float(p50), 3), "latency_ms_p95": round(float(p95), 3)}

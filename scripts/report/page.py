@@ -46,6 +46,12 @@ def list_names(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def task_mode(metrics: dict[str, Any]) -> str:
+    """The kind of the task that metrics are of: single, multi or binary; those of before it was recorded tell, too."""
+    exclusive = "confusion" in metrics["scores"] or "thresholds" not in metrics["scores"]
+    return metrics.get("mode") or ("single" if exclusive else "multi")
+
+
 def flatten(metrics: dict[str, Any]) -> dict[str, Any]:
     """The figures that chart, chooser and table show; what a peer has not measured is None."""
     scores, speed = metrics["scores"], metrics.get("speed", {})
@@ -58,7 +64,7 @@ def flatten(metrics: dict[str, Any]) -> dict[str, Any]:
         "f1": scores["macro_f1"],
         "low": low,
         "high": high,
-        "accuracy": scores.get("accuracy"),
+        "accuracy": scores.get("micro_f1" if task_mode(metrics) == "multi" else "accuracy"),
         "size": metrics["size"]["pipeline_bytes"] / 1e6,
         "speed": docs_per_s,
         "latency": speed.get("latency_ms_p50"),
@@ -356,6 +362,7 @@ def make_page(
         documents=variants[0]["scores"].get("documents"),
         dev_documents=variants[0].get("dev", {}).get("documents"),
         exclusive="confusion" in variants[0]["scores"],
+        mode=task_mode(variants[0]),
         majority=variants[0]["baseline"]["majority"],
         repeats=variants[0]["speed"].get("repeats"),
         rows=rows,

@@ -21,7 +21,7 @@ from scripts.common.files import read_json, write_text
 from scripts.common.tables import markdown_table
 from scripts.common.variants import variant_names
 from scripts.report.grids import SEEDS, comparison_markdown, read_comparison, read_tuning, tuning_chart, tuning_markdown
-from scripts.report.page import learning_curves, make_page, read_seeds
+from scripts.report.page import learning_curves, make_page, read_seeds, task_mode
 
 REQUIRED = {
     "variant": str,
@@ -43,10 +43,10 @@ REQUIRED = {
     "train.seconds": float,
 }
 PEER_REQUIRED = {name: REQUIRED[name] for name in ("variant", "dataset", "scores.macro_f1", "size.pipeline_bytes")}
-COLUMNS = (
-    "variant", "macro-F1 [95 % CI]", "accuracy", "size MB", "docs/s", "of tokenizer", "latency ms p50 / p95",
-    "load s", "memory MB", "training s",
-)  # fmt: skip
+COSTS = ("size MB", "docs/s", "of tokenizer", "latency ms p50 / p95", "load s", "memory MB", "training s")
+BEST_COSTS = ("size MB", "docs/s", "load s")  # in README
+COST_SIGNS = (("size.pipeline_bytes", 1), ("speed.docs_per_s", -1))  # 1: less is better
+LADDER = ("bow", "linear", "vectors", "transformer")  # steps that README shows, whether or not another beats them
 
 
 @dataclass(frozen=True)
@@ -170,60 +170,85 @@ def pareto_front(variants: Sequence[dict[str, Any]], *costs: tuple[str, int]) ->
     }
 
 
-def format_row(metrics: dict[str, Any], best: Iterable[str]) -> tuple[str, ...]:
-    """The cells of a variant's row."""
-    scores, speed = metrics["scores"], metrics["speed"]
-    low, high = scores["macro_f1_ci"]
-    star = " ★" if metrics["variant"] in best else ""
+def columns(variants: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The heads of the table: which scores, after the kind of the task."""
+    f1 = {"binary": "F1 of the label [95 % CI]"}.get(mode := task_mode(variants[0]), "macro-F1 [95 % CI]")
+    return ("variant", f1, *(("micro-F1", "whole set right") if mode == "multi" else ("accuracy",)), *COSTS)
+
+
+def format_scores(metrics: dict[str, Any], mode: str) -> tuple[str, ...]:
+    """The cells with scores: F1 with its interval, if any, and accuracy, or, of several labels, micro-F1 as well."""
+    scores = metrics["scores"]
+    low, high = scores.get("macro_f1_ci") or (None, None)
+    others = ("micro_f1", "accuracy") if mode == "multi" else ("accuracy",)
     return (
-        metrics["variant"] + star,
-        f"{scores['macro_f1']:.3f} [{low:.3f}, {high:.3f}]",
-        f"{scores['accuracy']:.3f}",
-        f"{metrics['size']['pipeline_bytes'] / 1e6:.1f}",
-        f"{speed['docs_per_s']:,.0f}",
-        f"{100 * speed['docs_per_s'] / speed['tokenizer_docs_per_s']:.2g} %",
-        f"{speed['latency_ms_p50']:.2f} / {speed['latency_ms_p95']:.2f}",
-        f"{speed['load_s']:.2f}",
-        f"{metrics['memory']['peak_rss_bytes'] / 1e6:.0f}",
-        f"{metrics['train']['seconds']:.0f}",
+        f"{scores['macro_f1']:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]"),
+        *("" if scores.get(name) is None else f"{scores[name]:.3f}" for name in others),
     )
 
 
-def format_peer(metrics: dict[str, Any]) -> tuple[str, ...]:
-    """The cells of another tool's row, in which figures may be missing."""
+def format_costs(metrics: dict[str, Any]) -> dict[str, str]:
+    """The cells with costs by their column's head; empty where a figure is missing."""
 
     def cell(form: str, *names: str, divisor: float = 1) -> str:
         values = [get(metrics, name) for name in names]
         return "" if None in values else form.format(*(value / divisor for value in values))
 
-    low, high = metrics["scores"].get("macro_f1_ci") or (None, None)
-    return (
-        metrics["variant"],
-        f"{metrics['scores']['macro_f1']:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]"),
-        cell("{:.3f}", "scores.accuracy"),
-        cell("{:.1f}", "size.pipeline_bytes", divisor=1e6),
-        cell("{:,.0f}", "speed.docs_per_s"),
-        "",
-        cell("{:.2f} / {:.2f}", "speed.latency_ms_p50", "speed.latency_ms_p95"),
-        cell("{:.2f}", "speed.load_s"),
-        cell("{:.0f}", "memory.peak_rss_bytes", divisor=1e6),
-        cell("{:.0f}", "train.seconds"),
-    )
+    speed, tokenizer = (get(metrics, f"speed.{name}") for name in ("docs_per_s", "tokenizer_docs_per_s"))
+    return {
+        "size MB": cell("{:.1f}", "size.pipeline_bytes", divisor=1e6),
+        "docs/s": cell("{:,.0f}", "speed.docs_per_s"),
+        "of tokenizer": f"{100 * speed / tokenizer:.2g} %" if speed and tokenizer else "",
+        "latency ms p50 / p95": cell("{:.2f} / {:.2f}", "speed.latency_ms_p50", "speed.latency_ms_p95"),
+        "load s": cell("{:.2f}", "speed.load_s"),
+        "memory MB": cell("{:.0f}", "memory.peak_rss_bytes", divisor=1e6),
+        "training s": cell("{:.0f}", "train.seconds"),
+    }
 
 
-def peer_rows(peers: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+def format_row(metrics: dict[str, Any], mode: str, best: Iterable[str] = ()) -> tuple[str, ...]:
+    """The cells of a variant's row, or of another tool's, in which figures may be missing."""
+    star = " ★" if metrics["variant"] in best else ""
+    return (metrics["variant"] + star, *format_scores(metrics, mode), *format_costs(metrics).values())
+
+
+def peer_rows(peers: Sequence[dict[str, Any]], mode: str) -> list[tuple[str, ...]]:
     """The rows of other tools below a heading, in italics; none if there are none."""
-    heading = [("**other tools**", *[""] * (len(COLUMNS) - 1))] if peers else []
-    return heading + [tuple(cell and f"*{cell}*" for cell in format_peer(metrics)) for metrics in peers]
+    rows = [tuple(cell and f"*{cell}*" for cell in format_row(metrics, mode)) for metrics in peers]
+    return [("**other tools**", *[""] * (len(rows[0]) - 1)), *rows] if rows else []
+
+
+def majority_row(variants: Sequence[dict[str, Any]], n_columns: int) -> tuple[str, ...]:
+    """The row of always giving the most frequent label (or none)."""
+    majority = variants[0]["baseline"]["majority"]
+    scores = [f"{majority['macro_f1']:.3f}", f"{majority['accuracy']:.3f}"]
+    if task_mode(variants[0]) == "multi":
+        scores.insert(1, "")
+    name = "majority class" if majority.get("label", "") is not None else "majority: never the label"
+    return (name, *scores, *[""] * (n_columns - 1 - len(scores)))
 
 
 def make_table(variants: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     """The table's rows: the majority-class baseline, then the variants, those on the Pareto front with a star."""
-    best = pareto_front(variants, ("size.pipeline_bytes", 1), ("speed.docs_per_s", -1))
-    majority = variants[0]["baseline"]["majority"]
-    blank = ("",) * (len(COLUMNS) - 3)
-    baseline = ("majority class", f"{majority['macro_f1']:.3f}", f"{majority['accuracy']:.3f}", *blank)
-    return [baseline, *(format_row(metrics, best) for metrics in variants)]
+    best, mode = pareto_front(variants, *COST_SIGNS), task_mode(variants[0])
+    return [
+        majority_row(variants, len(columns(variants))),
+        *(format_row(metrics, mode, best) for metrics in variants),
+    ]
+
+
+def make_best_table(variants: Sequence[dict[str, Any]]) -> str:
+    """README's table as Markdown: what no other variant beats, and the steps of the ladder."""
+    shown = pareto_front(variants, *COST_SIGNS) | {*LADDER}
+    heads = columns(variants)
+    rows = [majority_row(variants, 2 + len(BEST_COSTS))[: 2 + len(BEST_COSTS)]]
+    for metrics in variants:
+        if metrics["variant"] in shown:
+            costs = format_costs(metrics)
+            f1, *_ = format_scores(metrics, task_mode(metrics))
+            rows.append((metrics["variant"], f1, *(costs[name] for name in BEST_COSTS)))
+    rows[0] = (*rows[0][:2], *[""] * len(BEST_COSTS))
+    return markdown_table((*heads[:2], *BEST_COSTS), rows)
 
 
 def describe_machines(variants: Sequence[dict[str, Any]]) -> str:
@@ -246,7 +271,7 @@ def make_markdown(results: Results, folder: str) -> str:
     repeats = sorted({metrics["speed"].get("repeats", 0) for metrics in variants})
     seeds = ", ".join(map(str, sorted({metrics["seed"] for metrics in variants})))
     lines = [
-        markdown_table(COLUMNS, [*make_table(variants), *peer_rows(results.peers)]),
+        markdown_table(columns(variants), [*make_table(variants), *peer_rows(results.peers, task_mode(variants[0]))]),
         f"![Macro-F1 against size on disk; colour shows documents per second]({folder}report.svg)",
         "",
         f"Data set {variants[0]['dataset']}, {get(variants[0], 'scores.documents') or '?'} test texts, seed {seeds}. "
@@ -254,7 +279,7 @@ def make_markdown(results: Results, folder: str) -> str:
         "documents; they do not cover the seed. Speed: documents per CPU second of one thread, tokenization included, "
         f"median of {' or '.join(map(str, repeats))} passes; “of tokenizer” compares with tokenizing alone. Memory: "
         "peak of the process that measures. "
-        + ("Other tools: settings chosen on dev too, measured in the same way (`peers`). " if results.peers else "")
+        + ("Other tools: settings chosen on dev too, measured in the same way (`baselines`). " if results.peers else "")
         + describe_machines([*variants, *(peer for peer in results.peers if "env" in peer)]),
     ]
     if results.comparison:
@@ -313,15 +338,15 @@ def make_chart(variants: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any
     )
 
 
-def update_readme(readme: Path, dataset: str, markdown: str) -> bool:
+def update_block(page: Path, kind: str, dataset: str, markdown: str) -> bool:
     """Replace what stands between a data set's markers; without them the file stays as it is and False is returned."""
-    start, end = f"<!-- RESULTS {dataset}: generated by `report` -->", f"<!-- RESULTS {dataset}: end -->"
-    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    start, end = f"<!-- {kind} {dataset}: generated by `report` -->", f"<!-- {kind} {dataset}: end -->"
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
     if start not in text or end not in text:
         return False
     before, _, rest = text.partition(start)
     _, _, after = rest.partition(end)
-    write_text(readme, f"{before}{start}\n{markdown}{end}{after}")
+    write_text(page, f"{before}{start}\n{markdown}{end}{after}")
     return True
 
 
@@ -333,7 +358,8 @@ def unmeasured(project: Path, variants: Sequence[dict[str, Any]]) -> list[str]:
 def report(
     metrics: Annotated[Path, typer.Argument(help="Folder with a JSON file for each variant; report.* go there too.")],
     dataset: Annotated[str, typer.Option(help="Data set to report on.")] = "bbc",
-    readme: Annotated[Path | None, typer.Option(help="File with results markers to bring up to date.")] = None,
+    readme: Annotated[Path | None, typer.Option(help="Page whose table of the best to bring up to date.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Page whose tables of all to bring up to date.")] = None,
     training: Annotated[Path, typer.Option(help="Folder of logs and predictions, if any.")] = Path("training"),
     corpus: Annotated[Path, typer.Option(help="Folder that tells which data set they are of.")] = Path("corpus"),
     project: Annotated[Path | None, typer.Option(help="Folder of a project.yml whose other variants to name.")] = None,
@@ -344,9 +370,9 @@ def report(
     runs = find_runs(training, corpus, dataset)
     svg = vl_convert.vegalite_to_svg(make_chart(variants, results.peers).to_json())
     tuning_svg = vl_convert.vegalite_to_svg(tuning_chart(results.tuning, dataset).to_json()) if results.tuning else None
-    page = make_page(
+    html = make_page(
         variants,
-        best=pareto_front(variants, ("size.pipeline_bytes", 1), ("speed.docs_per_s", -1)),
+        best=pareto_front(variants, *COST_SIGNS),
         machines=describe_machines(variants),
         peers=results.peers,
         seeds=read_seeds(metrics, dataset),
@@ -361,13 +387,16 @@ def report(
     if tuning_svg:
         write_text(metrics / "tuning.svg", tuning_svg)
     write_text(metrics / "report.md", f"# Results: {dataset}\n\n{make_markdown(results, '')}")
-    write_text(metrics / "report.html", page)
-    table = make_table(variants) + [format_peer(peer) for peer in results.peers]
-    msg.table(table, header=COLUMNS, divider=True, aligns=("l",) + ("r",) * (len(COLUMNS) - 1))
+    write_text(metrics / "report.html", html)
+    mode, heads = task_mode(variants[0]), columns(variants)
+    table = make_table(variants) + [format_row(peer, mode) for peer in results.peers]
+    msg.table(table, header=heads, divider=True, aligns=("l",) + ("r",) * (len(heads) - 1))
     if project and (others := unmeasured(project, variants)):
         msg.warn(f"Not measured, because skipped or not run yet: {', '.join(others)}")
-    if readme and update_readme(readme, dataset, make_markdown(results, f"{metrics.as_posix()}/")):
+    if readme and update_block(readme, "BEST", dataset, make_best_table(variants)):
         msg.good(f"{readme}: results of {dataset} brought up to date")
+    if page and update_block(page, "RESULTS", dataset, make_markdown(results, f"../{metrics.as_posix()}/")):
+        msg.good(f"{page}: results of {dataset} brought up to date")
     msg.good(f"{metrics / 'report.html'}, report.md, report.svg: {len(variants)} variant(s)")
 
 

@@ -111,19 +111,22 @@ def compose_config(overlay: Path, settings: dict[str, Any], configs: Path | None
     return filled
 
 
-def task_settings(facts: dict[str, Any], sizes: str | None = None) -> dict[str, Any]:
+def task_settings(
+    facts: dict[str, Any], sizes: str | None = None, config: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """What a config takes from the task facts: dotted names and their values.
 
     Args:
         facts: corpus/task.json.
         sizes: the variant's rule for its sizes, a name in `SIZES`.
+        config: the variant's merged config, if its rule needs it.
 
     Raises:
         UserError: there is no such rule.
     """
     if sizes is not None and sizes not in SIZES:
         raise UserError(f"[variant] sizes = {sizes!r} is unknown. Choose {', '.join(SIZES)}.")
-    found = SIZES[sizes](facts) if sizes else {}
+    found = SIZES[sizes](facts, config or {}) if sizes else {}
     return {
         "nlp.lang": facts["lang"],
         "task.factory": "textcat" if facts["exclusive"] else "textcat_multilabel",
@@ -157,7 +160,7 @@ def write_config(
     """
     config, variant = merge_configs(config_chain(overlay))
     import_code(variant.get("code"))
-    values = task_settings(read_json(task), variant.get("sizes"))
+    values = task_settings(read_json(task), variant.get("sizes"), config)
     values |= {"system.seed": seed, "paths.log": (output.parent / "log.jsonl").as_posix()}
     if max_epochs:
         values["training.max_epochs"] = max_epochs

@@ -1,7 +1,10 @@
 """How large a model is: rules from the size of the task, named in a variant's config (`[variant] sizes`)."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from scripts.common.files import read_json
 
 # A linear model stores 4 bytes for each label and row. This leaves the pipeline well below 10 MB.
 LINEAR_MODEL_BYTES = 8_000_000
@@ -13,6 +16,15 @@ WORD_ORDER_ROWS = 8192  # for 77 labels 2.5 MB
 HIDDEN_WIDTH, WORD_ORDER_WIDTH = 128, 512
 
 
+# Transformers: texts of a batch, words of one at most (some 2 GB of memory while MiniLM trains), passes, and the
+# updates that a task wants, which grow with its labels.
+BATCH_TEXTS, MAX_BATCH_WORDS = 32, 2048
+PASSES = (3, 20)
+MIN_UPDATES, UPDATES_PER_LABEL = 250, 20
+# The highest learning rate, for an encoder as wide as MiniLM; wider ones want less.
+LEARN_RATE, WIDTH = 2e-4, 384
+
+
 def ngram_rows(n_labels: int) -> int:
     """Rows of the hashed table of `TextCatBOW.v3`, a power of two (it would round up to one anyway)."""
     rows = MAX_NGRAM_ROWS
@@ -21,12 +33,12 @@ def ngram_rows(n_labels: int) -> int:
     return rows
 
 
-def linear_sizes(facts: dict[str, Any]) -> dict[str, Any]:
+def linear_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Of linear models on hashed words: the rows that keep the table within its bytes, given so many labels."""
     return {"ngram_rows": ngram_rows(len(facts["labels"]))}
 
 
-def compact_sizes(facts: dict[str, Any]) -> dict[str, Any]:
+def compact_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Of `compact`: what thousands of training texts allow."""
     word_order = facts["examples"]["train"] >= WORD_ORDER_TEXTS
     return {
@@ -37,5 +49,34 @@ def compact_sizes(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-# Each gives values of the section [task] from the task facts that convert wrote (corpus/task.json).
-SIZES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"linear": linear_sizes, "compact": compact_sizes}
+def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Of a transformer that is fine-tuned: batches by the texts' length, passes by their number and the labels'.
+
+    The learning rate falls with the encoder's width to the power of 1.5: 2e-4 for 384 values, 7e-5 for 768.
+    """
+    texts, limit = facts["examples"]["train"], config["task"]["max_words"]
+    mean = min(facts["words"]["train"]["mean"], limit or facts["words"]["train"]["mean"])
+    batch_words = round(min(MAX_BATCH_WORDS, max(BATCH_TEXTS * mean, BATCH_TEXTS)))
+    updates = texts * mean / batch_words
+    wanted = MIN_UPDATES + UPDATES_PER_LABEL * len(facts["labels"])
+    width = encoder_width(Path(config["paths"]["weights"]))
+    return {
+        "batch_words": batch_words,
+        "passes": round(min(PASSES[1], max(PASSES[0], wanted / updates))),
+        "learn_rate": round(LEARN_RATE * min(1.0, WIDTH / width) ** 1.5, 7),
+    }
+
+
+def encoder_width(folder: Path) -> int:
+    """Values of an encoder's output for a word piece; `WIDTH` if the folder does not tell."""
+    path = folder / "config.json"
+    return int(read_json(path).get("hidden_size", WIDTH)) if path.is_file() else WIDTH
+
+
+# Each gives values of the section [task] from the task facts that convert wrote (corpus/task.json) and the merged
+# config.
+SIZES: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
+    "linear": linear_sizes,
+    "compact": compact_sizes,
+    "transformer": transformer_sizes,
+}
