@@ -30,10 +30,12 @@ EPOCH_SHARE = 0.97
 def count_updates(config: Config) -> int:
     """Updates of the first pass over the training corpus: the batches that the config's own batcher makes.
 
+    Args:
+        config: interpolated.
+
     Raises:
         UserError: the corpus is missing or empty.
     """
-    config = config.interpolate()
     (corpus,) = resolve_dot_names(config, [config["training"]["train_corpus"]])
     batcher = registry.resolve({"batcher": config["training"]["batcher"]})["batcher"]
     try:
@@ -52,13 +54,13 @@ def fill_schedule(config: Config) -> None:
     `training.patience` (`task.patience_epochs`), and `total_steps` and `warmup_steps` of a learning rate that has them
     (all updates, and a tenth of them).
     """
-    training = config["training"]
+    plain = config.interpolate()
+    updates = count_updates(plain)
+    limits = (updates * plain["training"]["max_epochs"], plain["training"]["max_steps"])
+    total = min((limit for limit in limits if limit > 0), default=0)
+    task, training = plain["task"], config["training"]
     rate = training["optimizer"]["learn_rate"]
     rate = rate if isinstance(rate, dict) else {}
-    updates = count_updates(config)
-    limits = (updates * training["max_epochs"], training["max_steps"])
-    total = min((limit for limit in limits if limit > 0), default=0)
-    task = config["task"]
     interval = total / task["evaluations"] if task["evaluations"] else updates
     for section, name, value in (
         (training, "eval_frequency", max(1, int(EPOCH_SHARE * interval))),
