@@ -6,6 +6,9 @@ gets the mean of its pieces. The features of a text are the weighted mean of its
 but tough-to-beat baseline for sentence embeddings") and the maximum over its tokens of a learned layer. Only that
 layer and the output are trained, so a training takes seconds and can hardly overfit.
 
+`textcat_ladder.TextCatLinear.v1` classifies a text by TF-IDF of words, pairs and pieces of words, and a linear support
+vector machine that has been fitted before (scripts.linear.fit_linear). Its words are hashed, its weights have 8 bits.
+
 `textcat_ladder.PretrainVectors.v1` and `textcat_ladder.PretrainSentences.v1` are objectives for `spacy pretrain`; a
 trained pipeline needs nothing of them.
 """
@@ -29,6 +32,7 @@ from thinc.api import (
     CosineDistance,
     Dropout,
     Linear,
+    Logistic,
     Maxout,
     Model,
     Ops,
@@ -38,6 +42,7 @@ from thinc.api import (
     expand_window,
     list2array,
     reduce_max,
+    softmax_activation,
     with_array,
     zero_init,
 )
@@ -51,6 +56,14 @@ MAX_PIECE_LENGTH = 24  # characters
 # These bound the memory that a long-running pipeline takes: unknown words, and what all words contribute to the scores.
 MAX_CACHED_WORDS = 20_000
 MAX_CACHED_BYTES = 32_000_000
+# The arrays of a linear model: name, type, dimensions.
+LINEAR_PARAMS = {"weights": ("int8", 2), "idf": ("uint8", 1), "scales": ("float32", 2), "bias": ("float32", 1)}
+PIECE_SIZES = (3, 4, 5)  # characters
+# Characters that say as much as a word elsewhere, kana and the common ideographs, have pieces of 1 and 2, too.
+DENSE_CHARACTERS = (0x3040, 0xA000)
+MAX_WORD_LENGTH = 1000  # characters of a word that are looked at
+CHUNK_FLOATS = 1 << 20  # of what is looked up at a time
+_MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
 
 
 # The quantized table
@@ -507,6 +520,288 @@ def read_word_table(path: Path, component: str = "textcat") -> Callable[[Languag
         with numpy.load(path, allow_pickle=False) as arrays:
             table = {name: arrays[name] for name in TABLE_PARAMS if name in arrays}
         set_word_table(nlp.get_pipe(component).model.get_ref("table"), table)
+        return nlp
+
+    return before_init
+
+
+# The linear model. The first half of its rows is for words and pairs of words, the second half for pieces of words.
+
+
+def hash_rows(hashes: numpy.ndarray, rows: int) -> numpy.ndarray:
+    """Spread hashes over half of a table.
+
+    Args:
+        hashes: uint64, shape (features,).
+        rows: of the whole table, a power of two.
+
+    Returns:
+        From 0 to rows / 2 - 1: int64, shape (features,), by multiply-shift hashing (Dietzfelbinger et al. 1997, "A
+        reliable randomized algorithm for the closest-pair problem").
+    """
+    mixed = (hashes ^ (hashes >> numpy.uint64(32))) * _MULTIPLIER
+    return (mixed >> numpy.uint64(66 - rows.bit_length())).astype("int64")
+
+
+def count_words(docs: Sequence[Doc], rows: int) -> tuple[numpy.ndarray, tuple, tuple]:
+    """The lower-cased words of texts, and pairs of neighbours; spaces are left out.
+
+    Returns:
+        The hashes of the distinct words, uint64; then, for each word that a text has, the text, the index of the word
+        and its value, 1 + the log of its count; and the same for pairs, with their rows. All sorted by text.
+    """
+    arrays = [doc.to_array([LOWER, IS_SPACE]).reshape((-1, 2)) for doc in docs]
+    texts = numpy.repeat(numpy.arange(len(docs)), list(map(len, arrays)))
+    tokens, spaces = numpy.concatenate(arrays).T
+    tokens, texts = tokens[spaces == 0], texts[spaces == 0]
+    words, index = numpy.unique(tokens, return_inverse=True)
+    pairs = hash_rows(tokens[:-1] * numpy.uint64(3) + (tokens[1:] ^ _MULTIPLIER), rows)
+    together = texts[1:] == texts[:-1]
+    return words, _count(texts, index, len(words)), _count(texts[:-1][together], pairs[together], rows)
+
+
+def _count(texts: numpy.ndarray, features: numpy.ndarray, n_features: int) -> tuple:
+    keys, counts = numpy.unique(texts * n_features + features, return_counts=True)
+    return *numpy.divmod(keys, max(n_features, 1)), 1 + numpy.log(counts.astype("float32"))
+
+
+def split_pieces(words: Sequence[str], rows: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """The pieces of words: the runs of 3 to 5 characters in a word with a space on either side.
+
+    Args:
+        words: at least one.
+        rows: of the table.
+
+    Returns:
+        The pieces' rows, and the indices of their words: int64, shape (pieces,).
+    """
+    padded = [f" {word[:MAX_WORD_LENGTH]} " for word in words]
+    letters = numpy.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype="uint32").astype("uint64")
+    owners = numpy.repeat(numpy.arange(len(padded)), list(map(len, padded)))
+    dense = (letters >= DENSE_CHARACTERS[0]) & (letters < DENSE_CHARACTERS[1])
+    found, hashes, all_dense = [], numpy.zeros_like(letters), numpy.ones(len(letters), dtype=bool)
+    for size in range(1, min(max(PIECE_SIZES), len(letters)) + 1):
+        # A run's hash is made of that of the run without the last character.
+        n = len(letters) - size + 1
+        hashes = (hashes[:n] + letters[size - 1 :] + numpy.uint64(1)) * _MULTIPLIER
+        hashes ^= hashes >> numpy.uint64(29)
+        all_dense = all_dense[:n] & dense[size - 1 :]
+        wanted = (owners[:n] == owners[size - 1 :]) & (all_dense | (size in PIECE_SIZES))
+        found.append((rows // 2 + hash_rows(hashes[wanted], rows), owners[:n][wanted]))
+    pieces, index = map(numpy.concatenate, zip(*found, strict=True))
+    return pieces, index
+
+
+# Running it
+
+
+class _LinearCache:
+    """What words contribute, by hash. Not a dict, so that thinc does not store it with the model.
+
+    Attributes:
+        weights: the model's array that all this is for.
+        rows: the words' rows in `parts`.
+        parts: see `_linear_parts`.
+        lock: several threads may predict at a time. Rows that another thread was given are never written again.
+    """
+
+    def __init__(self) -> None:
+        self.weights: numpy.ndarray | None = None
+        self.rows: dict[int, int] = {}
+        self.parts = numpy.zeros((0, 0), dtype="float32")
+        self.lock = Lock()
+
+    def __reduce__(self) -> tuple:
+        # A copy, and another process, start with nothing.
+        return _LinearCache, ()
+
+
+def LinearScores() -> Model[list[Doc], Floats2d]:
+    """The logits of a frozen linear model on TF-IDF of words, pairs of words, and pieces of words.
+
+    Output: shape (texts, nO). A text's words and pairs have a length of 1 together, and so have its pieces. The
+    length of the pieces is that of the words' pieces, as if words had none in common, so that it can be had by word.
+    A text without words gets the bias.
+
+    The parameters are set by `set_linear`: `weights`, int8, shape (rows, nO); `idf`, uint8, shape (rows,), in any
+    unit, 0 for a row that no training text falls on; `scales`, float32, shape (2, nO), of the weights of either half;
+    `bias`, float32, shape (nO,). What calibrates the logits is part of the scales and the bias.
+    """
+    return Model(
+        "linear_scores",
+        _linear_forward,
+        init=_linear_init,
+        dims={"nO": None},
+        params=dict.fromkeys(LINEAR_PARAMS),
+        attrs={"cache": _LinearCache()},
+    )
+
+
+def _linear_init(model: Model, X: Any = None, Y: Any = None) -> None:
+    if not model.has_param("weights"):
+        raise ValueError(
+            "The linear model is missing. Fit it (scripts.linear.fit_linear), and name it in [initialize.before_init]: "
+            '@callbacks = "textcat_ladder.read_linear.v1", path = ...'
+        )
+    if Y is not None and Y.shape[1] != model.get_dim("nO"):
+        raise ValueError(f"The linear model was fitted to {model.get_dim('nO')} labels, here are {Y.shape[1]}.")
+
+
+def set_linear(model: Model, arrays: dict[str, numpy.ndarray]) -> None:
+    """Give a LinearScores layer its arrays.
+
+    Raises:
+        ValueError: an array is missing, or their types or shapes do not fit.
+    """
+    for name, (dtype, ndim) in LINEAR_PARAMS.items():
+        array = arrays.get(name)
+        if array is None or array.dtype != dtype or array.ndim != ndim:
+            raise ValueError(f"The linear model's {name!r} must be {dtype}, {ndim}-dimensional.")
+    rows, n_labels = arrays["weights"].shape
+    shapes = [(rows,), (2, n_labels), (n_labels,)]
+    if rows < 4 or rows & (rows - 1) or [arrays[name].shape for name in ("idf", "scales", "bias")] != shapes:
+        raise ValueError("The linear model's arrays must fit one another, and its rows be a power of two.")
+    model.set_dim("nO", n_labels, force=True)
+    for name in LINEAR_PARAMS:
+        model.set_param(name, model.ops.asarray(arrays[name]))
+
+
+def _sum_rows(
+    table: numpy.ndarray, rows: numpy.ndarray, values: numpy.ndarray, texts: numpy.ndarray, n_texts: int
+) -> numpy.ndarray:
+    """For each text the sum of its rows times their values: float32, shape (n_texts, width). Texts are sorted."""
+    sums = numpy.zeros((n_texts, table.shape[1]), dtype="float32")
+    step = max(1, CHUNK_FLOATS // table.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        inside, starts = numpy.unique(texts[part], return_index=True)
+        sums[inside] += numpy.add.reduceat(table[rows[part]] * values[part, None], starts, axis=0)
+    return sums
+
+
+def _linear_parts(words: numpy.ndarray, strings: StringStore, params: dict[str, numpy.ndarray]) -> numpy.ndarray:
+    """All that depends on a word alone, given its hash, for a count of 1.
+
+    Returns:
+        float32, shape (words, 2 nO + 2): the scores of the word, and of its pieces; the squared lengths of both.
+    """
+    weights, idf, scales = params["weights"], params["idf"], params["scales"]
+    own = hash_rows(words, len(idf))
+    pieces, index = split_pieces([strings[word] for word in words.tolist()], len(idf))
+    order = index.argsort(kind="stable")
+    pieces, index = pieces[order], index[order]
+    pieces, index, counts = _merge(pieces, index, len(idf))
+    values = counts * idf[pieces]
+    return numpy.hstack(
+        [
+            weights[own] * idf[own].astype("float32")[:, None] * scales[0],
+            _sum_rows(weights, pieces, values, index, len(words)) * scales[1],
+            numpy.square(idf[own].astype("float32"))[:, None],
+            numpy.bincount(index, numpy.square(values), len(words)).astype("float32")[:, None],
+        ]
+    )
+
+
+def _merge(pieces: numpy.ndarray, index: numpy.ndarray, rows: int) -> tuple:
+    keys, counts = numpy.unique(index * rows + pieces, return_counts=True)
+    return keys % rows, keys // rows, counts.astype("float32")
+
+
+def _linear_rows(
+    cache: _LinearCache, words: numpy.ndarray, strings: StringStore, params: dict[str, numpy.ndarray]
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """A table with the parts of words, given by their hashes, and the words' rows there."""
+    width = 2 * params["weights"].shape[1] + 2
+    with cache.lock:
+        if cache.weights is not params["weights"]:
+            cache.weights, cache.rows, cache.parts = params["weights"], {}, numpy.zeros((0, width), dtype="float32")
+        rows = [cache.rows.get(word, -1) for word in words.tolist()]
+        missing = [i for i, row in enumerate(rows) if row < 0]
+        if missing:
+            if len(cache.rows) + len(missing) > len(cache.parts):
+                room = max(len(words), min(MAX_CACHED_WORDS, MAX_CACHED_BYTES // (4 * width)))
+                cache.rows, cache.parts = {}, numpy.empty((room, width), dtype="float32")
+                missing = list(range(len(words)))
+            first = len(cache.rows)
+            cache.parts[first : first + len(missing)] = _linear_parts(words[missing], strings, params)
+            for row, i in enumerate(missing, first):
+                cache.rows[int(words[i])] = rows[i] = row
+        return cache.parts, numpy.asarray(rows, dtype="int64")
+
+
+def linear_logits(model: Model, docs: Sequence[Doc]) -> numpy.ndarray:
+    """The calibrated logits of a LinearScores layer: float32, shape (texts, nO). Always on the CPU."""
+    if not docs:
+        return numpy.zeros((0, model.get_dim("nO")), dtype="float32")
+    params = {name: _on_cpu(model.get_param(name)) for name in LINEAR_PARAMS}
+    weights, idf, scales = params["weights"], params["idf"], params["scales"]
+    words, (texts, index, values), (pair_texts, pairs, pair_values) = count_words(docs, len(idf))
+    n, n_labels = len(docs), weights.shape[1]
+    scores, lengths = numpy.zeros((n, 2 * n_labels), dtype="float32"), numpy.zeros((n, 2))
+    if len(words):
+        parts, rows = _linear_rows(model.attrs["cache"], words, docs[0].vocab.strings, params)
+        rows = rows[index]
+        scores = _sum_rows(parts, rows, values, texts, n)[:, :-2]
+        for block in range(2):
+            squares = numpy.square(values) * parts[rows, 2 * n_labels + block]
+            lengths[:, block] = numpy.bincount(texts, squares, n)
+    known = idf[pairs] > 0
+    pair_texts, pairs = pair_texts[known], pairs[known]
+    pair_values = pair_values[known] * idf[pairs]
+    scores[:, :n_labels] += _sum_rows(weights, pairs, pair_values, pair_texts, n) * scales[0]
+    lengths[:, 0] += numpy.bincount(pair_texts, numpy.square(pair_values), n)
+    lengths = numpy.sqrt(lengths).clip(1e-6).astype("float32")
+    return scores[:, :n_labels] / lengths[:, :1] + scores[:, n_labels:] / lengths[:, 1:] + params["bias"]
+
+
+def _on_cpu(array: Any) -> numpy.ndarray:
+    return array if isinstance(array, numpy.ndarray) else array.get()
+
+
+def _linear_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
+    return model.ops.asarray2f(linear_logits(model, docs)), lambda gradient: []
+
+
+@registry.architectures("textcat_ladder.TextCatLinear.v1")
+def TextCatLinear(exclusive_classes: bool, nO: int | None = None) -> Model[list[Doc], Floats2d]:
+    """A text classifier that is a frozen linear model on TF-IDF features (see `LinearScores`, its ref `scores`).
+
+    Args:
+        exclusive_classes: True for `textcat`, False for `textcat_multilabel`.
+        nO: number of classes; set from the labels.
+
+    Training changes nothing. The model is read once, before training, by `textcat_ladder.read_linear.v1`.
+    """
+    scores = LinearScores()
+    model = chain(scores, softmax_activation() if exclusive_classes else Logistic())
+    model.set_ref("scores", scores)
+    model.set_ref("output_layer", scores)
+    model.attrs["multi_label"] = not exclusive_classes
+    if nO is not None:
+        scores.set_dim("nO", nO)
+    return model
+
+
+@registry.callbacks("textcat_ladder.read_linear.v1")
+def read_linear(path: Path, component: str = "textcat") -> Callable[[Language], Language]:
+    """For `[initialize.before_init]`: read the linear model (.npz, made by scripts.linear.fit_linear) into a component.
+
+    The component gets the labels in the order of the file. A trained pipeline never asks for the file.
+
+    Raises (when called):
+        ValueError: the component has other labels already, or these in another order.
+    """
+
+    def before_init(nlp: Language) -> Language:
+        pipe = nlp.get_pipe(component)
+        with numpy.load(path, allow_pickle=False) as arrays:
+            labels = arrays["labels"].tolist()
+            linear = {name: arrays[name] for name in LINEAR_PARAMS if name in arrays}
+        for label in labels:
+            pipe.add_label(label)
+        if list(pipe.labels) != labels:
+            raise ValueError(f"{path}: its labels are not those of {component!r}, or in another order.")
+        set_linear(pipe.model.get_ref("scores"), linear)
         return nlp
 
     return before_init

@@ -27,6 +27,7 @@ from scripts.data.formats import AUTO, NONE, SPLITS, Example, Notes, Options, Sp
 from scripts.data.labels import check_labels, resolve_mode
 from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, assert_honest, complete_splits, normalize, shingles
 from scripts.encoder.encoders import resolve
+from scripts.encoder.languages import why_unfit
 from scripts.training.config import compose_config, task_settings
 
 FEW_TO_TRAIN = 20  # examples of a label; below, even pretrained encoders guess
@@ -162,8 +163,8 @@ def find_near_duplicates(splits: Splits, findings: Findings) -> None:
 # Length and language
 
 
-def piece_counter(encoder: str) -> tuple[Callable[[str], int], int] | None:
-    """A function that counts an encoder's word pieces, and how many it can read; None if it is not on this machine."""
+def open_tokenizer(encoder: str) -> tuple[Any, int] | None:
+    """An encoder's tokenizer, and how many word pieces it can read; None if it is not on this machine."""
     folder = Path(resolve(encoder))
     tokenizer, config = folder / "tokenizer.json", folder / "config.json"
     if not (tokenizer.is_file() and config.is_file()):
@@ -175,7 +176,7 @@ def piece_counter(encoder: str) -> tuple[Callable[[str], int], int] | None:
     counter = Tokenizer.from_file(str(tokenizer))
     counter.no_truncation()
     counter.no_padding()
-    return lambda text: len(counter.encode(text).ids), read_json(config).get("max_position_embeddings", 512)
+    return counter, read_json(config).get("max_position_embeddings", 512)
 
 
 def percentiles(values: Sequence[int]) -> dict[str, int]:
@@ -219,7 +220,7 @@ def find_language(words: Counter[str], lang: str, findings: Findings) -> dict[st
 def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -> dict[str, Any]:
     """Percentiles of the texts' lengths, in words and, if it can be, in the encoder's word pieces; language."""
     nlp = blank_pipeline(lang)
-    counter = piece_counter(encoder)
+    counter = open_tokenizer(encoder)
     words: Counter[str] = Counter()
     lengths, pieces = [], []
     examples = [example for split in SPLITS for example in splits[split]]
@@ -228,7 +229,7 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
         lengths.append(len(tokens))
         words.update(token.lower_ for token in tokens if token.is_alpha)
         if counter:
-            pieces.append(counter[0](example.text))
+            pieces.append(len(counter[0].encode(example.text).ids))
     result: dict[str, Any] = {"words": percentiles(lengths)}
     if counter:
         limit = counter[1]
@@ -238,9 +239,11 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
             findings.add(
                 "warning",
                 "long_texts",
-                f"{long} text(s) have more than the {limit} word pieces that {encoder} can read at once; it reads them "
-                "in windows, slowly. The start of a text is often enough",
+                f"{long} text(s) have more than the {limit} word pieces that {encoder} can read at once. Transformers "
+                "read the start of a text, in windows: max_words in configs/transformer.cfg",
             )
+        if reason := why_unfit(encoder, lang, counter[0], [example.text for example in examples]):
+            findings.add("warning", "encoder_language", reason)
     result["stop_word_shares"] = find_language(words, lang, findings)
     return result
 

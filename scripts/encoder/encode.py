@@ -21,8 +21,9 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_raw_texts, whole_file
+from scripts.common.skipping import pass_on
 from scripts.encoder.embed import embed
-from scripts.encoder.sentences import choose, sentences
+from scripts.vectors.sentences import choose, sentences
 
 SEED = 0
 COPIES = 4  # of a training text at most
@@ -80,6 +81,7 @@ def encode(
     limit: Annotated[int, typer.Option(min=1, help="Texts at most; training texts are never left out.")] = 30_000,
 ) -> None:
     """Write texts of the domain, and the mean of the encoder's outputs over each."""
+    pass_on([encoder], files=[texts, vectors])
     if not train.is_file():
         raise UserError(f"{train}: no training texts there. Make them with scripts.convert.")
     if not encoder.is_dir():

@@ -19,6 +19,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import whole_file
+from scripts.common.skipping import pass_on
 from scripts.components import TABLE_PARAMS, quantize_rows, split_word, word_key
 from scripts.encoder.embed import Encoder
 from scripts.vectors.words import lower_counts
@@ -192,6 +193,7 @@ def quantize(
     word_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the rows for domain words.")] = 0.6,
 ) -> None:
     """Build the quantized table of word vectors for `compact`."""
+    pass_on([encoder] if encoder else [], files=[output])
     domain = reduce_width(read_vectors(vectors), domain_width) if vectors else {}
     if encoder is not None and not encoder.is_dir():
         msg.warn(f"{encoder}: no encoder there. The table holds domain vectors alone.")

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
+from scripts.common.skipping import pass_on
 from scripts.encoder.encoders import describe, is_weights_folder, load_encoder, save_encoder
 
 if TYPE_CHECKING:
@@ -164,8 +165,9 @@ def shrink(
     min_count: Annotated[int, typer.Option(help="Occurrences in these files that a piece needs to stay.")] = 1,
 ) -> None:
     """Write a smaller encoder: fewer layers, fewer word pieces."""
+    pass_on([source], folders=[output])
     if not is_weights_folder(source):
-        raise UserError(f"{source}: no encoder there. Make it with scripts.weights.")
+        raise UserError(f"{source}: no encoder there. Make it with the command `weights`.")
     model, tokenizer = load_encoder(source.as_posix())
     before = describe(model)
     if layers:

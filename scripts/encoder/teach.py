@@ -23,12 +23,14 @@ from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
 from wasabi import msg
 
+from scripts import components  # noqa: F401  registers what the teacher is made of
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import md5_bytes, md5_file, read_raw_texts, whole_file
 from scripts.common.machine import check_gpu
+from scripts.common.skipping import pass_on
 from scripts.encoder.crossfit import crossfit
 from scripts.encoder.embed import embed
-from scripts.encoder.sentences import MAX_WORDS, MIN_WORDS, choose, sentences, text_key
+from scripts.vectors.sentences import MAX_WORDS, MIN_WORDS, choose, sentences, text_key
 
 BATCH = 128  # texts; at most so much work is lost when a run is interrupted
 
@@ -116,6 +118,7 @@ def teach(
     gpu_id: Annotated[int, typer.Option(help="GPU that runs the teacher; -1 for the CPU.")] = -1,
 ) -> None:
     """Label the sentences of raw text, or else the training texts, with a teacher's probabilities."""
+    pass_on([teacher], files=[output])
     if not train.is_file():
         raise UserError(f"{train}: no training texts there. Make them with scripts.convert.")
     # The tokens of the texts written do not matter: who reads them splits them anew.

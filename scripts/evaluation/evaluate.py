@@ -17,6 +17,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import folder_bytes, read_json, whole_file, write_json
+from scripts.common.skipping import pass_on
 from scripts.common.variants import variant_code
 from scripts.evaluation.provenance import environment, steps_before
 from scripts.evaluation.scores import majority_baseline, score, threshold_scores
@@ -48,6 +49,7 @@ def evaluate(
     """Write a variant's metrics, and its test predictions beside the model."""
     run, output = training / variant, folder / f"{variant}.json"
     model = run / "model-best"
+    pass_on([model], [run / "predictions.jsonl", output])
     if not (model / "meta.json").is_file():
         raise UserError(f"{model}: no trained pipeline. Train it first.")
     task, clock = read_json(corpus / "task.json"), read_json(run / "train.json")

@@ -103,6 +103,9 @@ def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
     """
     found = []
     for path in sorted(folder.glob("*.json")):
+        if reason := read_json(path).get("skipped"):
+            msg.info(f"{path.stem}: skipped. {reason}")
+            continue
         metrics = read_metrics(path, REQUIRED)
         if metrics["dataset"] != dataset:
             msg.warn(f"{path}: left out, it was measured on {metrics['dataset']}, not on {dataset}.")

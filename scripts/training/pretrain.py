@@ -11,6 +11,7 @@ from spacy.training.pretrain import pretrain as spacy_pretrain
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
+from scripts.common.skipping import pass_on
 from scripts.common.variants import config_chain, merge_configs
 from scripts.training.config import write_config
 from scripts.training.inputs import check_inputs, open_config
@@ -30,6 +31,8 @@ def pretrain(
     chain, _ = merge_configs(config_chain(overlay))
     if not chain.get("pretraining"):
         raise UserError(f"{overlay}: has no [pretraining] block. See configs/pretrain-chars.cfg for one.")
+    read = [Path(value) for key, value in chain["paths"].items() if value and key != "init_tok2vec"]
+    pass_on(read, files=[folder / name for name in ("pretrain.cfg", "weights.bin", "weights.cfg", "weights.jsonl")])
     values: dict[str, Any] = {"initialize.init_tok2vec": None}
     if epochs:
         values["pretraining.max_epochs"] = epochs

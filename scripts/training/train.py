@@ -7,6 +7,8 @@ import typer
 from wasabi import msg
 
 from scripts.common.cli import run_cli
+from scripts.common.skipping import pass_on
+from scripts.common.variants import config_chain, merge_configs
 from scripts.training.config import write_config
 from scripts.training.fitting import fit
 
@@ -21,8 +23,10 @@ def train(
     task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
 ) -> None:
     """Write config.cfg, model-best, log.jsonl and train.json of a variant."""
-    output = training / variant
-    found = write_config(configs / f"{variant}.cfg", output / "config.cfg", task, seed, max_epochs, gpu_id)
+    output, overlay = training / variant, configs / f"{variant}.cfg"
+    read = [Path(value) for value in merge_configs(config_chain(overlay))[0]["paths"].values() if value]
+    pass_on(read, [output / name for name in ("config.cfg", "log.jsonl", "train.json")], [output / "model-best"])
+    found = write_config(overlay, output / "config.cfg", task, seed, max_epochs, gpu_id)
     fit(output / "config.cfg", output, gpu_id, found.get("half_precision", False))
     msg.good(f"{output / 'model-best'}: trained")
 

@@ -1,0 +1,67 @@
+"""Whether an encoder was made for the language of the texts."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# By name, the first that matches counts. An encoder that none matches is judged by how it splits the texts.
+MULTILINGUAL = "any"
+KNOWN = (
+    (r"multilingual|xlm|labse|mdeberta|mminilm|\bmbert|bge-m3", MULTILINGUAL),
+    (r"german|gbert|gelectra|(^|[-_/])de([-_]|$)", "de"),
+    (r"camembert|flaubert", "fr"),
+    (r"beto|spanish", "es"),
+    (r"rubert|russian", "ru"),
+    (r"chinese", "zh"),
+    (r"japanese", "ja"),
+    (r"minilm|mpnet|distilbert|distilroberta|bert-(tiny|mini|small|base|large)|roberta-(base|large)|electra-|deberta-v3"
+     r"|(e5|bge|gte)-(small|base|large)(-en)?", "en"),
+)  # fmt: skip
+SAMPLE_TEXTS = 500
+MAX_PIECES = 2.0  # of a word on average: an encoder needs 1.1 to 1.6 for its own languages
+MAX_UNKNOWN = 0.02  # of the pieces
+ADVICE = (
+    "Name one that knows it (--vars.transformer, such as paraphrase-multilingual-MiniLM-L12-v2 for many languages), or "
+    "use the variants that need none: linear, vectors, floret, compact-domain (workflow without-encoder)."
+)
+
+
+def known_language(name: str) -> str | None:
+    """The language that an encoder was made for, by its name; `any` for many, None if the name does not tell."""
+    return next((lang for pattern, lang in KNOWN if re.search(pattern, name.casefold())), None)
+
+
+def shattered(tokenizer: "Tokenizer", texts: Sequence[str]) -> tuple[float, float]:
+    """How an encoder splits texts: pieces of a word (runs of letters), and the share of unknown pieces."""
+    words = [word for text in texts[:SAMPLE_TEXTS] for word in re.findall(r"[^\W\d_]+", text)]
+    if not words:
+        return 1.0, 0.0
+    unknown = {tokenizer.token_to_id(name) for name in ("[UNK]", "<unk>")} - {None}
+    pieces = [piece for word in words for piece in tokenizer.encode(word, add_special_tokens=False).ids]
+    return len(pieces) / len(words), sum(piece in unknown for piece in pieces) / max(1, len(pieces))
+
+
+def why_unfit(name: str, lang: str, tokenizer: "Tokenizer", texts: Sequence[str]) -> str | None:
+    """Why an encoder does not fit the texts, with what to use instead; None if it does.
+
+    Args:
+        name: of the encoder, as the user wrote it.
+        lang: spaCy's code of the texts' language; `xx` for none in particular.
+        tokenizer: the encoder's.
+        texts: of the task.
+    """
+    made_for = known_language(name)
+    if made_for == MULTILINGUAL:
+        return None
+    if made_for and lang != "xx":
+        return None if made_for == lang else f"The encoder {name} was made for {made_for!r}, lang is {lang!r}. {ADVICE}"
+    pieces, unknown = shattered(tokenizer, texts)
+    if pieces > MAX_PIECES or unknown > MAX_UNKNOWN:
+        return (
+            f"The encoder {name} splits a word of these texts into {pieces:.1f} pieces, and does not know "
+            f"{unknown:.0%} of them: it was made for another language. {ADVICE}"
+        )
+    return None
