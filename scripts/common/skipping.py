@@ -1,7 +1,8 @@
 """Steps that cannot be done on this data are skipped, with the reason, and so is all that needs what they make.
 
 weasel knows no conditions: a step that fails ends the workflow, and one that makes nothing counts as done for ever. So
-a skipped step writes the reason in the place of each of its outputs; a step that finds one among its inputs passes it on.
+a skipped step writes the reason in the place of each of its outputs; a step that finds one among its inputs passes it
+on.
 """
 
 from collections.abc import Iterable

@@ -23,6 +23,9 @@ from scripts.evaluation.provenance import environment, steps_before
 from scripts.evaluation.scores import majority_baseline, score, threshold_scores
 from scripts.evaluation.speed import run_measure
 
+EXTREME = 0.1  # a decision threshold below it, or as near to 1
+MARGIN = 0.01  # of macro-F1 on dev, by which a variant must be below `linear` to be doubted
+
 
 def torch_models(nlp: Language) -> list[Any]:
     """The PyTorch modules inside a pipeline; empty for a pipeline that runs without PyTorch."""
@@ -36,6 +39,33 @@ def count_parameters(nlp: Language) -> int:
     nodes = [node for _, pipe in nlp.pipeline if hasattr(pipe, "model") for node in pipe.model.walk()]
     own = sum(node.get_param(name).size for node in nodes for name in node.param_names if node.has_param(name))
     return own + sum(weights.numel() for model in torch_models(nlp) for weights in model.parameters())
+
+
+def find_doubts(metrics: dict[str, Any], linear: dict[str, Any] | None) -> list[str]:
+    """What says that a variant has not learned: sentences with the setting to try.
+
+    Args:
+        metrics: of the variant.
+        linear: those of `linear` on the same corpus, if there are any.
+    """
+    name, scores, dev = metrics["variant"], metrics["scores"], metrics["dev"]
+    doubts = []
+    if (judgement := metrics["train"].get("judgement")) and not judgement.startswith("Converged"):
+        doubts.append(judgement)
+    threshold = scores.get("thresholds", {}).get("all_labels", 0.5)
+    if not EXTREME <= threshold <= 1 - EXTREME:
+        doubts.append(
+            f"{name} gives labels from a score of {threshold:.2f} on: its probabilities are far from the truth. Train "
+            "longer (--vars.max_epochs), or give it more examples of the rare labels."
+        )
+    if scores["macro_f1"] <= metrics["baseline"]["majority"]["macro_f1"]:
+        doubts.append(f"{name} has learned nothing: its macro-F1 on test is that of the majority class.")
+    if name != "linear" and linear and dev["macro_f1"] < linear["dev"]["macro_f1"] - MARGIN:
+        doubts.append(
+            f"{name} scores {dev['macro_f1']:.3f} on dev, `linear` {linear['dev']['macro_f1']:.3f} without any other "
+            "knowledge than the labels: prefer `linear` here, or train longer (--vars.max_epochs)."
+        )
+    return doubts
 
 
 def evaluate(
@@ -80,6 +110,12 @@ def evaluate(
         "env": environment(run / "config.cfg", task),
         "steps": steps_before(f"evaluate-{variant}", Path("project.yml"), Path("project.lock")),
     }
+    linear = folder / "linear.json"
+    known = read_json(linear) if linear.is_file() else {}
+    same = known.get("env", {}).get("corpus_md5") == metrics["env"]["corpus_md5"]
+    metrics["doubts"] = find_doubts(metrics, known if same else None)
+    for doubt in metrics["doubts"]:
+        msg.warn(doubt)
     with whole_file(run / "predictions.jsonl") as path:
         srsly.write_jsonl(path, predictions)
     write_json(output, metrics)

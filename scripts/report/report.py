@@ -285,6 +285,8 @@ def make_markdown(results: Results, folder: str) -> str:
         + ("Other tools: settings chosen on dev too, measured in the same way (`baselines`). " if results.peers else "")
         + describe_machines([*variants, *(peer for peer in results.peers if "env" in peer)]),
     ]
+    if doubts := [doubt for metrics in variants for doubt in metrics.get("doubts", ())]:
+        lines += ["", "**Doubts**", "", *(f"- {doubt}" for doubt in doubts)]
     if results.comparison:
         lines += ["", comparison_markdown(results.comparison).rstrip()]
     if results.tuning:

@@ -8,16 +8,22 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
+import srsly
 from spacy.cli.train import train as spacy_train
 from spacy.language import Language
 from spacy.strings import StringStore
 from spacy.util import get_lang_class, load_config
+from wasabi import msg
 
 from scripts.common.files import whole_file, write_json
 from scripts.common.machine import THREADS
 from scripts.training.half_precision import store_half
 from scripts.training.inputs import check_inputs, open_config
 from scripts.training.thresholds import tune_threshold
+
+MIN_EVALUATIONS = 6
+STILL_RISING = 1.0  # points of the score on dev, which is macro-F1, or the macro-average of AUC
 
 
 def clear_run(output: Path) -> None:
@@ -36,6 +42,29 @@ def forget_words(folder: Path) -> None:
     blank: Language = get_lang_class(load_config(folder / "config.cfg")["nlp"]["lang"])()
     with whole_file(folder / "vocab" / "strings.json") as temporary:
         StringStore(blank.vocab.strings).to_disk(temporary)
+
+
+def judge_training(log: Path) -> str | None:
+    """Whether a training was long enough, by the score on dev of each evaluation; None if it had too few of them.
+
+    A sentence is returned, and said: good or, if the score still rose in the last third, a warning with its mend.
+    """
+    scores = [line["scores"]["cats_score"] for line in srsly.read_jsonl(log) if line["scores"]]
+    if len(scores) < MIN_EVALUATIONS:
+        return None
+    third = len(scores) // 3
+    # The mean of several evaluations: a single one jumps on a small dev set.
+    earlier, last = np.mean(scores[-2 * third : -third]), np.mean(scores[-third:])
+    if last > earlier + STILL_RISING:
+        text = (
+            f"Not converged: the score on dev still rose by {last - earlier:.1f} points in the last third of the "
+            "training. More passes may bring more: --vars.max_epochs"
+        )
+        msg.warn(text)
+    else:
+        text = f"Converged: the score on dev moved by {last - earlier:+.1f} points in the last third of the training"
+        msg.info(text)
+    return text
 
 
 def fit(config: Path, output: Path, gpu_id: int = -1, half_precision: bool = False) -> None:
@@ -60,4 +89,5 @@ def fit(config: Path, output: Path, gpu_id: int = -1, half_precision: bool = Fal
         store_half(model, dev)
     # Unset, a library takes all cores; how many that are is among the facts of the machine.
     threads = {name: os.environ[name] for name in THREADS if name in os.environ}
-    write_json(output / "train.json", {"seconds": round(seconds, 2), "gpu_id": gpu_id, "threads": threads})
+    facts = {"seconds": round(seconds, 2), "gpu_id": gpu_id, "threads": threads}
+    write_json(output / "train.json", facts | {"judgement": judge_training(output / "log.jsonl")})
