@@ -25,7 +25,7 @@ from spacy.attrs import IS_SPACE, LOWER
 from spacy.language import Language
 from spacy.ml.models.multi_task import get_vectors_loss
 from spacy.strings import StringStore, get_string_id
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Corpus, Example
 from spacy.vocab import Vocab
 from thinc.api import (
@@ -57,7 +57,14 @@ MAX_PIECE_LENGTH = 24  # characters
 MAX_CACHED_WORDS = 20_000
 MAX_CACHED_BYTES = 32_000_000
 # The arrays of a linear model: name, type, dimensions.
-LINEAR_PARAMS = {"weights": ("int8", 2), "idf": ("uint8", 1), "scales": ("float32", 2), "bias": ("float32", 1)}
+LINEAR_PARAMS = {
+    "keys": ("uint32", 1),
+    "weights": ("int8", 2),
+    "idf": ("uint8", 1),
+    "scales": ("float32", 2),
+    "bias": ("float32", 1),
+}
+LINEAR_ROWS = 1 << 22  # that features are hashed to; the first half for words and pairs, the second for pieces of words
 PIECE_SIZES = (3, 4, 5)  # characters
 # Characters that say as much as a word elsewhere, kana and the common ideographs, have pieces of 1 and 2, too.
 DENSE_CHARACTERS = (0x3040, 0xA000)
@@ -373,6 +380,7 @@ def TextCatCompact(
     mean_scale: float = 5.0,
     word_dropout: float = 0.5,
     ngram_rows: int = 0,
+    linear: bool = False,
     nO: int | None = None,
 ) -> Model[list[Doc], Floats2d]:
     """Classify texts by frozen, quantized word vectors: their weighted mean and a max-pooled layer, then one layer.
@@ -388,6 +396,8 @@ def TextCatCompact(
             dropout`: at a dropout of 0.3, 0.5 leaves out 0.15 of them.
         ngram_rows: rows of a hashed table of words and word pairs, a linear model whose scores are added before the
             softmax; 0 for none. It learns exact words and phrases, given thousands of examples.
+        linear: whether a frozen linear model on exact words and pieces of words has a say (see `LinearScores`). The
+            rest is trained without it; then `mix_linear` gives either its weight.
         nO: number of classes; set from the labels.
 
     The pipeline's `[training] dropout` is applied to the features. The word table is read once, before training, by
@@ -399,14 +409,28 @@ def TextCatCompact(
     window = (expand_window(window_size),) if window_size else ()
     pools = concatenate(weighted_mean(mean_scale), chain(*window, with_array(hidden), reduce_max()))
     features = chain(table, pools)
+    scores = LinearScores() if linear else None
+    trained = [chain(features, Dropout(), output), *([HashedNgrams(ngram_rows)] if ngram_rows else [])]
     model = Model(
         "textcat_compact",
         _compact_forward,
         init=_compact_init,
-        layers=[chain(features, Dropout(), output), *([HashedNgrams(ngram_rows)] if ngram_rows else [])],
+        layers=[*trained, *([scores] if scores else [])],
         dims={"nO": None},
-        attrs={"multi_label": not exclusive_classes, "window_size": window_size, "mean_scale": mean_scale},
-        refs={"table": table, "features": features, "hidden": hidden, "output": output, "output_layer": output},
+        attrs={
+            "multi_label": not exclusive_classes,
+            "window_size": window_size,
+            "mean_scale": mean_scale,
+            "mixed": False,
+        },
+        refs={
+            "table": table,
+            "features": features,
+            "hidden": hidden,
+            "output": output,
+            "output_layer": output,
+            "linear": scores,
+        },  # fmt: skip
     )
     if nO is not None:
         model.set_dim("nO", nO)
@@ -428,7 +452,7 @@ def _activate(model: Model, logits: Floats2d) -> Floats2d:
 def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
     if not is_train:
         return _activate(model, _compact_predict(model, docs)), lambda gradient: []
-    scores, callbacks = zip(*(layer(docs, is_train) for layer in model.layers), strict=True)
+    scores, callbacks = zip(*(layer(docs, is_train) for layer in _trained_layers(model)), strict=True)
 
     def backprop(gradient: Floats2d) -> list:
         # spaCy's textcat passes scores - truth, which is the gradient with respect to the logits.
@@ -437,6 +461,36 @@ def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple
         return []
 
     return _activate(model, sum(scores[1:], scores[0])), backprop
+
+
+def _trained_layers(model: Model) -> list[Model]:
+    """The layers whose scores are added, without the linear model, which is frozen."""
+    return [layer for layer in model.layers if layer is not linear_part(model)]
+
+
+def linear_part(model: Model) -> Model | None:
+    """The linear model of a TextCatCompact, if it has one."""
+    return model.maybe_get_ref("linear") if "linear" in model.ref_names else None
+
+
+def mix_linear(model: Model, own: float, linear: float, bias: float = 0.0) -> None:
+    """Give the two parts of a trained TextCatCompact their weights, in place: they become part of the parameters.
+
+    Args:
+        model: one with a linear model.
+        own: factor of the logits that were trained.
+        linear: factor of the linear model's logits.
+        bias: added to the logits of all labels.
+    """
+    output, scores = model.get_ref("output"), model.get_ref("linear")
+    output.set_param("W", output.get_param("W") * own)
+    output.set_param("b", output.get_param("b") * own + bias)
+    for ngrams in _trained_layers(model)[1:]:
+        ngrams.set_param("E", ngrams.get_param("E") * own)
+    for name in ("scales", "bias"):
+        scores.set_param(name, scores.get_param(name) * linear)
+    scores.attrs["cache"] = _LinearCache()
+    model.attrs["mixed"] = True
 
 
 def _word_parts(model: Model, vectors: Floats2d) -> tuple[Floats2d, Floats2d]:
@@ -504,46 +558,73 @@ def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
     features = ops.relu(ops.reduce_max(tokens, lengths)[0] + hidden.get_param("b"))
     W = output.get_param("W")
     logits += ops.affine(features, ops.as_contig(W[:, -n_units:]), output.get_param("b"))
-    for ngrams in model.layers[1:]:
+    for ngrams in _trained_layers(model)[1:]:
         logits += ngrams.predict(docs)
+    if model.attrs.get("mixed"):
+        logits += ops.asarray2f(linear_logits(model.get_ref("linear"), docs))
     return logits
 
 
 @registry.callbacks("textcat_ladder.read_word_table.v1")
-def read_word_table(path: Path, component: str = "textcat") -> Callable[[Language], Language]:
+def read_word_table(
+    path: Path, linear: Path | None = None, component: str = "textcat"
+) -> Callable[[Language], Language]:
     """For `[initialize.before_init]`: read the table (.npz, made by scripts.encoder.quantize) into a component's model.
 
     A trained pipeline holds the table and never asks for the file.
+
+    Args:
+        path: the table.
+        linear: the linear model, if the component's model has one; see `read_linear`.
+        component: name of the text classifier.
     """
 
     def before_init(nlp: Language) -> Language:
         with numpy.load(path, allow_pickle=False) as arrays:
             table = {name: arrays[name] for name in TABLE_PARAMS if name in arrays}
         set_word_table(nlp.get_pipe(component).model.get_ref("table"), table)
-        return nlp
+        return read_linear(linear, component, "linear")(nlp) if linear else nlp
 
     return before_init
 
 
-# The linear model. The first half of its rows is for words and pairs of words, the second half for pieces of words.
+@registry.callbacks("textcat_ladder.set_base_rates.v1")
+def set_base_rates(path: Path, component: str = "textcat") -> Callable[[Language], Language]:
+    """For `[initialize.after_init]`: a component's scores start at the shares of the labels in a corpus (.spacy).
+
+    Started at zero, a bias moves by no more than the sum of the learning rates, and until then the features learn that
+    most labels are rare.
+    """
+
+    def after_init(nlp: Language) -> Language:
+        pipe = nlp.get_pipe(component)
+        texts = [doc.cats for doc in DocBin().from_disk(path).get_docs(nlp.vocab)]
+        counts = numpy.asarray([sum(cats[label] for cats in texts) for label in pipe.labels])
+        if pipe.model.attrs["multi_label"]:
+            bias = numpy.log(counts + 0.5) - numpy.log(len(texts) - counts + 0.5)
+        else:
+            bias = numpy.log((counts + 1) / (len(texts) + len(counts)))
+        output = pipe.model.get_ref("output")
+        output.set_param("b", output.ops.asarray1f(bias.astype("float32")))
+        return nlp
+
+    return after_init
 
 
-def hash_rows(hashes: numpy.ndarray, rows: int) -> numpy.ndarray:
-    """Spread hashes over half of a table.
+# The linear model
 
-    Args:
-        hashes: uint64, shape (features,).
-        rows: of the whole table, a power of two.
 
-    Returns:
-        From 0 to rows / 2 - 1: int64, shape (features,), by multiply-shift hashing (Dietzfelbinger et al. 1997, "A
-        reliable randomized algorithm for the closest-pair problem").
+def hash_rows(hashes: numpy.ndarray) -> numpy.ndarray:
+    """Spread hashes, uint64, over half of the rows: from 0 to LINEAR_ROWS / 2 - 1, int64, same shape.
+
+    By multiply-shift hashing (Dietzfelbinger et al. 1997, "A reliable randomized algorithm for the closest-pair
+    problem").
     """
     mixed = (hashes ^ (hashes >> numpy.uint64(32))) * _MULTIPLIER
-    return (mixed >> numpy.uint64(66 - rows.bit_length())).astype("int64")
+    return (mixed >> numpy.uint64(66 - LINEAR_ROWS.bit_length())).astype("int64")
 
 
-def count_words(docs: Sequence[Doc], rows: int) -> tuple[numpy.ndarray, tuple, tuple]:
+def count_words(docs: Sequence[Doc]) -> tuple[numpy.ndarray, tuple, tuple]:
     """The lower-cased words of texts, and pairs of neighbours; spaces are left out.
 
     Returns:
@@ -555,9 +636,9 @@ def count_words(docs: Sequence[Doc], rows: int) -> tuple[numpy.ndarray, tuple, t
     tokens, spaces = numpy.concatenate(arrays).T
     tokens, texts = tokens[spaces == 0], texts[spaces == 0]
     words, index = numpy.unique(tokens, return_inverse=True)
-    pairs = hash_rows(tokens[:-1] * numpy.uint64(3) + (tokens[1:] ^ _MULTIPLIER), rows)
+    pairs = hash_rows(tokens[:-1] * numpy.uint64(3) + (tokens[1:] ^ _MULTIPLIER))
     together = texts[1:] == texts[:-1]
-    return words, _count(texts, index, len(words)), _count(texts[:-1][together], pairs[together], rows)
+    return words, _count(texts, index, len(words)), _count(texts[:-1][together], pairs[together], LINEAR_ROWS)
 
 
 def _count(texts: numpy.ndarray, features: numpy.ndarray, n_features: int) -> tuple:
@@ -565,12 +646,11 @@ def _count(texts: numpy.ndarray, features: numpy.ndarray, n_features: int) -> tu
     return *numpy.divmod(keys, max(n_features, 1)), 1 + numpy.log(counts.astype("float32"))
 
 
-def split_pieces(words: Sequence[str], rows: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+def split_pieces(words: Sequence[str]) -> tuple[numpy.ndarray, numpy.ndarray]:
     """The pieces of words: the runs of 3 to 5 characters in a word with a space on either side.
 
     Args:
         words: at least one.
-        rows: of the table.
 
     Returns:
         The pieces' rows, and the indices of their words: int64, shape (pieces,).
@@ -587,7 +667,7 @@ def split_pieces(words: Sequence[str], rows: int) -> tuple[numpy.ndarray, numpy.
         hashes ^= hashes >> numpy.uint64(29)
         all_dense = all_dense[:n] & dense[size - 1 :]
         wanted = (owners[:n] == owners[size - 1 :]) & (all_dense | (size in PIECE_SIZES))
-        found.append((rows // 2 + hash_rows(hashes[wanted], rows), owners[:n][wanted]))
+        found.append((LINEAR_ROWS // 2 + hash_rows(hashes[wanted]), owners[:n][wanted]))
     pieces, index = map(numpy.concatenate, zip(*found, strict=True))
     return pieces, index
 
@@ -623,9 +703,10 @@ def LinearScores() -> Model[list[Doc], Floats2d]:
     length of the pieces is that of the words' pieces, as if words had none in common, so that it can be had by word.
     A text without words gets the bias.
 
-    The parameters are set by `set_linear`: `weights`, int8, shape (rows, nO); `idf`, uint8, shape (rows,), in any
-    unit, 0 for a row that no training text falls on; `scales`, float32, shape (2, nO), of the weights of either half;
-    `bias`, float32, shape (nO,). What calibrates the logits is part of the scales and the bias.
+    The parameters are set by `set_linear`, for the rows that are kept: `keys`, uint32, shape (kept,), sorted;
+    `weights`, int8, shape (kept, nO); `idf`, uint8, shape (kept,), in any unit; `scales`, float32, shape (2, nO), of
+    the weights of either half; `bias`, float32, shape (nO,). What calibrates the logits is part of the scales and the
+    bias.
     """
     return Model(
         "linear_scores",
@@ -658,9 +739,11 @@ def set_linear(model: Model, arrays: dict[str, numpy.ndarray]) -> None:
         if array is None or array.dtype != dtype or array.ndim != ndim:
             raise ValueError(f"The linear model's {name!r} must be {dtype}, {ndim}-dimensional.")
     rows, n_labels = arrays["weights"].shape
-    shapes = [(rows,), (2, n_labels), (n_labels,)]
-    if rows < 4 or rows & (rows - 1) or [arrays[name].shape for name in ("idf", "scales", "bias")] != shapes:
-        raise ValueError("The linear model's arrays must fit one another, and its rows be a power of two.")
+    shapes = [(rows,), (rows,), (2, n_labels), (n_labels,)]
+    if not rows or [arrays[name].shape for name in ("keys", "idf", "scales", "bias")] != shapes:
+        raise ValueError("The linear model's arrays must fit one another, and hold a row.")
+    if not (numpy.diff(arrays["keys"].astype("int64")) > 0).all():
+        raise ValueError("The linear model's keys must be sorted and distinct.")
     model.set_dim("nO", n_labels, force=True)
     for name in LINEAR_PARAMS:
         model.set_param(name, model.ops.asarray(arrays[name]))
@@ -679,32 +762,41 @@ def _sum_rows(
     return sums
 
 
+def _find_rows(keys: numpy.ndarray, rows: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Where rows stand among those that are kept, and whether they do."""
+    found = keys.searchsorted(rows).clip(0, len(keys) - 1)
+    return found, keys[found] == rows
+
+
 def _linear_parts(words: numpy.ndarray, strings: StringStore, params: dict[str, numpy.ndarray]) -> numpy.ndarray:
     """All that depends on a word alone, given its hash, for a count of 1.
 
     Returns:
         float32, shape (words, 2 nO + 2): the scores of the word, and of its pieces; the squared lengths of both.
     """
-    weights, idf, scales = params["weights"], params["idf"], params["scales"]
-    own = hash_rows(words, len(idf))
-    pieces, index = split_pieces([strings[word] for word in words.tolist()], len(idf))
+    keys, weights, scales = (params[name] for name in ("keys", "weights", "scales"))
+    idf = params["idf"].astype("float32")
+    own, known = _find_rows(keys, hash_rows(words))
+    own_idf = idf[own] * known
+    pieces, index = split_pieces([strings[word] for word in words.tolist()])
     order = index.argsort(kind="stable")
-    pieces, index = pieces[order], index[order]
-    pieces, index, counts = _merge(pieces, index, len(idf))
-    values = counts * idf[pieces]
+    pieces, index, counts = _merge(pieces[order], index[order])
+    pieces, known = _find_rows(keys, pieces)
+    pieces, index, values = pieces[known], index[known], counts[known] * idf[pieces[known]]
     return numpy.hstack(
         [
-            weights[own] * idf[own].astype("float32")[:, None] * scales[0],
+            weights[own] * own_idf[:, None] * scales[0],
             _sum_rows(weights, pieces, values, index, len(words)) * scales[1],
-            numpy.square(idf[own].astype("float32"))[:, None],
+            numpy.square(own_idf)[:, None],
             numpy.bincount(index, numpy.square(values), len(words)).astype("float32")[:, None],
         ]
     )
 
 
-def _merge(pieces: numpy.ndarray, index: numpy.ndarray, rows: int) -> tuple:
-    keys, counts = numpy.unique(index * rows + pieces, return_counts=True)
-    return keys % rows, keys // rows, counts.astype("float32")
+def _merge(pieces: numpy.ndarray, index: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """The distinct pieces of each word, the indices of their words, and how often they occur in it."""
+    keys, counts = numpy.unique(index * LINEAR_ROWS + pieces, return_counts=True)
+    return keys % LINEAR_ROWS, keys // LINEAR_ROWS, counts.astype("float32")
 
 
 def _linear_rows(
@@ -734,8 +826,8 @@ def linear_logits(model: Model, docs: Sequence[Doc]) -> numpy.ndarray:
     if not docs:
         return numpy.zeros((0, model.get_dim("nO")), dtype="float32")
     params = {name: _on_cpu(model.get_param(name)) for name in LINEAR_PARAMS}
-    weights, idf, scales = params["weights"], params["idf"], params["scales"]
-    words, (texts, index, values), (pair_texts, pairs, pair_values) = count_words(docs, len(idf))
+    weights, scales = params["weights"], params["scales"]
+    words, (texts, index, values), (pair_texts, pairs, pair_values) = count_words(docs)
     n, n_labels = len(docs), weights.shape[1]
     scores, lengths = numpy.zeros((n, 2 * n_labels), dtype="float32"), numpy.zeros((n, 2))
     if len(words):
@@ -745,9 +837,9 @@ def linear_logits(model: Model, docs: Sequence[Doc]) -> numpy.ndarray:
         for block in range(2):
             squares = numpy.square(values) * parts[rows, 2 * n_labels + block]
             lengths[:, block] = numpy.bincount(texts, squares, n)
-    known = idf[pairs] > 0
+    pairs, known = _find_rows(params["keys"], pairs)
     pair_texts, pairs = pair_texts[known], pairs[known]
-    pair_values = pair_values[known] * idf[pairs]
+    pair_values = pair_values[known] * params["idf"][pairs]
     scores[:, :n_labels] += _sum_rows(weights, pairs, pair_values, pair_texts, n) * scales[0]
     lengths[:, 0] += numpy.bincount(pair_texts, numpy.square(pair_values), n)
     lengths = numpy.sqrt(lengths).clip(1e-6).astype("float32")
@@ -783,10 +875,15 @@ def TextCatLinear(exclusive_classes: bool, nO: int | None = None) -> Model[list[
 
 
 @registry.callbacks("textcat_ladder.read_linear.v1")
-def read_linear(path: Path, component: str = "textcat") -> Callable[[Language], Language]:
+def read_linear(path: Path, component: str = "textcat", ref: str = "scores") -> Callable[[Language], Language]:
     """For `[initialize.before_init]`: read the linear model (.npz, made by scripts.linear.fit_linear) into a component.
 
     The component gets the labels in the order of the file. A trained pipeline never asks for the file.
+
+    Args:
+        path: the file.
+        component: name of the text classifier.
+        ref: of its model, the LinearScores layer.
 
     Raises (when called):
         ValueError: the component has other labels already, or these in another order.
@@ -801,7 +898,7 @@ def read_linear(path: Path, component: str = "textcat") -> Callable[[Language], 
             pipe.add_label(label)
         if list(pipe.labels) != labels:
             raise ValueError(f"{path}: its labels are not those of {component!r}, or in another order.")
-        set_linear(pipe.model.get_ref("scores"), linear)
+        set_linear(pipe.model.get_ref(ref), linear)
         return nlp
 
     return before_init

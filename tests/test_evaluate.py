@@ -13,7 +13,7 @@ from spacy.training import Example
 from scripts.evaluation.evaluate import torch_models
 from scripts.evaluation.measure import measure_speed
 from scripts.evaluation.scores import calibration, indicators, macro_f1_interval
-from scripts.training.thresholds import macro_f1
+from scripts.common.thresholds import macro_f1
 from tests.conftest import ROOT, message
 
 

@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 from spacy.tokens import DocBin
 
 from scripts.evaluation.scores import score, threshold_scores
-from scripts.training.thresholds import CANDIDATES, best_threshold, label_thresholds, macro_f1, tune_threshold
+from scripts.common.thresholds import CANDIDATES, best_threshold, label_thresholds, macro_f1, tune_threshold
 
 BOW = {
     "@architectures": "spacy.TextCatBOW.v3",

@@ -14,10 +14,10 @@ from spacy.language import Language
 
 from scripts.common.cli import UserError
 from scripts.common.files import folder_bytes
+from scripts.common.thresholds import COMPONENT
 from scripts.common.variants import variant_names
 from scripts.data.formats import AUTO
 from scripts.deploy.labelling import answer, input_records, json_writer, pipe, table_writer, text_of
-from scripts.training.thresholds import COMPONENT
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 MAX_CHARACTERS = 20_000  # of one text; a transformer reads 1,000 characters in about a second on the CPU

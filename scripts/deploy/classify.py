@@ -24,9 +24,9 @@ from weasel.util import get_checksum
 from scripts.common.cli import UserError, run_cli
 from scripts.common.cluster import LOCAL, check_engine, connect, pack, unpack
 from scripts.common.files import read_json, write_json
+from scripts.common.thresholds import COMPONENT
 from scripts.data.formats import AUTO
 from scripts.deploy.labelling import SUFFIXES, Record, input_records, pipe, text_of, write_file
-from scripts.training.thresholds import COMPONENT
 
 MADE_BY = ".classify.json"  # in a folder of labelled shards: by which model
 # What travels to a worker at once, at most: small enough to spread, large enough for the overhead not to matter.

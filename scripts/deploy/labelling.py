@@ -14,6 +14,7 @@ from spacy.language import Language
 
 from scripts.common.cli import UserError
 from scripts.common.files import whole_file
+from scripts.common.thresholds import COMPONENT
 from scripts.data.formats import (
     AUTO,
     MAX_CHARS,
@@ -27,7 +28,6 @@ from scripts.data.formats import (
     table_records,
     text_lines,
 )
-from scripts.training.thresholds import COMPONENT
 
 Record = dict[str, Any]
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")

@@ -12,7 +12,7 @@ from spacy.tokens import DocBin
 from spacy.training import Corpus, Example
 from tqdm import tqdm
 
-from scripts.training.thresholds import COMPONENT, label_thresholds, macro_f1
+from scripts.common.thresholds import COMPONENT, label_thresholds, macro_f1
 
 BOOTSTRAP_RESAMPLES = 2000
 CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On calibration of modern neural networks"

@@ -13,15 +13,15 @@ from sklearn.svm import LinearSVC
 from spacy.tokens import Doc
 from tqdm import tqdm
 
-from scripts.components import count_words, hash_rows, split_pieces
-from scripts.training.thresholds import macro_f1
+from scripts.common.thresholds import macro_f1
+from scripts.components import LINEAR_ROWS, count_words, hash_rows, split_pieces
 
 STRENGTHS = (1.0, 0.3, 3.0)  # C of the support vector machine; the first of equals is taken
 BALANCES = (1.0, 0.5)  # exponents of the weight that rare labels get
 MARGIN = 0.003  # of F1 by which another setting must be better than the first
-MAX_ROWS = 1 << 18
-SMALL, LARGE = 4_000_000, 8_000_000  # bytes, up to 20 labels and above
-MANY = 100_000  # texts times labels: from here on settings are compared by one fold of three
+SIZE, MIN_ROWS = 1_200_000, 20_000  # bytes of the table at most, unless many labels want more for so many rows
+ROW_BYTES = 5  # key and idf
+MANY = 40_000  # texts times labels: from here on settings are compared by one fold of three
 THRESHOLDS = np.arange(0.05, 0.96, 0.05)
 
 
@@ -33,36 +33,57 @@ class LinearFit(NamedTuple):
     info: dict[str, Any]
 
 
-def choose_rows(n_labels: int) -> int:
-    """The largest power of two, at most 2^18, within 4 MB (8 MB with more than 20 labels): a byte a weight and idf."""
-    budget = SMALL if n_labels <= 20 else LARGE
-    return min(MAX_ROWS, 1 << ((budget // (n_labels + 1)).bit_length() - 1))
+def featurize(docs: Sequence[Doc]) -> tuple[sp.csr_matrix, sp.csr_matrix, sp.csr_matrix]:
+    """The counts behind the features that the pipeline computes.
+
+    Returns:
+        The words of the texts, 1 + the log of their counts, shape (texts, words); what rows a word and its pieces fall
+        on, shape (words, LINEAR_ROWS); and the pairs of words of the texts, shape (texts, LINEAR_ROWS).
+    """
+    words, (texts, index, values), (pair_texts, pairs, pair_values) = count_words(docs)
+    n, n_words = len(docs), len(words)
+    pieces, owners = split_pieces([docs[0].vocab.strings[word] for word in words.tolist()] or [""])
+    pieces, owners = (pieces, owners) if n_words else (pieces[:0], owners[:0])
+    rows = np.concatenate([hash_rows(words), pieces])
+    owners = np.concatenate([np.arange(n_words), owners])
+    counts = sp.csr_matrix((values, (texts, index)), shape=(n, n_words))
+    parts = sp.csr_matrix((np.ones(len(rows), "f4"), (owners, rows)), shape=(n_words, LINEAR_ROWS))
+    return counts, parts, sp.csr_matrix((pair_values, (pair_texts, pairs)), shape=(n, LINEAR_ROWS))
 
 
-def featurize(docs: Sequence[Doc], rows: int, idf: np.ndarray | None = None) -> tuple[sp.csr_matrix, np.ndarray]:
-    """The features that the pipeline computes: shape (texts, rows); and the idf, uint8, made from the texts if None."""
-    words, (texts, index, values), (pair_texts, pairs, pair_values) = count_words(docs, rows)
-    n = len(docs)
-    counts = sp.csr_matrix((values, (texts, index)), shape=(n, len(words)))
-    own = sp.csr_matrix(
-        (np.ones(len(words), "f4"), (np.arange(len(words)), hash_rows(words, rows))), (len(words), rows)
-    )
-    pieces, owners = split_pieces([docs[0].vocab.strings[word] for word in words.tolist()] or [""], rows)
-    pieces, owners = (pieces, owners) if len(words) else (pieces[:0], owners[:0])
-    parts = sp.csr_matrix((np.ones(len(pieces), "f4"), (owners, pieces)), shape=(len(words), rows))
-    pair = sp.csr_matrix((pair_values, (pair_texts, pairs)), shape=(n, rows))
-    if idf is None:
-        present = counts @ (own + parts) + pair
-        df = np.bincount(present.indices, minlength=rows)
-        full = np.where(df > 0, np.log((1 + n) / (1 + df)) + 1, 0)
-        idf = np.rint(full * (255 / full.max())).astype("uint8")
-    scale = sp.diags(idf.astype("float32"))
-    own, parts, pair = own @ scale, parts @ scale, pair @ scale
+def choose_rows(df: np.ndarray, n_labels: int, size: int) -> np.ndarray:
+    """The rows to keep, sorted: those that most texts fall on, as many as some bytes hold.
+
+    The labels are not looked at, so that cross-validation stays honest.
+
+    Args:
+        df: texts that fall on each row.
+        n_labels: a row takes a byte for each, and 5 more.
+        size: bytes.
+    """
+    used = np.flatnonzero(df)
+    most = max(1, size // (ROW_BYTES + n_labels))
+    if len(used) > most:
+        used = np.sort(used[np.argsort(-df[used], kind="stable")[:most]])
+    return used
+
+
+def weigh(
+    counts: sp.csr_matrix, parts: sp.csr_matrix, pairs: sp.csr_matrix, keys: np.ndarray, idf: np.ndarray
+) -> sp.csr_matrix:
+    """The features of `featurize`, weighted and scaled as in the pipeline: shape (texts, kept rows).
+
+    A text's words and pairs have a length of 1 together, and so have its pieces.
+    """
+    parts, pairs = (matrix[:, keys] @ sp.diags(idf.astype("float32")) for matrix in (parts, pairs))
+    middle = int(keys.searchsorted(LINEAR_ROWS // 2))
+    own, pieces = parts[:, :middle], parts[:, middle:]
     squares = counts.power(2)
-    word_length = squares @ np.asarray(own.power(2).sum(1)) + np.asarray(pair.power(2).sum(1))
-    piece_length = squares @ np.asarray(parts.power(2).sum(1))
+    word_length = squares @ np.asarray(own.power(2).sum(1)) + np.asarray(pairs.power(2).sum(1))
+    piece_length = squares @ np.asarray(pieces.power(2).sum(1))
     first, second = (sp.diags(1 / np.sqrt(x).clip(1e-6).ravel()) for x in (word_length, piece_length))
-    return (first @ (counts @ own + pair) + second @ (counts @ parts)).tocsr().astype("float32"), idf
+    both = [first @ (counts @ own + pairs[:, :middle]), second @ (counts @ pieces)]
+    return sp.hstack(both).tocsr().astype("float32")
 
 
 def fit_svm(X: sp.csr_matrix, Y: np.ndarray, exclusive: bool, strength: float, balance: float) -> tuple:
@@ -138,37 +159,39 @@ def rate(logits: np.ndarray, Y: np.ndarray, exclusive: bool) -> float:
     return max(float(macro_f1(Y > 0, logits > np.log(t / (1 - t)))) for t in THRESHOLDS)
 
 
-def quantize(W: np.ndarray, used: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def quantize(W: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Round weights to 8 bits: of words and pairs, and of pieces, each in units of the label's largest / 127.
 
     Args:
-        W: shape (labels, used features).
-        used: the features' rows, sorted.
-        rows: of the table.
+        W: shape (labels, kept rows).
+        keys: the rows, sorted.
 
     Returns:
-        int8, shape (rows, labels), and float32 scales, shape (2, labels).
+        int8, shape (kept rows, labels), and float32 scales, shape (2, labels).
     """
-    weights, scales = np.zeros((rows, len(W)), "int8"), np.zeros((2, len(W)), "float32")
-    middle = int(used.searchsorted(rows // 2))
+    weights, scales = np.zeros(W.shape[::-1], "int8"), np.zeros((2, len(W)), "float32")
+    middle = int(keys.searchsorted(LINEAR_ROWS // 2))
     for half, part in enumerate((slice(0, middle), slice(middle, None))):
         scales[half] = np.maximum(np.abs(W[:, part]).max(axis=1, initial=0), 1e-8) / 127
-        weights[used[part]] = np.rint(W[:, part].T / scales[half]).astype("int8")
+        weights[part] = np.rint(W[:, part].T / scales[half]).astype("int8")
     return weights, scales
 
 
-def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool) -> LinearFit:
+def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 0) -> LinearFit:
     """Choose the settings by cross-validation, calibrate by the held-out scores, fit to all texts and quantize.
 
     Args:
         docs: tokenized training texts, at least 4, of one vocabulary.
         Y: 0 or 1, shape (texts, labels).
         exclusive: whether each text has exactly one label.
+        size: bytes of the table, at most; 0 for `SIZE`, or what `MIN_ROWS` take.
     """
-    rows = choose_rows(Y.shape[1])
-    full, idf = featurize(docs, rows)
-    used = np.unique(full.indices)
-    X = full[:, used]
+    counts, parts, pairs = featurize(docs)
+    df = np.bincount((counts @ parts + pairs).indices, minlength=LINEAR_ROWS)
+    keys = choose_rows(df, Y.shape[1], size or max(SIZE, MIN_ROWS * (ROW_BYTES + Y.shape[1])))
+    full = np.log((1 + len(docs)) / (1 + df[keys])) + 1
+    idf = np.rint(full * (255 / full.max())).astype("uint8")
+    X = weigh(counts, parts, pairs, keys, idf)
     many = Y.size > MANY
     folds = split_folds(Y, exclusive, 3 if many else 5)
     settings = [(strength, balance) for strength in STRENGTHS for balance in BALANCES]
@@ -195,13 +218,19 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool) -> LinearFit
         factor, bias = calibrate(scores, Y, exclusive)
         W, b = fit_svm(X, Y, exclusive, *best)
         bar.update()
-    weights, scales = quantize(W, used, rows)
-    arrays = {"weights": weights, "idf": idf, "scales": (scales * factor).astype("float32")}
+    weights, scales = quantize(W, keys)
+    arrays = {
+        "keys": keys.astype("uint32"),
+        "weights": weights,
+        "idf": idf,
+        "scales": (scales * factor).astype("float32"),
+    }
     arrays["bias"] = (b * factor + bias).astype("float32")
     info = {
         "strength": best[0],
         "balance": best[1],
-        "rows": rows,
+        "rows": len(keys),
+        "of": int((df > 0).sum()),
         "cv": {str(k): round(v, 4) for k, v in rates.items()},
     }
     return LinearFit(arrays, (scores * factor + bias).astype("float32"), info)

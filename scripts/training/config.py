@@ -1,5 +1,6 @@
 """Merge the configs of a variant and fill in spaCy's defaults: a plain, complete spaCy config."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,16 @@ def count_updates(config: Config) -> int:
 def fill_schedule(config: Config) -> None:
     """Replace the zeros of a schedule, in place, by numbers of updates that fit the corpus.
 
-    They are `training.eval_frequency` (one epoch, or so that there are `task.evaluations` in all),
-    `training.patience` (`task.patience_epochs`), and `total_steps` and `warmup_steps` of a learning rate that has them
-    (all updates, and a tenth of them).
+    There are `task.min_updates` at the least, by more passes if need be. The numbers are `training.eval_frequency` (one
+    pass, or so that there are `task.evaluations` in all), `training.patience` (`task.patience_epochs`, and
+    `task.min_patience` at the least), and `total_steps` and `warmup_steps` of a learning rate that has them (all
+    updates, and a tenth of them).
     """
     plain = config.interpolate()
     updates = count_updates(plain)
+    # Few texts need more passes: an update moves a parameter by about the learning rate, no more.
+    passes = max(plain["training"]["max_epochs"], math.ceil(plain["task"]["min_updates"] / updates))
+    plain["training"]["max_epochs"] = config["training"]["max_epochs"] = passes
     limits = (updates * plain["training"]["max_epochs"], plain["training"]["max_steps"])
     total = min((limit for limit in limits if limit > 0), default=0)
     task, training = plain["task"], config["training"]
@@ -64,7 +69,7 @@ def fill_schedule(config: Config) -> None:
     interval = total / task["evaluations"] if task["evaluations"] else updates
     for section, name, value in (
         (training, "eval_frequency", max(1, int(EPOCH_SHARE * interval))),
-        (training, "patience", updates * task["patience_epochs"]),
+        (training, "patience", max(updates * task["patience_epochs"], task["min_patience"])),
         (rate, "total_steps", total),
         (rate, "warmup_steps", int(WARMUP_SHARE * total)),
     ):
@@ -165,7 +170,8 @@ def write_config(
     values = task_settings(read_json(task), variant.get("sizes"), config)
     values |= {"system.seed": seed, "paths.log": (output.parent / "log.jsonl").as_posix()}
     if max_epochs:
-        values["training.max_epochs"] = max_epochs
+        # What the user says is not cut off by a number of updates.
+        values |= {"training.max_epochs": max_epochs, "training.max_steps": 0, "task.min_updates": 0}
     if gpu_id >= 0 and "mixed_precision" in config["system"]:
         # Only on a GPU: on a CPU mixed precision cannot be trained.
         values["system.mixed_precision"] = True

@@ -6,6 +6,7 @@ words of the training texts.
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ from wasabi import msg
 
 from scripts.common.files import whole_file, write_json
 from scripts.common.machine import THREADS
+from scripts.common.thresholds import tune_threshold
+from scripts.linear.mixing import left_out_scores, mix
 from scripts.training.half_precision import store_half
 from scripts.training.inputs import check_inputs, open_config
-from scripts.training.thresholds import tune_threshold
 
 MIN_EVALUATIONS = 6
 STILL_RISING = 1.0  # points of the score on dev, which is macro-F1, or the macro-average of AUC
@@ -83,7 +85,11 @@ def fit(config: Path, output: Path, gpu_id: int = -1, half_precision: bool = Fal
     spacy_train(config, output, use_gpu=gpu_id)
     seconds = time.perf_counter() - start
     model, dev = output / "model-best", Path(settings["paths"]["dev"])
-    tune_threshold(model, dev)
+    mix(model, dev)
+    linear = settings["paths"].get("linear")
+    # With few positives in dev, those of train count as well, as the linear model scores them in cross-validation.
+    others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"])) if linear else None
+    tune_threshold(model, dev, others)
     forget_words(model)
     if half_precision:
         store_half(model, dev)

@@ -11,7 +11,6 @@ LINEAR_MODEL_BYTES = 8_000_000
 MAX_NGRAM_ROWS = 262_144  # spaCy's default; more rows than this brought nothing
 # From so many training texts on, `compact` learns from the order of words, too: see configs/compact.cfg.
 WORD_ORDER_TEXTS = 4000
-WORD_ORDER_ROWS = 8192  # for 77 labels 2.5 MB
 # Units of its layer: many phrases need many; few texts teach no more than some.
 HIDDEN_WIDTH, WORD_ORDER_WIDTH = 128, 512
 
@@ -22,7 +21,7 @@ BATCH_TEXTS, MAX_BATCH_WORDS = 32, 2048
 PASSES = (3, 20)
 MIN_UPDATES, UPDATES_PER_LABEL = 250, 20
 # The highest learning rate, for an encoder as wide as MiniLM; wider ones want less.
-LEARN_RATE, WIDTH = 2e-4, 384
+LEARN_RATE, WIDTH = 1e-4, 384
 
 
 def ngram_rows(n_labels: int) -> int:
@@ -44,15 +43,13 @@ def compact_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, An
     return {
         "hidden_width": WORD_ORDER_WIDTH if word_order else HIDDEN_WIDTH,
         "window_size": int(word_order),
-        "ngram_rows": min(ngram_rows(len(facts["labels"])), WORD_ORDER_ROWS) if word_order else 0,
-        "learn_rate": 0.002 if word_order else 0.001,
     }
 
 
 def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Of a transformer that is fine-tuned: batches by the texts' length, passes by their number and the labels'.
 
-    The learning rate falls with the encoder's width to the power of 1.5: 2e-4 for 384 values, 7e-5 for 768.
+    The learning rate falls with the encoder's width to the power of 1.5: 1e-4 for 384 values, 3.5e-5 for 768.
     """
     texts, limit = facts["examples"]["train"], config["task"]["max_words"]
     mean = min(facts["words"]["train"]["mean"], limit or facts["words"]["train"]["mean"])

@@ -1,12 +1,14 @@
 """Choose on dev from which score on a label is given, where a text may have any number of labels."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import spacy
 from spacy.language import Language
+from spacy.tokens import DocBin
 from spacy.training import Corpus
 from wasabi import msg
 
@@ -65,6 +67,12 @@ def label_thresholds(gold: np.ndarray, scores: np.ndarray) -> list[float]:
     return [best_threshold(gold[:, [i]], scores[:, [i]]) if gold[:, i].any() else DEFAULT for i in range(gold.shape[1])]
 
 
+def gold_of(path: Path, labels: Sequence[str]) -> np.ndarray:
+    """Gold labels of the texts of a DocBin: bool (documents, labels)."""
+    docs = DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab)
+    return np.array([[doc.cats[label] for label in labels] for doc in docs], dtype=bool)
+
+
 def gold_and_scores(nlp: Language, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Gold labels, bool, and scores, float, of a DocBin: both (documents, labels of the pipeline)."""
     examples = list(Corpus(path)(nlp))
@@ -74,18 +82,29 @@ def gold_and_scores(nlp: Language, path: Path) -> tuple[np.ndarray, np.ndarray]:
     return gold, np.array([[doc.cats[label] for label in labels] for doc in docs])
 
 
-def tune_threshold(model: Path, dev: Path) -> float | None:
+def tune_threshold(
+    model: Path, dev: Path, others: Callable[[list[str]], tuple[np.ndarray, np.ndarray]] | None = None
+) -> float | None:
     """Write the threshold that is best on dev into a stored pipeline, and return it.
 
     None, and nothing is written, for labels that exclude each other: there the best label wins, whatever its score.
+
+    Args:
+        model: the pipeline.
+        dev: texts that it has not seen (.spacy).
+        others: given the labels, gives gold and scores of further texts, by a like model that has not seen them.
     """
     nlp = spacy.load(model)
     if nlp.get_pipe_meta(COMPONENT).factory != "textcat_multilabel":
         return None
-    threshold = best_threshold(*gold_and_scores(nlp, dev))
+    found = [gold_and_scores(nlp, dev)]
+    if others:
+        found.append(others(list(nlp.get_pipe(COMPONENT).labels)))
+    gold, scores = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    threshold = best_threshold(gold, scores)
     # Only the settings of the component are rewritten: saving the pipeline again could change more than that.
     path = model / COMPONENT / "cfg"
     settings: dict[str, Any] = json.loads(path.read_bytes()) | {"threshold": threshold}
     write_json(path, settings)
-    msg.info(f"{model}: labels are given from a score of {threshold:.2f} on, chosen on dev")
+    msg.info(f"{model}: labels are given from a score of {threshold:.2f} on, chosen on {len(gold)} texts")
     return threshold

@@ -1,0 +1,88 @@
+"""How much say the linear model of `compact` gets, and the decision threshold of what both say together."""
+
+from pathlib import Path
+
+import numpy as np
+import spacy
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from spacy.language import Language
+from spacy.tokens import DocBin
+from wasabi import msg
+
+from scripts.common.thresholds import COMPONENT, gold_and_scores, gold_of
+from scripts.components import linear_logits, linear_part, mix_linear
+
+START = (0.3, 0.5)  # factors of the trained logits, which are too sure of themselves, and of the calibrated linear ones
+STRENGTH = 3.0  # of the pull to them, in texts: a dev set of fifty alone would choose by chance
+
+
+def logits_of(scores: np.ndarray, exclusive: bool) -> np.ndarray:
+    """The logits of probabilities, up to what does not matter to softmax; same shape."""
+    clipped = np.clip(scores.astype("float64"), 1e-12, 1 - 1e-12)
+    return np.log(clipped) - (0 if exclusive else np.log1p(-clipped))
+
+
+def choose_weights(
+    own: np.ndarray, linear: np.ndarray, gold: np.ndarray, exclusive: bool
+) -> tuple[float, float, float]:
+    """The factors of two classifiers' logits, and a common bias, with the least log loss, drawn to `START`.
+
+    That is stacking (Wolpert 1992, "Stacked generalization") with a prior; the bias is 0 where labels exclude each
+    other.
+
+    Args:
+        own: logits on dev, shape (texts, labels).
+        linear: those of the linear model, same shape.
+        gold: bool, same shape.
+        exclusive: whether each text has exactly one label.
+    """
+    start = np.array([*np.log(START), 0.0])
+
+    def loss(x: np.ndarray) -> float:
+        logits = np.exp(x[0]) * own + np.exp(x[1]) * linear
+        if exclusive:
+            value = -log_softmax(logits, axis=1)[gold].sum()
+        else:
+            value = np.logaddexp(0, np.where(gold, -1, 1) * (logits + x[2])).sum()
+        return float(value + STRENGTH / 2 * np.square(x - start).sum())
+
+    x = minimize(loss, start, method="Nelder-Mead").x
+    return float(np.exp(x[0])), float(np.exp(x[1])), 0.0 if exclusive else float(x[2])
+
+
+def mix(model: Path, dev: Path) -> None:
+    """Give the linear model in a stored pipeline, if there is one, its weight, chosen on dev; changed in place."""
+    nlp = spacy.load(model)
+    pipe = nlp.get_pipe(COMPONENT)
+    linear = linear_part(pipe.model)
+    if linear is None:
+        return
+    exclusive = not pipe.model.attrs["multi_label"]
+    gold, scores = gold_and_scores(nlp, dev)
+    theirs = linear_on(nlp, dev)
+    weights = choose_weights(logits_of(scores, exclusive), theirs, gold, exclusive)
+    mix_linear(pipe.model, *weights)
+    pipe.to_disk(model / COMPONENT)
+    msg.info(f"{model}: {weights[0]:.2f} of what was trained, {weights[1]:.2f} of the linear model, chosen on dev")
+
+
+def linear_on(nlp: Language, path: Path) -> np.ndarray:
+    """The logits of the linear model in a pipeline on the texts of a DocBin, shape (texts, labels)."""
+    linear = linear_part(nlp.get_pipe(COMPONENT).model)
+    docs = [nlp.make_doc(doc.text) for doc in DocBin().from_disk(path).get_docs(nlp.vocab)]
+    return np.concatenate([linear_logits(linear, docs[i : i + 64]) for i in range(0, len(docs), 64)])
+
+
+def left_out_scores(path: Path, train: Path, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Gold labels of training texts, bool, and the linear model's probabilities by cross-validation: (texts, labels).
+
+    Args:
+        path: the linear model (.npz).
+        train: the texts that it was fitted to (.spacy).
+        labels: in the order of the columns wanted.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        known, logits = arrays["labels"].tolist(), arrays["left_out"].astype("float64")
+    columns = [known.index(label) for label in labels]
+    return gold_of(train, labels), 1 / (1 + np.exp(-logits[:, columns]))
