@@ -13,7 +13,8 @@ import typer
 from scripts.baselines.classifiers import BATCH, MODULES, load_peer
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, write_json
-from scripts.evaluation.speed import latency, peak_rss_bytes, spread, throughput
+from scripts.common.machine import peak_rss_bytes
+from scripts.evaluation.speed import latency, spread, throughput
 
 
 def measure_baseline(

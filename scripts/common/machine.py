@@ -1,10 +1,28 @@
 """What of the machine a training may use."""
 
-from thinc.api import require_gpu
+import platform
+import sys
+from pathlib import Path
 
 from scripts.common.cli import UserError
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")  # what limits them
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process has held so far, in bytes."""
+    if sys.platform == "linux":
+        # ru_maxrss survives exec and would count the parent's memory; the kernel's VmHWM does not.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if platform.system() == "Windows":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def check_gpu(gpu_id: int) -> None:
@@ -15,6 +33,9 @@ def check_gpu(gpu_id: int) -> None:
     """
     if gpu_id < 0:
         return
+    # Not before it is needed: it brings PyTorch along.
+    from thinc.api import require_gpu
+
     try:
         require_gpu(gpu_id)
     except Exception as error:

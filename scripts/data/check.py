@@ -23,10 +23,11 @@ from wasabi import msg
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, write_json, write_text
 from scripts.data.corpus import blank_pipeline, check_assets, read_dataset, write_corpus
+from scripts.data.estimates import estimate
 from scripts.data.formats import AUTO, NONE, SPLITS, Example, Notes, Options, Splits
 from scripts.data.labels import check_labels, resolve_mode
 from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, assert_honest, complete_splits, normalize, shingles
-from scripts.encoder.encoders import resolve
+from scripts.encoder.encoders import is_weights_folder, resolve
 from scripts.encoder.languages import why_unfit
 from scripts.training.config import compose_config, task_settings
 
@@ -251,25 +252,30 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
 # spaCy's own check
 
 
-def run_debug_data(splits: Splits, labels: list[str], mode: str, lang: str, configs: Path) -> str:
-    """What `spacy debug data` prints about the corpus that convert would write."""
-    with tempfile.TemporaryDirectory() as folder:
-        corpus = Path(folder)
-        facts = write_corpus(splits, labels, (), lang, "check", mode, corpus)
-        settings = task_settings(facts, "linear") | {
-            "paths.train": (corpus / "train.spacy").as_posix(),
-            "paths.dev": (corpus / "dev.spacy").as_posix(),
-        }
-        path = corpus / "config.cfg"
-        write_text(path, compose_config(configs / "bow.cfg", settings).to_str() + "\n")
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
-            debug_data(path, no_format=True, silent=False)
+def run_debug_data(task: dict[str, Any], corpus: Path, configs: Path) -> str:
+    """What `spacy debug data` prints about a corpus that convert would write.
+
+    Args:
+        task: its facts.
+        corpus: the folder with it; a config is written there.
+        configs: folder of the configs.
+    """
+    settings = task_settings(task, "linear") | {
+        "paths.train": (corpus / "train.spacy").as_posix(),
+        "paths.dev": (corpus / "dev.spacy").as_posix(),
+    }
+    path = corpus / "config.cfg"
+    write_text(path, compose_config(configs / "bow.cfg", settings).to_str() + "\n")
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        debug_data(path, no_format=True, silent=False)
     return output.getvalue().strip()
 
 
-def inspect(given: Splits, wanted: str, lang: str, encoder: str, configs: Path, findings: Findings) -> dict[str, Any]:
-    """All that can be said about a data set that could be read."""
+def inspect(
+    given: Splits, wanted: str, lang: str, encoder: str, configs: Path, findings: Findings, probe: bool = False
+) -> dict[str, Any]:
+    """All that can be said about a data set that could be read; with `probe`, the time that trainings will take."""
     facts: dict[str, Any] = {"given": {split: len(examples) for split, examples in given.items()}}
     find_repeats(given, findings)
     mode, reason = findings.attempt("mode", resolve_mode, given, wanted) or ("multi", "")
@@ -288,7 +294,15 @@ def inspect(given: Splits, wanted: str, lang: str, encoder: str, configs: Path, 
     if any(splits.values()):
         facts["length"] = measure_texts(splits, lang, encoder, findings)
     if not findings.errors:
-        facts["debug_data"] = run_debug_data(splits, labels, mode, lang, configs).splitlines()
+        with tempfile.TemporaryDirectory() as folder:
+            corpus = Path(folder)
+            task = write_corpus(splits, labels, (), lang, "check", mode, corpus)
+            facts["debug_data"] = run_debug_data(task, corpus, configs).splitlines()
+            if probe:
+                fits = not any(item["kind"] == "encoder_language" for item in findings.items)
+                source = resolve(encoder) if fits and encoder != NONE else NONE
+                known = estimate(task, corpus, configs, source if is_weights_folder(Path(source)) else None)
+                facts["estimates"] = [found._asdict() for found in known]
     return facts
 
 
@@ -306,6 +320,14 @@ def show(facts: dict[str, Any], findings: Findings) -> None:
     if "debug_data" in facts:
         msg.divider("spacy debug data")
         print("\n".join(facts["debug_data"]))
+    if "estimates" in facts:
+        msg.divider("Training on this machine, at most")
+        rows = [
+            (found["variant"], f"{found['minutes']:.1f}", f"{found['memory_bytes'] / 1e9:.1f}")
+            for found in facts["estimates"]
+        ]
+        msg.table(rows, header=("variant", "minutes", "memory GB"), aligns=("l", "r", "r"), divider=True)
+        msg.info("linear and compact* take some minutes at most. The times in help texts are those of BBC headlines.")
     msg.divider("Findings")
     for item in findings.items:
         if item["level"] == "error":
@@ -329,6 +351,7 @@ def check(
     label_column: Annotated[str, typer.Option(help="Column of the labels, or columns of 0 and 1: a,b,c.")] = AUTO,
     label_separator: Annotated[str, typer.Option(help="Between several labels in one column.")] = NONE,
     mode: Annotated[str, typer.Option(help="single, multi or binary; auto goes by the data.")] = AUTO,
+    probe: Annotated[bool, typer.Option(help="Time some updates of some variants, to say what all will take.")] = True,
 ) -> None:
     """Check a data set; errors end with status 1, warnings do not."""
     findings, notes = Findings(), Notes()
@@ -340,7 +363,7 @@ def check(
     for line in notes.lines():
         findings.add("warning", "reading", line)
     if given and not findings.errors:
-        facts |= inspect(given, mode, lang, encoder, config, findings)
+        facts |= inspect(given, mode, lang, encoder, config, findings, probe)
     show(facts, findings)
     write_json(output, facts | {"findings": findings.items})
     warnings = len(findings.items) - findings.errors

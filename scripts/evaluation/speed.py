@@ -1,7 +1,6 @@
 """Time a classifier on one thread: throughput, latency, memory."""
 
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -39,22 +38,6 @@ def run_measure(script: str, model: Path, texts: Path, repeats: int, *options: s
         if subprocess.run([*command, *options], env=os.environ | threads, check=False).returncode:
             raise UserError(f"{model}: measuring its speed failed, see the message above.")
         return read_json(output)
-
-
-def peak_rss_bytes() -> int:
-    """The most memory this process has held so far, in bytes."""
-    if sys.platform == "linux":
-        # ru_maxrss survives exec and would count the parent's memory; the kernel's VmHWM does not.
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    if platform.system() == "Windows":
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def seconds_for(consume: Callable[[Iterable[str]], None], texts: Sequence[str], n_docs: int) -> float:

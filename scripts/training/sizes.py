@@ -20,6 +20,7 @@ HIDDEN_WIDTH, WORD_ORDER_WIDTH = 128, 512
 BATCH_TEXTS, MAX_BATCH_WORDS = 32, 2048
 PASSES = (3, 20)
 MIN_UPDATES, UPDATES_PER_LABEL = 250, 20
+MAX_WORDS_READ = 600_000  # in all passes, unless PASSES[0] want more: a quarter of an hour for MiniLM on two cores
 # The highest learning rate, for an encoder as wide as MiniLM; wider ones want less.
 LEARN_RATE, WIDTH = 1e-4, 384
 
@@ -59,7 +60,7 @@ def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str
     width = encoder_width(Path(config["paths"]["weights"]))
     return {
         "batch_words": batch_words,
-        "passes": round(min(PASSES[1], max(PASSES[0], wanted / updates))),
+        "passes": round(max(PASSES[0], min(PASSES[1], wanted / updates, MAX_WORDS_READ / (texts * mean)))),
         "learn_rate": round(LEARN_RATE * min(1.0, WIDTH / width) ** 1.5, 7),
     }
 
