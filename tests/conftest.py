@@ -54,10 +54,11 @@ def toy_assets(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
-    """Run the command line of scripts.VERB in tmp_path, in this process, as `python -m scripts.VERB` would."""
+    """Run the step VERB, scripts/STAGE/VERB.py, in tmp_path, in this process, as `python -m scripts.STAGE.VERB` would."""
 
     def run_script(verb, *arguments):
-        module = importlib.import_module(f"scripts.{verb}")
+        (path,) = (ROOT / "scripts").glob(f"*/{verb}.py")
+        module = importlib.import_module(f"scripts.{path.parent.name}.{verb}")
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", [verb, *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:

@@ -1,6 +1,6 @@
 """Time and memory of what learns from raw text, on a tenth of it, on all of it, and on ten times as much.
 
-    python -m tests.scaling            prints the table of docs/scaling.md; some 20 minutes
+    python -m benchmarks.scaling            prints the table of docs/scaling.md; some 20 minutes
 
 The tenth and the whole are real: the raw text of the corpus in corpus/. Ten times as much is made of ten copies, and
 since a longer text has more different words, in each copy a share of the word types is renamed (`goalb`, `goalc`, …).
@@ -77,15 +77,15 @@ def measure(command, env):
 def steps(raw, folder):
     """The commands to measure, in their order: name, arguments."""
     tokens, counts = folder / "tokens.txt", folder / "counts.json"
-    learn = ["scripts.train_vectors", tokens, counts, folder / "words.txt", folder / "spellings.json"]
+    learn = ["scripts.vectors.learn_vectors", tokens, counts, folder / "words.txt", folder / "spellings.json"]
     return {
-        "tokenize, 1 process": ["scripts.tokenize_raw", raw, tokens, counts, "--processes", 1],
-        "tokenize, 2 processes": ["scripts.tokenize_raw", raw, tokens, counts, "--processes", 2],
+        "tokenize, 1 process": ["scripts.vectors.tokenize_raw", raw, tokens, counts, "--processes", 1],
+        "tokenize, 2 processes": ["scripts.vectors.tokenize_raw", raw, tokens, counts, "--processes", 2],
         "gensim, 1 thread": [*learn, "--epochs", EPOCHS],
         "gensim, 2 threads": [*learn, "--epochs", EPOCHS, "--workers", 2],
         "spacy init vectors": ["spacy", "init", "vectors", "en", folder / "words.txt", folder / "table"],
-        "floret, 10 threads": ["scripts.train_floret", tokens, counts, folder / "t.floret", "--epochs", EPOCHS],
-        "table of compact-domain": ["scripts.word_table", counts, folder / "t.npz", "--vectors", folder / "words.txt"],
+        "floret, 10 threads": ["scripts.vectors.learn_floret", tokens, counts, folder / "t.floret", "--epochs", EPOCHS],
+        "table of compact-domain": ["scripts.encoder.quantize", counts, folder / "t.npz", "--vectors", folder / "words.txt"],
     }
 
 

@@ -14,8 +14,8 @@ import srsly
 
 from scripts import playground
 from tests.conftest import ROOT, message
-from tests.screenshots import find_browser, open_browser
-from tests.test_answers import train_pipeline
+from benchmarks.screenshots import find_browser, open_browser
+from tests.deploy.test_answers import train_pipeline
 
 needs_streamlit = pytest.mark.skipif(
     not playground.is_installed("streamlit"), reason="Streamlit is not installed (requirements-play.txt)"

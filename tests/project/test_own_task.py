@@ -11,7 +11,7 @@ import spacy
 import srsly
 
 from tests.conftest import ROOT, toy_records
-from tests.test_project import COMMANDS, PROJECT
+from tests.project.test_project import COMMANDS, PROJECT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = README.partition("## Your own task\n")[2].partition("\n## ")[0]

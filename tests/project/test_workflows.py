@@ -12,7 +12,7 @@ import time
 import pytest
 import srsly
 
-from tests.test_project import PROJECT, VARIANTS
+from tests.project.test_project import PROJECT, VARIANTS
 
 pytestmark = pytest.mark.slow
 

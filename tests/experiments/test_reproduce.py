@@ -23,7 +23,7 @@ from scripts.experiments.reproduce import (
     why_inexact,
 )
 from tests.conftest import ROOT, message
-from tests.test_project import PROJECT
+from tests.project.test_project import PROJECT
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from scripts.experiments.compare import compare_groups, format_rows, holm, load_
 from scripts.experiments.experiment import is_finished, prepare
 from scripts.experiments.grids import Run, change_config, earlier_outputs, expand_grid, variants_of
 from tests.conftest import ROOT, message
-from tests.test_project import PROJECT
+from tests.project.test_project import PROJECT
 
 VARIANTS = ["bow", "cnn"]
 

@@ -1,7 +1,7 @@
 """Screenshots for README, in a headless Chromium.
 
-python -m tests.screenshots metrics/report.html docs/report.png
-python -m tests.screenshots http://localhost:8501 docs/playground.png (while the playground runs)
+python -m benchmarks.screenshots metrics/report.html docs/report.png
+python -m benchmarks.screenshots http://localhost:8501 docs/playground.png (while the playground runs)
 """
 
 import shutil

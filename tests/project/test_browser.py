@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from tests.screenshots import find_browser, open_browser
-from tests.test_report_page import page, variant
+from benchmarks.screenshots import find_browser, open_browser
+from tests.report.test_page import page, variant
 
 pytestmark = [
     pytest.mark.browser,

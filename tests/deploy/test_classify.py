@@ -15,7 +15,7 @@ from scripts.data.formats import import_pyarrow
 from scripts.deploy.classify import MADE_BY
 from scripts.deploy.labelling import answer, input_records, pipe
 from tests.conftest import message
-from tests.test_threshold import BOW
+from tests.training.test_thresholds import BOW
 
 
 @pytest.fixture(scope="module")

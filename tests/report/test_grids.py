@@ -7,8 +7,8 @@ import pytest
 import srsly
 
 from scripts.report.grids import comparison_rows, read_comparison, read_tuning, tuning_answer, tuning_rows
-from tests.test_experiment import make_runs
-from tests.test_report import METRICS, metrics  # noqa: F401
+from tests.experiments.test_experiment import make_runs
+from tests.report.test_report import METRICS, metrics  # noqa: F401
 
 # Macro-F1 on test and on dev, by setting: what is best on test is not what is best on dev.
 TUNED = {

@@ -20,7 +20,7 @@ from scripts.common.cli import UserError
 from scripts.common.cluster import connect, pack, unpack
 from scripts.experiments.grids import takes_encoder
 from tests.conftest import ROOT, message
-from tests.test_project import PROJECT
+from tests.project.test_project import PROJECT
 
 PATIENCE = 300  # seconds until something that should happen counts as failed
 

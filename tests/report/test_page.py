@@ -19,7 +19,7 @@ from scripts.report.page import (
     read_seeds,
     scale_line,
 )
-from tests.test_report import METRICS
+from tests.report.test_report import METRICS
 
 EVIL = "<script>alert('x')</script> & \"quoted\" </script><img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "br", "input", "img", "path", "rect", "circle", "polyline"}

@@ -8,7 +8,7 @@ from spacy.tokens import DocBin
 from scripts.common.cli import UserError
 from scripts.experiments.train_curve import advice, interval, plot, renamed, subset, summarize, train_lines
 from tests.conftest import ROOT
-from tests.test_project import VARIANTS
+from tests.project.test_project import VARIANTS
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -26,8 +26,8 @@ from scripts.baselines.train_baselines import (
 from scripts.common.cli import UserError
 from scripts.report.report import REQUIRED, get, load_results, make_markdown
 from tests.conftest import DESKS, ROOT, message, toy_records
-from tests.test_report import metrics  # noqa: F401
-from tests.test_report_page import Page
+from tests.report.test_report import metrics  # noqa: F401
+from tests.report.test_page import Page
 
 LABELS = sorted(DESKS)
 fasttext = pytest.importorskip("fasttext", reason="fastText is not installed (requirements-peers.txt)")
@@ -222,7 +222,7 @@ def test_words_and_marks_are_split():
 
 def test_static_vectors_and_frozen_encoder(data, tmp_path, monkeypatch):
     pytest.importorskip("model2vec", reason="Model2Vec is not installed (requirements-peers.txt)")
-    from tests.test_transformer import hidden_states, make_encoder
+    from tests.encoder.test_transformer import hidden_states, make_encoder
 
     monkeypatch.setattr("scripts.peers.STATIC_WIDTHS", (4, 8))
     data = replace(data, encoder=make_encoder(tmp_path / "tiny"))
