@@ -74,7 +74,7 @@ def read_texts(paths: Iterable[Path]) -> Iterator[str]:
     """Stream the texts of .jsonl (`{"text": …}` a line) and .spacy files."""
     for path in paths:
         if not path.is_file():
-            raise UserError(f"{path}: no such file. Make it with scripts.convert.")
+            raise UserError(f"{path}: no such file. Make it with the command `convert`.")
         if path.suffix == ".spacy":
             for doc in DocBin().from_disk(path).get_docs(spacy.blank("en").vocab):
                 yield doc.text
@@ -165,7 +165,7 @@ def shrink(
 ) -> None:
     """Write a smaller encoder: fewer layers, fewer word pieces."""
     if not is_weights_folder(source):
-        raise UserError(f"{source}: no encoder there. Make it with scripts.weights.")
+        raise UserError(f"{source}: no encoder there. Make it with the command `weights`.")
     model, tokenizer = load_encoder(source.as_posix())
     before = describe(model)
     if layers:

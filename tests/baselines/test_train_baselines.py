@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import scripts.peers as peers
 import spacy
 import srsly
 from spacy.tokens import DocBin
 
+from scripts.baselines import train_baselines
 from scripts.baselines.classifiers import fasttext_line, load_fasttext, load_peer, squash
 from scripts.baselines.train_baselines import (
     PEERS,
@@ -75,13 +75,13 @@ def corpus(tmp_path, monkeypatch):
     srsly.write_json(tmp_path / "corpus" / "task.json", task)
     write_vectors(tmp_path / "training" / "vectors" / "words.txt")
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
-    monkeypatch.setattr("scripts.peers.FASTTEXT_ALONE", ())
-    monkeypatch.setattr("scripts.peers.FASTTEXT_QUANTIZED", peers.FASTTEXT_QUANTIZED[:2])
+    monkeypatch.setattr("scripts.baselines.train_baselines.FASTTEXT_ALONE", ())
+    monkeypatch.setattr("scripts.baselines.train_baselines.FASTTEXT_QUANTIZED", train_baselines.FASTTEXT_QUANTIZED[:2])
     return tmp_path
 
 
 def test_results_have_all_that_a_variants_have(corpus, metrics, run):  # noqa: F811
-    process = run("peers", "metrics", "--only", "tfidf-svm,fasttext-ftz", "--repeats", 1)
+    process = run("train_baselines", "metrics", "--only", "tfidf-svm,fasttext-ftz", "--repeats", 1)
     assert process.returncode == 0, process.output
     results = load_results(metrics, "toy")
     assert {peer["variant"] for peer in results.peers} == {"tfidf-svm", "fasttext-ftz"}
@@ -107,7 +107,7 @@ def test_results_have_all_that_a_variants_have(corpus, metrics, run):  # noqa: F
 
 def test_a_tool_that_fails_does_not_stop_the_others(corpus, run):
     write_vectors(corpus / "training" / "vectors" / "words.txt", rows=0)
-    found = message(run("peers", "metrics", "--only", "fasttext-ftz,model2vec,tfidf-svm", "--repeats", 1))
+    found = message(run("train_baselines", "metrics", "--only", "fasttext-ftz,model2vec,tfidf-svm", "--repeats", 1))
     assert "fasttext-ftz: fastText quantizes models of 256 words or more" in found
     assert "transformer: no encoder. Fetch it: python -m spacy project run weights" in found
     assert "2 of 3 tools failed: fasttext-ftz, model2vec" in found
@@ -115,7 +115,7 @@ def test_a_tool_that_fails_does_not_stop_the_others(corpus, run):
 
 
 def test_missing_packages_and_names_are_named(monkeypatch):
-    monkeypatch.setattr("scripts.peers.find_spec", lambda module: None if module == "fasttext" else module)
+    monkeypatch.setattr("scripts.baselines.train_baselines.find_spec", lambda module: None if module == "fasttext" else module)
     assert choose_peers("tfidf-svm") == ["tfidf-svm"]
     with pytest.raises(UserError, match="Not installed: fasttext-community.*pip install -r requirements-peers.txt"):
         choose_peers("all")
@@ -124,11 +124,11 @@ def test_missing_packages_and_names_are_named(monkeypatch):
 
 
 def test_no_corpus(run):
-    assert "task.json: cannot be read" in message(run("peers", "metrics", "--only", "tfidf-svm"))
+    assert "task.json: cannot be read" in message(run("train_baselines", "metrics", "--only", "tfidf-svm"))
 
 
 def test_only_what_a_tool_needs_is_loaded():
-    code = "import sys, scripts.measure_peer; print({'spacy', 'torch', 'sklearn', 'scipy'} & set(sys.modules))"
+    code = "import sys, scripts.baselines.measure_baseline; print({'spacy', 'torch', 'sklearn', 'scipy'} & set(sys.modules))"
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert process.stdout.strip() == "set()"
 
@@ -162,11 +162,11 @@ def test_labels_that_do_not_exclude_each_other_get_a_threshold_from_dev():
 
 @pytest.mark.parametrize("name", ["tfidf-svm", "fasttext"])
 def test_any_number_of_labels(data, tmp_path, monkeypatch, name):
-    monkeypatch.setattr("scripts.peers.FASTTEXT_ALONE", ())
+    monkeypatch.setattr("scripts.baselines.train_baselines.FASTTEXT_ALONE", ())
     data = replace(data, train=toy_split(0, multi=True), dev=toy_split(1, multi=True), exclusive=False)
     task = {"labels": LABELS, "exclusive": False}
     (tmp_path / "model").mkdir()
-    _, threshold = peers.train_peer(PEERS[name], data, task, tmp_path / "model")
+    _, threshold = train_baselines.train_peer(PEERS[name], data, task, tmp_path / "model")
     scores = load_peer(tmp_path / "model", best_only=True)(data.train.texts)
     assert scores.shape == data.train.gold.shape and 0 <= scores.min() <= scores.max() <= 1
     assert ((scores >= threshold) == data.train.gold).mean() > 0.7
@@ -224,22 +224,22 @@ def test_static_vectors_and_frozen_encoder(data, tmp_path, monkeypatch):
     pytest.importorskip("model2vec", reason="Model2Vec is not installed (requirements-peers.txt)")
     from tests.encoder.test_transformer import hidden_states, make_encoder
 
-    monkeypatch.setattr("scripts.peers.STATIC_WIDTHS", (4, 8))
+    monkeypatch.setattr("scripts.baselines.train_baselines.STATIC_WIDTHS", (4, 8))
     data = replace(data, encoder=make_encoder(tmp_path / "tiny"))
     task = {"labels": LABELS, "exclusive": True}
     for name in ("model2vec", "frozen-encoder"):
         (tmp_path / name).mkdir()
-        fit, _ = peers.train_peer(PEERS[name], data, task, tmp_path / name)
-        assert fit.settings["C"] in peers.REGRESSION_C
+        fit, _ = train_baselines.train_peer(PEERS[name], data, task, tmp_path / name)
+        assert fit.settings["C"] in train_baselines.REGRESSION_C
         scores = load_peer(tmp_path / name)(["", *data.dev.texts])
         assert scores.sum(1) == pytest.approx(1, abs=1e-5)
-    encode = peers.ENCODERS["encoder"][0](tmp_path / "frozen-encoder")
+    encode = train_baselines.ENCODERS["encoder"][0](tmp_path / "frozen-encoder")
     texts = ["The goal", "The bank and the shares of a firm"]
     means = hidden_states(data.encoder, texts).numpy()
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
     assert encode(texts) == pytest.approx(expected, abs=5e-3), "half precision, and padding does not count"
     # Broken tables (padding that drowns the words, arrays stored in another order) make all texts alike.
-    vectors = peers.ENCODERS["model2vec"][0](tmp_path / "model2vec")(["goal", "bank", "goal bank", "bank goal"])
+    vectors = train_baselines.ENCODERS["model2vec"][0](tmp_path / "model2vec")(["goal", "bank", "goal bank", "bank goal"])
     assert vectors[0] @ vectors[1] < 0.9
     assert vectors[2] == pytest.approx(vectors[3])
     halves = vectors[0] + vectors[1]

@@ -9,8 +9,8 @@ import spacy
 import srsly
 from spacy.training import Example
 
-from scripts import answers
 from scripts.common.cli import UserError
+from scripts.deploy import answers
 from scripts.deploy.answers import Answer, ask, find_variants, group_answers, label_upload, leave_one_out
 
 TEXTS = {"sport": ["goal in the match", "the coach wins"], "money": ["shares of the bank", "the profit falls"]}
@@ -53,12 +53,12 @@ def test_variants_are_found_in_the_project_s_order(tmp_path):
         (tmp_path / "training" / name / "model-best").mkdir(parents=True)
     for name in ("a", "b", "mine"):
         (tmp_path / "training" / name / "model-best" / "meta.json").write_text("{}" * 500_000)
-    variants, missing = find_variants(tmp_path / "training", tmp_path / "project.yml")
+    variants, missing = find_variants(tmp_path / "training", tmp_path)
     assert [variant.name for variant in variants] == ["b", "a", "mine"] and missing == ["absent"]
     assert variants[0].megabytes == 1.0
     os.utime(variants[0].path / "meta.json", ns=(1, 1))
-    assert find_variants(tmp_path / "training", tmp_path / "project.yml")[0][0] != variants[0]
-    assert [v.name for v in find_variants(tmp_path / "training", tmp_path / "none.yml")[0]] == ["a", "b", "mine"]
+    assert find_variants(tmp_path / "training", tmp_path)[0][0] != variants[0]
+    assert [v.name for v in find_variants(tmp_path / "training", tmp_path / "none")[0]] == ["a", "b", "mine"]
 
 
 def test_ask(nlp):

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 import srsly
 
-from scripts import playground
+from scripts.deploy import playground
 from tests.conftest import ROOT, message
 from benchmarks.screenshots import find_browser, open_browser
 from tests.deploy.test_answers import train_pipeline
@@ -68,7 +68,7 @@ def app(project):
 
         from scripts.deploy.playground_app import main
 
-        main(Path(folder) / "training", Path(folder) / "project.yml")
+        main(Path(folder) / "training", Path(folder))
 
     return testing.AppTest.from_function(page, args=(str(project),), default_timeout=120).run()
 
@@ -135,7 +135,7 @@ def serve(folder):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "scripts.playground", str(folder / "training"), "--port", str(port)]
+    command = [sys.executable, "-m", "scripts.deploy.playground", str(folder / "training"), "--port", str(port)]
     # stdout goes nowhere: nobody empties a pipe
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
     try:

@@ -1,4 +1,4 @@
-"""scripts/encode.py and the objective that learns from it: texts, their vectors, and weights that arrive."""
+"""scripts/encoder/encode.py and the objective that learns from it: texts, their vectors, and weights that arrive."""
 
 import logging
 import shutil
@@ -30,7 +30,7 @@ def encode_letters(folder, texts):
 
 
 def write_vectors(path, texts):
-    """Vectors of texts as scripts.encode writes them."""
+    """Vectors of texts as scripts.encoder.encode writes them."""
     keys = np.asarray([get_string_id(text) for text in texts], dtype="uint64")
     order = keys.argsort()
     np.savez(path, keys=keys[order], vectors=encode_letters(None, texts)[order].astype("float16"))
@@ -88,7 +88,7 @@ def test_a_run_of_a_short_text_is_the_text():
 
 def test_command_writes_each_texts_vector(tmp_path, toy_assets, run, monkeypatch):
     assert run("convert", "toy", "corpus").returncode == 0
-    monkeypatch.setattr("scripts.encode.embed", encode_letters)
+    monkeypatch.setattr("scripts.encoder.encode.embed", encode_letters)
     (tmp_path / "encoder").mkdir()
     command = ("encode", "corpus/raw.jsonl", "corpus/train.spacy", "texts.jsonl", "sentences.npz")
     process = run(*command, "--encoder", "encoder", "--limit", 90)

@@ -1,4 +1,4 @@
-"""scripts/word_table.py: counting, choosing rows within the budget, filling them."""
+"""scripts/encoder/quantize.py: counting, choosing rows within the budget, filling them."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -186,21 +186,21 @@ def write_inputs(folder):
 
 def test_command_says_when_there_is_no_encoder(tmp_path, run):
     write_inputs(tmp_path)
-    process = run("word_table", "counts.json", "out/table.npz", "--vectors", "v.txt", "--encoder", "none")
+    process = run("quantize", "counts.json", "out/table.npz", "--vectors", "v.txt", "--encoder", "none")
     assert process.returncode == 0, process.output
     assert "none: no encoder there. The table holds domain vectors alone." in process.output
     with np.load(tmp_path / "out" / "table.npz") as table:
         set_word_table(WordTable(), dict(table))
     first = (tmp_path / "out" / "table.npz").read_bytes()
-    run("word_table", "counts.json", "out/table.npz", "--vectors", "v.txt")
+    run("quantize", "counts.json", "out/table.npz", "--vectors", "v.txt")
     assert (tmp_path / "out" / "table.npz").read_bytes() == first
 
 
 def test_command_errors(tmp_path, run):
     write_inputs(tmp_path)
-    assert "Nothing to build the table from" in message(run("word_table", "counts.json", "t.npz"))
-    assert "none.txt: no such file" in message(run("word_table", "counts.json", "t.npz", "--vectors", "none.txt"))
-    assert "none.json: no such file" in message(run("word_table", "none.json", "t.npz", "--vectors", "v.txt"))
+    assert "Nothing to build the table from" in message(run("quantize", "counts.json", "t.npz"))
+    assert "none.txt: no such file" in message(run("quantize", "counts.json", "t.npz", "--vectors", "none.txt"))
+    assert "none.json: no such file" in message(run("quantize", "none.json", "t.npz", "--vectors", "v.txt"))
 
 
 def test_unrelated_words_get_different_vectors():

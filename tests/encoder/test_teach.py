@@ -1,4 +1,4 @@
-"""scripts/teach.py and the reader of its texts: sentences, cache, soft targets; the student is a plain textcat."""
+"""scripts/encoder/teach.py and the reader of its texts: sentences, cache, soft targets; the student is a plain textcat."""
 
 import subprocess
 import sys
@@ -156,7 +156,7 @@ def test_training_texts_are_labelled_by_an_encoder_that_has_not_seen_their_label
     def embed(folder, texts):
         return np.asarray([[1.0, i % 5 / 10] if i % 2 else [-1.0, i % 5 / 10] for i in range(len(texts))])
 
-    monkeypatch.setattr("scripts.teach.embed", embed)
+    monkeypatch.setattr("scripts.encoder.teach.embed", embed)
     process = run("teach", "none", "raw.jsonl", "train.spacy", "taught.spacy", "--encoder", "encoder")
     assert process.returncode == 0, process.output
     assert "training texts only" in process.output

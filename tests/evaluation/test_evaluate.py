@@ -95,7 +95,7 @@ def test_speed_figures_are_consistent(pipeline):
 
 
 def test_peak_memory_is_that_of_the_process():
-    code = "from scripts.measure import peak_rss_bytes as p; b = p(); x = b'x' * 10**8; print(p() - b, p())"
+    code = "from scripts.evaluation.speed import peak_rss_bytes as p; b = p(); x = b'x' * 10**8; print(p() - b, p())"
     ballast = b"x" * 10**9  # the parent's memory must not count
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     grown, peak = map(int, process.stdout.split())
@@ -108,10 +108,10 @@ def test_pipeline_without_torch(pipeline):
 
 
 def test_missing_model_is_named(run):
-    assert "model-best: no trained pipeline" in message(run("evaluate", "training/none", "metrics/none.json"))
+    assert "model-best: no trained pipeline" in message(run("evaluate", "none", "metrics"))
 
 
 def test_missing_task_is_named(run, tmp_path):
-    (tmp_path / "run" / "model-best").mkdir(parents=True)
-    srsly.write_json(tmp_path / "run" / "model-best" / "meta.json", {})
-    assert "task.json: cannot be read" in message(run("evaluate", "run", "metrics/none.json"))
+    (tmp_path / "training" / "run" / "model-best").mkdir(parents=True)
+    srsly.write_json(tmp_path / "training" / "run" / "model-best" / "meta.json", {})
+    assert "task.json: cannot be read" in message(run("evaluate", "run", "metrics"))

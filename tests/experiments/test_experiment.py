@@ -87,7 +87,7 @@ def test_results_of_other_values_do_not_count(tmp_path):
     run = Run("bow", "x", 1, {"a.b": 2})
     assert not is_finished(path, run, "toy")
     srsly.write_json(path, {"seed": 1, "dataset": "toy", "experiment": {"setting": "x", "values": {"a.b": 2}}})
-    assert not is_finished(path, run, "toy"), "predictions are not committed, and scripts.compare needs them"
+    assert not is_finished(path, run, "toy"), "predictions are not committed, and scripts.experiments.compare needs them"
     path.with_suffix(".predictions.jsonl").touch()
     assert is_finished(path, run, "toy")
     assert not is_finished(path, run, "bbc")

@@ -1,4 +1,4 @@
-"""scripts/reproduce.py: a published result comes out again, and what deviates is named."""
+"""scripts/experiments/reproduce.py: a published result comes out again, and what deviates is named."""
 
 import copy
 import os
@@ -178,7 +178,7 @@ def test_a_deviation_is_an_error(tmp_path, run, metrics, monkeypatch):
     git(tmp_path, "commit", "--quiet", "-m", "first")
     write_json(tmp_path / "bow.json", metrics)  # srsly would round the floats
     rebuilt = copy.deepcopy(metrics)
-    monkeypatch.setattr("scripts.reproduce.rebuild", lambda folder, published: rebuilt)
+    monkeypatch.setattr("scripts.experiments.reproduce.rebuild", lambda folder, published: rebuilt)
     process = run("reproduce", "bow.json", "--commit", "HEAD")
     assert process.returncode == 0 and "bow.json: reproduced to the last digit" in process.output
     rebuilt["scores"]["macro_f1"] += 1e-6

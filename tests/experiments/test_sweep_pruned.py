@@ -19,10 +19,10 @@ def test_sweep_at_toy_size(toy_assets, tmp_path, run):
     words = ("tokens.txt", "counts.json")
     assert run("tokenize_raw", "corpus/raw.jsonl", *words, "--task", "corpus/task.json").returncode == 0
     arguments = (*words, "words.txt", "spellings.json", "--dim", 8, "--epochs", 5, "--min-count", 1)
-    assert run("train_vectors", *arguments).returncode == 0
-    configs = ("--base", ROOT / "configs" / "base.cfg", "--overlay", ROOT / "configs" / "vectors.cfg")
+    assert run("learn_vectors", *arguments).returncode == 0
+    config = ("--overlay", ROOT / "configs" / "pruned.cfg")
     options = ("--rows", 5, "--rows", 100_000, "--seeds", 0, "--seeds", 1, "--max-epochs", 2)
-    process = run("sweep_rows", "words.txt", "spellings.json", "sweep.json", "sweep.svg", *options, *configs)
+    process = run("sweep_pruned", "words.txt", "spellings.json", "sweep.json", "sweep.svg", *options, *config)
     assert process.returncode == 0, process.output
     result = srsly.read_json(tmp_path / "sweep.json")
     # The larger size is beyond the table: it is the full table, and trained once.
@@ -36,4 +36,4 @@ def test_sweep_at_toy_size(toy_assets, tmp_path, run):
 
 
 def test_no_vectors_to_prune(run):
-    assert "learn-vectors" in message(run("sweep_rows", "words.txt", "spellings.json", "sweep.json", "sweep.svg"))
+    assert "learn-vectors" in message(run("sweep_pruned", "words.txt", "spellings.json", "sweep.json", "sweep.svg"))

@@ -1,4 +1,4 @@
-"""scripts/push.py and pull.py: what is shared is what the commands here would make."""
+"""scripts/outputs/push.py and pull.py: what is shared is what the commands here would make."""
 
 import shutil
 

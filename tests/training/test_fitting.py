@@ -1,10 +1,10 @@
-"""scripts.train: what is done to a pipeline after its training."""
+"""scripts/training/fitting.py: what is done to a pipeline after its training."""
 
 from pathlib import Path
 
 import spacy
 
-from scripts.training.train import forget_words
+from scripts.training.fitting import forget_words
 
 FEATURES = ("text", "lower_", "norm_", "shape_", "prefix_", "suffix_")
 

@@ -40,7 +40,7 @@ def tokenize(run, *extra):
 
 def train(run, *extra):
     tokenize(run)
-    return run("train_vectors", *WORDS, "v/words.txt", "v/spellings.json", "--dim", 16, "--epochs", 30, *extra)
+    return run("learn_vectors", *WORDS, "v/words.txt", "v/spellings.json", "--dim", 16, "--epochs", 30, *extra)
 
 
 def read_table(path):
@@ -92,8 +92,8 @@ def test_no_raw_text(raw, run, tmp_path):
     assert not (tmp_path / "tokens.txt").exists()
     raw.unlink()
     assert "raw.jsonl: no such file" in message(tokenize(run))
-    assert "counts.json: no such file. Make it with the command `tokenize`" in message(
-        run("train_vectors", *WORDS, "v/words.txt", "v/spellings.json")
+    assert "counts.json: no such file. Make it with the command `tokenize-raw`" in message(
+        run("learn_vectors", *WORDS, "v/words.txt", "v/spellings.json")
     )
 
 
@@ -155,7 +155,7 @@ def test_spellings_share_their_words_row(tmp_path, run):
     make_table(tmp_path / "table", tmp_path / "words.txt")
     srsly.write_json(tmp_path / "spellings.json", {"w1": ["W1", "w2"], "unknown": ["Unknown"]})
     for _ in range(2):  # a second time changes nothing
-        assert run("add_spellings", "table", "spellings.json").returncode == 0
+        assert run("load_vectors", "table", "spellings.json").returncode == 0
         vocab = spacy.load(tmp_path / "table").vocab
         assert vocab.vectors.shape == (40, 8) and vocab.vectors.n_keys == 41
         assert vocab.vectors.key2row[vocab.strings["W1"]] == vocab.vectors.key2row[vocab.strings["w1"]]
@@ -165,7 +165,7 @@ def test_spellings_share_their_words_row(tmp_path, run):
 
 def test_no_table_to_add_spellings_to(tmp_path, run):
     srsly.write_json(tmp_path / "spellings.json", {})
-    assert "table: no vectors table" in message(run("add_spellings", "table", "spellings.json"))
+    assert "table: no vectors table" in message(run("load_vectors", "table", "spellings.json"))
 
 
 def test_coverage_counts_tokens_types_and_remapped_words(tmp_path, run):
@@ -209,7 +209,7 @@ def test_nearest_words_without_the_word_itself():
 
 def floret(run, *extra):
     tokenize(run)
-    return run("train_floret", *WORDS, "f/t.floret", "--dim", 8, "--buckets", 50, *extra)
+    return run("learn_floret", *WORDS, "f/t.floret", "--dim", 8, "--buckets", 50, *extra)
 
 
 def test_floret_knows_unseen_words_and_any_spelling(raw, run, tmp_path, caplog):
