@@ -9,6 +9,7 @@ ones with and without Python's garbage collector), and the pipeline as it is.
 
 import gc
 import sys
+from collections.abc import Callable, Iterable
 from functools import partial
 from statistics import median
 
@@ -28,6 +29,7 @@ LARGE = 1024
 
 
 def main(folder: str, texts: str) -> None:
+    """Print the table for a pipeline and the texts of a DocBin."""
     import_code("scripts/components.py")
     nlp = spacy.load(folder)
     strings = [doc.text for doc in DocBin().from_disk(texts).get_docs(nlp.vocab)]
@@ -35,16 +37,16 @@ def main(folder: str, texts: str) -> None:
     trained, n_labels = textcat.model, len(textcat.labels)
     zeros = Model("zeros", lambda model, docs, is_train: (numpy.zeros((len(docs), n_labels), "float32"), None))
 
-    def rate(name, consume):
+    def rate(name: str, consume: Callable[[Iterable[str]], None]) -> float:
         return median(throughput(consume, strings, PASSES, name))
 
-    def pipe(batch, size=None):
+    def pipe(batch: Iterable[str], size: int | None = None) -> None:
         for _ in nlp.pipe(batch, batch_size=size):
             pass
 
     pipe_large = partial(pipe, size=LARGE)
 
-    def tokenize(batch):
+    def tokenize(batch: Iterable[str]) -> None:
         for text in batch:
             nlp.make_doc(text)
 

@@ -22,8 +22,10 @@ import tempfile
 import time
 import zlib
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from math import log
 from pathlib import Path
+from typing import Any
 
 import srsly
 
@@ -32,12 +34,13 @@ FREQUENT = 50  # types that occur more often are never renamed
 COPIES = 10
 
 
-def words_of(text):
+def words_of(text: str) -> list[str]:
+    """The words of a text, roughly."""
     return re.findall(r"\w+", text)
 
 
-def renamed_share(texts):
-    """The share of the types to rename in each copy, and the exponent of Heaps' law."""
+def renamed_share(texts: list[str]) -> tuple[float, float, Counter[str]]:
+    """The share of the types to rename in each copy, the exponent of Heaps' law, and how often each type occurs."""
     tenth = {word for text in texts[::COPIES] for word in words_of(text)}
     tenth_words = sum(len(words_of(text)) for text in texts[::COPIES])
     counts = Counter(word for text in texts for word in words_of(text))
@@ -47,7 +50,7 @@ def renamed_share(texts):
     return len(counts) * (COPIES**exponent - 1) / (COPIES - 1) / rare, exponent, counts
 
 
-def enlarged(texts):
+def enlarged(texts: list[str]) -> Iterator[str]:
     """Ten copies; in each but the first, the chosen types get a letter of the copy's own."""
     share, _, counts = renamed_share(texts)
     chosen = {w for w, n in counts.items() if n <= FREQUENT and zlib.crc32(w.encode()) / 2**32 < share}
@@ -59,11 +62,12 @@ def enlarged(texts):
                 yield re.sub(r"\w+", lambda match, end=letter: match[0] + end * (match[0] in chosen), text)
 
 
-def write_raw(path, texts):
+def write_raw(path: Path, texts: Iterable[str]) -> None:
+    """Write raw text as convert does."""
     srsly.write_jsonl(path, ({"text": text} for text in texts))
 
 
-def measure(command, env):
+def measure(command: list[str], env: dict[str, str]) -> tuple[float, float, int]:
     """Wall and CPU seconds, and peak bytes, of a process with all that it starts."""
     start = time.perf_counter()
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -74,22 +78,23 @@ def measure(command, env):
     return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * scale
 
 
-def steps(raw, folder):
+def steps(raw: Path, folder: Path) -> dict[str, list[Any]]:
     """The commands to measure, in their order: name, arguments."""
-    tokens, counts = folder / "tokens.txt", folder / "counts.json"
-    learn = ["scripts.vectors.learn_vectors", tokens, counts, folder / "words.txt", folder / "spellings.json"]
+    tokens, counts, words = folder / "tokens.txt", folder / "counts.json", folder / "words.txt"
+    learn = ["scripts.vectors.learn_vectors", tokens, counts, words, folder / "spellings.json"]
     return {
         "tokenize, 1 process": ["scripts.vectors.tokenize_raw", raw, tokens, counts, "--processes", 1],
         "tokenize, 2 processes": ["scripts.vectors.tokenize_raw", raw, tokens, counts, "--processes", 2],
         "gensim, 1 thread": [*learn, "--epochs", EPOCHS],
         "gensim, 2 threads": [*learn, "--epochs", EPOCHS, "--workers", 2],
-        "spacy init vectors": ["spacy", "init", "vectors", "en", folder / "words.txt", folder / "table"],
+        "spacy init vectors": ["spacy", "init", "vectors", "en", words, folder / "table"],
         "floret, 10 threads": ["scripts.vectors.learn_floret", tokens, counts, folder / "t.floret", "--epochs", EPOCHS],
-        "table of compact-domain": ["scripts.encoder.quantize", counts, folder / "t.npz", "--vectors", folder / "words.txt"],
+        "table of compact-domain": ["scripts.encoder.quantize", counts, folder / "t.npz", "--vectors", words],
     }
 
 
-def main():
+def main() -> None:
+    """Measure all steps on the three sizes, and print the table."""
     texts = [line["text"] for line in srsly.read_jsonl(Path("corpus/raw.jsonl"))]
     share, exponent, _ = renamed_share(texts)
     print(f"Heaps exponent {exponent:.2f}; {share:.0%} of the rarer types are renamed in each copy", flush=True)

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import srsly
+from thinc.api import Config
 
 from scripts.common.cli import run_cli
+from scripts.training.config import set_values
 
 ROOT = Path(__file__).parent.parent
 DESKS = {
@@ -54,7 +56,7 @@ def toy_assets(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
-    """Run the step VERB, scripts/STAGE/VERB.py, in tmp_path, in this process, as `python -m scripts.STAGE.VERB` would."""
+    """Run the step scripts/STAGE/VERB.py in tmp_path, in this process, as `python -m scripts.STAGE.VERB` would."""
 
     def run_script(verb, *arguments):
         (path,) = (ROOT / "scripts").glob(f"*/{verb}.py")
@@ -68,6 +70,29 @@ def run(tmp_path, monkeypatch, capfd):
         return SimpleNamespace(returncode=stop.value.code or 0, output=" ".join(output.split()))
 
     return run_script
+
+
+@pytest.fixture
+def make_variant(tmp_path):
+    """A function that adds a variant to a copy of the project's configs, tmp_path/configs.
+
+    It takes its name, its parents, and the values that it changes, by their dotted names; `code` is looked up there.
+    """
+
+    def make(name, *parents, code=None, values=None):
+        configs = tmp_path / "configs"
+        if not configs.exists():
+            shutil.copytree(ROOT / "configs", configs)
+        config = Config({"variant": {"parents": list(parents)} | ({"code": str(code)} if code else {})})
+        for dotted in values or {}:
+            section = config
+            for part in dotted.split(".")[:-1]:
+                section = section.setdefault(part, {})
+        set_values(config, values or {})
+        config.to_disk(configs / f"{name}.cfg")
+        return name
+
+    return make
 
 
 def message(process):

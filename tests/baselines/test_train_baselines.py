@@ -26,8 +26,8 @@ from scripts.baselines.train_baselines import (
 from scripts.common.cli import UserError
 from scripts.report.report import REQUIRED, get, load_results, make_markdown
 from tests.conftest import DESKS, ROOT, message, toy_records
-from tests.report.test_report import metrics  # noqa: F401
 from tests.report.test_page import Page
+from tests.report.test_report import metrics  # noqa: F401
 
 LABELS = sorted(DESKS)
 fasttext = pytest.importorskip("fasttext", reason="fastText is not installed (requirements-peers.txt)")
@@ -75,8 +75,8 @@ def corpus(tmp_path, monkeypatch):
     srsly.write_json(tmp_path / "corpus" / "task.json", task)
     write_vectors(tmp_path / "training" / "vectors" / "words.txt")
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
-    monkeypatch.setattr("scripts.baselines.train_baselines.FASTTEXT_ALONE", ())
-    monkeypatch.setattr("scripts.baselines.train_baselines.FASTTEXT_QUANTIZED", train_baselines.FASTTEXT_QUANTIZED[:2])
+    monkeypatch.setattr(train_baselines, "FASTTEXT_ALONE", ())
+    monkeypatch.setattr(train_baselines, "FASTTEXT_QUANTIZED", train_baselines.FASTTEXT_QUANTIZED[:2])
     return tmp_path
 
 
@@ -115,7 +115,7 @@ def test_a_tool_that_fails_does_not_stop_the_others(corpus, run):
 
 
 def test_missing_packages_and_names_are_named(monkeypatch):
-    monkeypatch.setattr("scripts.baselines.train_baselines.find_spec", lambda module: None if module == "fasttext" else module)
+    monkeypatch.setattr(train_baselines, "find_spec", lambda module: None if module == "fasttext" else module)
     assert choose_peers("tfidf-svm") == ["tfidf-svm"]
     with pytest.raises(UserError, match="Not installed: fasttext-community.*pip install -r requirements-peers.txt"):
         choose_peers("all")
@@ -128,7 +128,8 @@ def test_no_corpus(run):
 
 
 def test_only_what_a_tool_needs_is_loaded():
-    code = "import sys, scripts.baselines.measure_baseline; print({'spacy', 'torch', 'sklearn', 'scipy'} & set(sys.modules))"
+    found = "{'spacy', 'torch', 'sklearn', 'scipy'} & set(sys.modules)"
+    code = f"import sys, scripts.baselines.measure_baseline; print({found})"
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert process.stdout.strip() == "set()"
 
@@ -162,7 +163,7 @@ def test_labels_that_do_not_exclude_each_other_get_a_threshold_from_dev():
 
 @pytest.mark.parametrize("name", ["tfidf-svm", "fasttext"])
 def test_any_number_of_labels(data, tmp_path, monkeypatch, name):
-    monkeypatch.setattr("scripts.baselines.train_baselines.FASTTEXT_ALONE", ())
+    monkeypatch.setattr(train_baselines, "FASTTEXT_ALONE", ())
     data = replace(data, train=toy_split(0, multi=True), dev=toy_split(1, multi=True), exclusive=False)
     task = {"labels": LABELS, "exclusive": False}
     (tmp_path / "model").mkdir()
@@ -224,7 +225,7 @@ def test_static_vectors_and_frozen_encoder(data, tmp_path, monkeypatch):
     pytest.importorskip("model2vec", reason="Model2Vec is not installed (requirements-peers.txt)")
     from tests.encoder.test_transformer import hidden_states, make_encoder
 
-    monkeypatch.setattr("scripts.baselines.train_baselines.STATIC_WIDTHS", (4, 8))
+    monkeypatch.setattr(train_baselines, "STATIC_WIDTHS", (4, 8))
     data = replace(data, encoder=make_encoder(tmp_path / "tiny"))
     task = {"labels": LABELS, "exclusive": True}
     for name in ("model2vec", "frozen-encoder"):
@@ -239,7 +240,9 @@ def test_static_vectors_and_frozen_encoder(data, tmp_path, monkeypatch):
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
     assert encode(texts) == pytest.approx(expected, abs=5e-3), "half precision, and padding does not count"
     # Broken tables (padding that drowns the words, arrays stored in another order) make all texts alike.
-    vectors = train_baselines.ENCODERS["model2vec"][0](tmp_path / "model2vec")(["goal", "bank", "goal bank", "bank goal"])
+    vectors = train_baselines.ENCODERS["model2vec"][0](tmp_path / "model2vec")(
+        ["goal", "bank", "goal bank", "bank goal"]
+    )
     assert vectors[0] @ vectors[1] < 0.9
     assert vectors[2] == pytest.approx(vectors[3])
     halves = vectors[0] + vectors[1]

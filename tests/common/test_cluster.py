@@ -142,11 +142,23 @@ needs_process_groups = pytest.mark.skipif(sys.platform == "win32", reason="Windo
 @needs_process_groups
 def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project, request):
     values = {"default": {"vars.max_epochs": 2, "vars.repeats": 1}}
-    srsly.write_yaml(toy_project / "configs" / "grids" / "few.yml", {"variants": ["bow"], "seeds": [0, 1], "settings": values})
-    srsly.write_yaml(toy_project / "configs" / "grids" / "one.yml", {"variants": ["bow"], "seeds": [0], "settings": values})
+    srsly.write_yaml(
+        toy_project / "configs" / "grids" / "few.yml", {"variants": ["bow"], "seeds": [0, 1], "settings": values}
+    )
+    srsly.write_yaml(
+        toy_project / "configs" / "grids" / "one.yml", {"variants": ["bow"], "seeds": [0], "settings": values}
+    )
 
     def start(grid, *options):
-        command = [sys.executable, "-m", "scripts.experiments.experiment", f"configs/grids/{grid}.yml", "metrics", "--dataset", "toy"]
+        command = [
+            sys.executable,
+            "-m",
+            "scripts.experiments.experiment",
+            f"configs/grids/{grid}.yml",
+            "metrics",
+            "--dataset",
+            "toy",
+        ]
         with (cluster.folder / f"{grid}.out").open("w") as output:
             process = subprocess.Popen(
                 [*command, *options], cwd=toy_project, env=cluster.env, stdout=output, stderr=subprocess.STDOUT
@@ -215,7 +227,14 @@ def test_texts_labelled_by_a_cluster_are_the_local_ones(cluster, tmp_path):
     (tmp_path / "in" / "z_broken.jsonl").write_text('{"text": "fine"}\n{"txt": "x"}\n', encoding="utf-8")
 
     def classify(output, *options):
-        command = [sys.executable, "-m", "scripts.deploy.classify", tmp_path / "model", tmp_path / "in", tmp_path / output]
+        command = [
+            sys.executable,
+            "-m",
+            "scripts.deploy.classify",
+            tmp_path / "model",
+            tmp_path / "in",
+            tmp_path / output,
+        ]
         command += ["--code", tmp_path / "code.py", *options]
         process = subprocess.run(command, cwd=ROOT, env=cluster.env, capture_output=True, text=True, timeout=PATIENCE)
         return process.returncode, " ".join((process.stdout + process.stderr).split())

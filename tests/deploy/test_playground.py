@@ -12,9 +12,9 @@ import urllib.request
 import pytest
 import srsly
 
+from benchmarks.screenshots import find_browser, open_browser
 from scripts.deploy import playground
 from tests.conftest import ROOT, message
-from benchmarks.screenshots import find_browser, open_browser
 from tests.deploy.test_answers import train_pipeline
 
 needs_streamlit = pytest.mark.skipif(

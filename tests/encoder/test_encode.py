@@ -1,7 +1,6 @@
 """scripts/encoder/encode.py and the objective that learns from it: texts, their vectors, and weights that arrive."""
 
 import logging
-import shutil
 
 import numpy as np
 import pytest
@@ -134,37 +133,36 @@ def test_the_features_learn_to_give_the_vectors(tmp_path, features):
         model.attrs["loss"](model.ops, [nlp("other")], predictions[:1])
 
 
-def test_pretrained_weights_arrive(tmp_path, toy_assets, run, caplog):
+def test_pretrained_weights_arrive(tmp_path, toy_assets, run, make_variant, caplog):
     assert run("convert", "toy", "corpus").returncode == 0
-    for name in ("configs", "scripts"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     np.savez(tmp_path / "table.npz", **make_table())
     texts = ["shares fall", "goal in the match", "film star", "gold"]
     srsly.write_jsonl(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
     write_vectors(tmp_path / "v.npz", texts)
 
+    weights, code = "training/toy/weights.bin", ROOT / "scripts" / "components.py"
+    paths = {"table": "table.npz", "sentences": "v.npz", "raw": "texts.jsonl", "init_tok2vec": weights}
+    values = {f"paths.{name}": path for name, path in paths.items()}
+    make_variant("toy", "compact-pretrained", code=code, values=values)
+
     def compose(output, *settings):
-        paths = ("--set", "paths.table=table.npz", "--set", "paths.sentences=v.npz")
-        process = run("compose", "configs/compact-pretrained.cfg", output, "--parent", "configs/compact.cfg", "--code",
-                      "scripts/components.py", "--max-epochs", 1, *paths, *settings)  # fmt: skip
+        process = run("compose", "toy", output, "--max-epochs", 1, *settings)
         assert process.returncode == 0, process.output
 
-    compose("pretrain.cfg", "--set", "paths.raw=texts.jsonl")
-    command = ("pretrain", "pretrain.cfg", "w/weights.bin", "--code", "scripts/components.py")
-    assert run(*command).returncode == 0
-    compose("train.cfg", "--set", "paths.init_tok2vec=w/weights.bin")
-    compose("blank.cfg")
+    assert run("pretrain", "toy").returncode == 0
+    compose("train.cfg")
+    compose("blank.cfg", "--set", "paths.init_tok2vec=null")
     with caplog.at_level(logging.ERROR):
-        import_code(ROOT / "scripts" / "components.py")
+        import_code(code)
         trained, blank = (
             init_nlp(load_config(tmp_path / name, interpolate=False)).get_pipe("textcat").model
             for name in ("train.cfg", "blank.cfg")
         )
     before = blank.get_ref("hidden").get_param("W").copy()
-    blank.get_ref("features").from_bytes((tmp_path / "w" / "weights.bin").read_bytes())
+    blank.get_ref("features").from_bytes((tmp_path / weights).read_bytes())
     arrived = trained.get_ref("hidden").get_param("W")
     np.testing.assert_array_equal(arrived, blank.get_ref("hidden").get_param("W"))
     assert (arrived != before).any()
-    compose("wide.cfg", "--set", "paths.init_tok2vec=w/weights.bin", "--set", "components.textcat.model.hidden_width=8")
-    refused = message(run("train", "wide.cfg", "out", "--code", "scripts/components.py"))
+    make_variant("narrow", "toy", values={"components.textcat.model.hidden_width": 8})
+    refused = message(run("train", "narrow", "--max-epochs", 1))
     assert "pretrained for other layers" in refused and "[components.textcat.model] must be equal" in refused

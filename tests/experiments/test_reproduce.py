@@ -223,13 +223,10 @@ def test_a_result_is_rebuilt_to_the_last_digit(toy_project, tmp_path):
 @pytest.mark.slow
 def test_the_number_of_threads_changes_no_weight_of_a_convolution(tmp_path, toy_assets, run):
     run("convert", "toy", "corpus")
-    (tmp_path / "configs").mkdir()
-    for name in ("base.cfg", "cnn.cfg"):
-        shutil.copy(ROOT / "configs" / name, tmp_path / "configs")
-    run("compose", "configs/cnn.cfg", "config.cfg", "--max-epochs", 2)
     for threads in (1, 2):
-        command = [sys.executable, "-m", "scripts.train", "config.cfg", f"out{threads}"]
+        command = [sys.executable, "-m", "scripts.training.train", "cnn", "--max-epochs", "2", "--configs"]
+        command += [ROOT / "configs", "--training", f"out{threads}"]
         env = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
         subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=True)
-    model = "model-best/textcat/model"
+    model = "cnn/model-best/textcat/model"
     assert md5_file(tmp_path / "out1" / model) == md5_file(tmp_path / "out2" / model)

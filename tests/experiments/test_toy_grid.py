@@ -11,9 +11,19 @@ pytestmark = pytest.mark.slow
 
 def test_a_grid_goes_on_where_it_was_and_shows_what_failed(toy_project):
     settings = {"default": {}, "broken": {"training.batcher.size": "none"}}
-    srsly.write_yaml(toy_project / "configs" / "grids" / "toy.yml", {"variants": ["bow"], "seeds": [0, 1], "settings": settings})
+    srsly.write_yaml(
+        toy_project / "configs" / "grids" / "toy.yml", {"variants": ["bow"], "seeds": [0, 1], "settings": settings}
+    )
     results = toy_project / "metrics" / "toy"
-    command = [sys.executable, "-m", "scripts.experiments.experiment", "configs/grids/toy.yml", "metrics", "--dataset", "toy"]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.experiments.experiment",
+        "configs/grids/toy.yml",
+        "metrics",
+        "--dataset",
+        "toy",
+    ]
 
     def go():
         process = subprocess.run(command, cwd=toy_project, capture_output=True, text=True, check=False)
@@ -27,10 +37,14 @@ def test_a_grid_goes_on_where_it_was_and_shows_what_failed(toy_project):
     times = {path.name: path.stat().st_mtime_ns for path in results.glob("*default*.json")}
     assert sorted(times) == ["bow--default--0.json", "bow--default--1.json"]
     settings["broken"] = {"training.dropout": 0.5}
-    srsly.write_yaml(toy_project / "configs" / "grids" / "toy.yml", {"variants": ["bow"], "seeds": [0, 1], "settings": settings})
+    srsly.write_yaml(
+        toy_project / "configs" / "grids" / "toy.yml", {"variants": ["bow"], "seeds": [0, 1], "settings": settings}
+    )
     code, output = go()
     assert code == 0 and "2 finished already" in output
     assert {path.name: path.stat().st_mtime_ns for path in results.glob("*default*.json")} == times
-    process = subprocess.run([sys.executable, "-m", "scripts.experiments.compare", "metrics/toy"], cwd=toy_project, check=False)
+    process = subprocess.run(
+        [sys.executable, "-m", "scripts.experiments.compare", "metrics/toy"], cwd=toy_project, check=False
+    )
     assert process.returncode == 0
     assert "| bow broken | 2 |" in (results / "compare.md").read_text(encoding="utf-8")

@@ -1,29 +1,98 @@
 """Shares of the data are nested and keep every label; the advice follows the curve."""
 
+from pathlib import Path
+
 import pytest
 import spacy
+import srsly
 from scipy.stats import ttest_1samp
 from spacy.tokens import DocBin
+from thinc.api import Config
 
 from scripts.common.cli import UserError
-from scripts.experiments.train_curve import advice, interval, plot, renamed, subset, summarize, train_lines
-from tests.conftest import ROOT
-from tests.project.test_project import VARIANTS
+from scripts.experiments import train_curve
+from scripts.experiments.train_curve import advice, interval, plot, subset, summarize, train_once
+from scripts.training.config import write_config
+from tests.conftest import ROOT, message, toy_records
+from tests.project.test_project import COMMANDS, VARIANTS
+
+TAUGHT = "training/distilled/taught.spacy"
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch):
+    """A corpus as convert writes it, beside the project's configs and code; this is where the test runs."""
+    for name in ("configs", "scripts"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    nlp, docs = spacy.blank("en"), DocBin(attrs=["ORTH", "SPACY"])
+    for record in toy_records():
+        doc = nlp.make_doc(record["text"])
+        doc.cats = {label: float(record["label"] == label) for label in ("film", "money", "sport")}
+        docs.add(doc)
+    for path in ("corpus/train.spacy", "corpus/dev.spacy", TAUGHT):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        docs.to_disk(tmp_path / path)
+    facts = {"lang": "en", "exclusive": True, "labels": ["film", "money", "sport"], "examples": {"train": len(docs)}}
+    srsly.write_json(tmp_path / "corpus" / "task.json", facts)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trained_here(folder):
+    """All files in the training folder but the teacher's."""
+    files = [path for path in (folder / "training").rglob("*") if path.is_file()]
+    return [path for path in files if path != folder / TAUGHT]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_variant_has_a_curve(variant):
-    compose, train = train_lines(ROOT, variant)
-    assert compose[1:3] == ["-m", "scripts.compose"] and train[1:3] == ["-m", "scripts.train"]
-    assert not any("${" in word for word in compose + train)
-    moved = renamed(train, variant, ROOT / "elsewhere")
-    assert f"training/{variant}" not in moved and f"{ROOT.as_posix()}/elsewhere/config.cfg" in moved
-    assert (ROOT / "elsewhere").as_posix() + "/config.cfg" in renamed(compose, variant, ROOT / "elsewhere")
+def test_every_variant_has_a_curve(corpus, variant, monkeypatch):
+    """The training is that of `train-VARIANT`, with another corpus and output; what it learnt before, it keeps."""
+    composed = {}
+
+    def fit(config, output, gpu_id, half_precision):
+        text = config.read_text(encoding="utf-8")
+        composed.update(text=text, gpu_id=gpu_id, half_precision=half_precision, output=output)
+        raise UserError("stop here")
+
+    monkeypatch.setattr(train_curve, "fit", fit)
+    with pytest.raises(UserError, match=f"train-{variant} failed: stop here"):
+        train_once(variant, 0.5, 3, 2, -1)
+    assert composed["output"].is_absolute() and trained_here(corpus) == [], "the model goes elsewhere"
+    assert composed["half_precision"] == variant.startswith("transformer")
+    write_config(Path("configs") / f"{variant}.cfg", Path("own.cfg"), Path("corpus/task.json"), 3, 2, -1)
+    texts = (Path("own.cfg").read_text(encoding="utf-8"), composed["text"])
+    own, curve = (Config().from_str(text, interpolate=False) for text in texts)
+    assert curve["paths"].pop("train").startswith(composed["output"].as_posix())
+    assert curve["paths"].pop("log").startswith(composed["output"].as_posix())
+    for name in ("train", "log"):
+        del own["paths"][name]
+    for config in (own, curve):  # they follow from the number of texts
+        for name in ("eval_frequency", "patience"):
+            del config["training"][name]
+        if isinstance(rate := config["training"]["optimizer"]["learn_rate"], dict):
+            del rate["total_steps"], rate["warmup_steps"]
+    assert curve == own
+    assert COMMANDS[f"train-{variant}"]["script"] == [
+        f"python -m scripts.training.train {variant} --seed 0 --max-epochs 0 --gpu-id -1"
+    ]
 
 
-def test_unknown_variant_is_named():
-    with pytest.raises(UserError, match="variant 'bov' is unknown. Choose one of bow"):
-        train_lines(ROOT, "bov")
+@pytest.mark.slow
+def test_a_point_of_the_curve(corpus, capfd):
+    texts, macro_f1 = train_once("bow", 0.25, 0, 3, -1)
+    assert texts == 18 and 0 < macro_f1 <= 1
+    assert trained_here(corpus) == []
+
+
+def test_a_failed_training_says_why(corpus):
+    (corpus / "corpus" / "dev.spacy").unlink()
+    with pytest.raises(UserError, match="train-bow failed: .*dev.spacy"):
+        train_once("bow", 1.0, 0, 1, -1)
+
+
+def test_unknown_variant_is_named(run):
+    found = message(run("train_curve", "bov", "curve", "--project", ROOT))
+    assert "variant 'bov' is unknown. Choose one of bow" in found
 
 
 def test_shares_are_nested_stratified_and_reproducible(tmp_path):

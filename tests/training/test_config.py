@@ -12,11 +12,11 @@ from spacy.util import load_config, load_model_from_config
 import scripts.components  # noqa: F401  registers the architecture of compact
 from scripts.common.cli import UserError
 from scripts.training.compose import parse_setting
-from scripts.training.config import compose_config
-from scripts.training.task import LINEAR_MODEL_BYTES, ngram_rows, task_settings
+from scripts.training.config import compose_config, task_settings
+from scripts.training.sizes import LINEAR_MODEL_BYTES, ngram_rows
 from tests.conftest import ROOT, message
 
-BASE = ROOT / "configs" / "base.cfg"
+CONFIGS = ("--configs", ROOT / "configs")
 
 
 @pytest.mark.parametrize("n_labels", [2, 5, 77, 150, 1000, 20_000])
@@ -34,7 +34,7 @@ def test_misspelt_keys_are_errors(tmp_path):
     overlay = tmp_path / "typo.cfg"
     overlay.write_text("[training]\npatience = 3\npatiense = 3\n", encoding="utf-8")
     with pytest.raises(UserError, match="spaCy does not know training.patiense"):
-        compose_config(BASE, overlay, {})
+        compose_config(overlay, {}, ROOT / "configs")
 
 
 def test_unknown_architecture_is_named(tmp_path):
@@ -44,7 +44,7 @@ def test_unknown_architecture_is_named(tmp_path):
         encoding="utf-8",
     )
     with pytest.raises(UserError, match="none.such.v1"):
-        compose_config(BASE, overlay, {})
+        compose_config(overlay, {}, ROOT / "configs")
 
 
 def test_settings_are_json_or_text():
@@ -56,7 +56,7 @@ def test_settings_are_json_or_text():
 
 def test_setting_in_unknown_section():
     with pytest.raises(UserError, match="has no section trainin"):
-        compose_config(BASE, ROOT / "configs" / "bow.cfg", {"trainin.dropout": 0.1})
+        compose_config(ROOT / "configs" / "bow.cfg", {"trainin.dropout": 0.1})
 
 
 def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
@@ -64,8 +64,8 @@ def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
     srsly.write_json(tmp_path / "task.json", facts)
     (tmp_path / "corpus").mkdir()
     DocBin(docs=[spacy.blank("de")(f"Text {i}") for i in range(70)]).to_disk(tmp_path / "corpus" / "train.spacy")
-    overlay, output = ROOT / "configs" / "bow.cfg", Path("run/config.cfg")
-    process = run("compose", overlay, output, "--base", BASE, "--task", "task.json", "--seed", 3, "--max-epochs", 2)
+    output = Path("run/config.cfg")
+    process = run("compose", "bow", output, *CONFIGS, "--task", "task.json", "--seed", 3, "--max-epochs", 2)
     assert process.returncode == 0, process.output
     config = load_config(tmp_path / output, interpolate=True)
     assert config["nlp"]["lang"] == "de"
@@ -81,9 +81,9 @@ def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
 @pytest.mark.parametrize(("n_texts", "window"), [(3999, 0), (4000, 1)])
 def test_compact_sees_the_order_of_words_given_thousands_of_texts(n_texts, window):
     facts = {"lang": "en", "exclusive": True, "labels": ["a"] * 77, "examples": {"train": n_texts}}
-    settings = task_settings(facts, seed=0, max_epochs=0)
+    settings = task_settings(facts, "compact")
     assert settings["task.window_size"] == window
-    assert settings["task.phrase_rows"] == 8192 * window
+    assert settings["task.ngram_rows"] == 8192 * window
     assert settings["task.hidden_width"] == (512 if window else 128)
 
 
@@ -93,16 +93,16 @@ def test_a_schedule_is_as_long_as_the_training(tmp_path, monkeypatch, epochs, st
     DocBin(docs=[spacy.blank("en")(f"Text {i}") for i in range(64)]).to_disk(tmp_path / "corpus" / "train.spacy")
     monkeypatch.chdir(tmp_path)
     settings = {"training.max_epochs": epochs, "training.max_steps": steps}
-    config = compose_config(BASE, ROOT / "configs" / "compact.cfg", settings)
+    config = compose_config(ROOT / "configs" / "compact.cfg", settings)
     assert config["training"]["optimizer"]["learn_rate"]["total_steps"] == total
 
 
 def test_missing_files_are_named(tmp_path, run):
-    assert "task.json: cannot be read" in message(run("compose", "x.cfg", "out.cfg", "--task", "task.json"))
+    assert "task.json: cannot be read" in message(run("compose", "bow", "out.cfg", *CONFIGS, "--task", "task.json"))
     srsly.write_json(
         tmp_path / "task.json", {"lang": "en", "exclusive": True, "labels": ["a", "b"], "examples": {"train": 9}}
     )
-    assert "x.cfg: no such config" in message(run("compose", "x.cfg", "out.cfg", "--base", BASE, "--task", "task.json"))
+    assert "x.cfg: no such config" in message(run("compose", "x", "out.cfg", *CONFIGS, "--task", "task.json"))
 
 
 @pytest.mark.slow
@@ -119,8 +119,7 @@ def test_blank_variants_learn_one_and_several_labels(tmp_path, run, variant, lab
         doc.cats = {label: float(i % 2 == n % 2) for n, label in enumerate(labels)}
         docs.add(doc)
     docs.to_disk(tmp_path / "corpus" / "train.spacy")
-    overlay = ROOT / "configs" / f"{variant}.cfg"
-    assert run("compose", overlay, "config.cfg", "--base", BASE, "--task", "task.json").returncode == 0
+    assert run("compose", variant, "config.cfg", *CONFIGS, "--task", "task.json").returncode == 0
     nlp = load_model_from_config(load_config(tmp_path / "config.cfg", interpolate=True))
     corpus = Corpus(tmp_path / "corpus" / "train.spacy")
     optimizer = nlp.initialize(lambda: corpus(nlp))

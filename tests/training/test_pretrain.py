@@ -1,7 +1,6 @@
 """Pretraining: the weights arrive in training, and what would silently go wrong is an error."""
 
 import logging
-import shutil
 import subprocess
 import sys
 
@@ -19,11 +18,15 @@ from scripts.components import create_pretrain_vectors
 from scripts.training.inputs import check_inputs
 from tests.conftest import ROOT, message
 
-SMALL = (
-    "--set", "components.textcat.model.tok2vec.embed.width=16",
-    "--set", "components.textcat.model.tok2vec.encode.width=16",
-    "--set", "components.textcat.model.tok2vec.embed.rows=[50,50,50,50]",
-)  # fmt: skip
+CODE = ROOT / "scripts" / "components.py"
+SMALL = {
+    "components.textcat.model.tok2vec.embed.width": 16,
+    "components.textcat.model.tok2vec.encode.width": 16,
+    "components.textcat.model.tok2vec.embed.rows": [50, 50, 50, 50],
+    "paths.init_tok2vec": "training/small/weights.bin",
+}
+TABLE = {"paths.pretraining_vectors": "table"}
+FILES = ["pretrain.cfg", "weights.bin", "weights.cfg", "weights.jsonl"]
 
 
 @pytest.fixture(params=["pretrain-chars", "pretrain-vectors"])
@@ -35,8 +38,6 @@ def variant(request):
 def project(toy_assets, run, tmp_path):
     """The toy corpus, and vectors for words that occur in it."""
     assert run("convert", "toy", "corpus").returncode == 0
-    for name in ("configs", "scripts"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     vectors = np.random.default_rng(0).normal(size=(3, 8))
     lines = [f"{word} " + " ".join(map(str, row)) for word, row in zip(["goal", "bank", "actor"], vectors, strict=True)]
     (tmp_path / "words.txt").write_text("3 8\n" + "\n".join(lines) + "\n", encoding="utf-8")
@@ -46,16 +47,16 @@ def project(toy_assets, run, tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def small(make_variant, variant):
+    """A variant with fewer and narrower layers, `small`; what it learns in pretraining is in the toy project."""
+    values = SMALL | (TABLE if variant == "pretrain-vectors" else {})
+    return make_variant("small", variant, code=CODE, values=values)
+
+
 def compose(run, variant, output, *settings):
-    process = run("compose", f"configs/{variant}.cfg", output, "--parent", "configs/cnn.cfg", "--code",
-                  "scripts/components.py", "--max-epochs", 1, *SMALL, *settings)  # fmt: skip
+    process = run("compose", variant, output, "--max-epochs", 1, *settings)
     assert process.returncode == 0, process.output
-
-
-def pretrain(run, variant, epochs=2):
-    vectors = ("--set", "paths.vectors=table") if variant == "pretrain-vectors" else ()
-    compose(run, variant, "pretrain.cfg", "--set", f"pretraining.max_epochs={epochs}", *vectors)
-    return run("pretrain", "pretrain.cfg", "w/weights.bin", "--code", "scripts/components.py")
 
 
 def tok2vec_params(nlp):
@@ -63,19 +64,21 @@ def tok2vec_params(nlp):
     return {(i, name): node.get_param(name).copy() for i, node in enumerate(layer.walk()) for name in node.param_names}
 
 
-def test_the_weights_arrive_and_are_not_the_blank_ones(project, run, variant, caplog):
-    assert pretrain(run, variant).returncode == 0
-    assert sorted(path.name for path in (project / "w").iterdir()) == ["weights.bin", "weights.cfg", "weights.jsonl"]
-    compose(run, variant, "train.cfg", "--set", "paths.init_tok2vec=w/weights.bin")
-    compose(run, variant, "blank.cfg")
+def test_the_weights_arrive_and_are_not_the_blank_ones(project, run, small, caplog):
+    assert run("pretrain", small, "--epochs", 2).returncode == 0
+    folder = project / "training" / "small"
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert load_config(folder / "weights.cfg", interpolate=True)["pretraining"]["max_epochs"] == 2
+    compose(run, small, "train.cfg")
+    compose(run, small, "blank.cfg", "--set", "paths.init_tok2vec=null")
     with caplog.at_level(logging.ERROR):
-        import_code(ROOT / "scripts" / "components.py")
+        import_code(CODE)
         trained, blank = (
             init_nlp(load_config(project / name, interpolate=False)) for name in ("train.cfg", "blank.cfg")
         )
     layer = blank.get_pipe("textcat").model.get_ref("tok2vec")
     before = tok2vec_params(blank)
-    layer.from_bytes((project / "w" / "weights.bin").read_bytes())
+    layer.from_bytes((folder / "weights.bin").read_bytes())
     pretrained, arrived = tok2vec_params(blank), tok2vec_params(trained)
     assert arrived.keys() == pretrained.keys()
     for key, value in arrived.items():
@@ -84,12 +87,11 @@ def test_the_weights_arrive_and_are_not_the_blank_ones(project, run, variant, ca
 
 
 @pytest.mark.slow
-def test_training_from_weights_needs_neither_vectors_nor_code_at_run_time(project, run, variant):
-    assert pretrain(run, variant, epochs=1).returncode == 0
-    compose(run, variant, "out/config.cfg", "--set", "paths.init_tok2vec=w/weights.bin")
-    process = run("train", "out/config.cfg", "out", "--code", "scripts/components.py")
+def test_training_from_weights_needs_neither_vectors_nor_code_at_run_time(project, run, small):
+    assert run("pretrain", small, "--epochs", 1).returncode == 0
+    process = run("train", small, "--max-epochs", 1)
     assert process.returncode == 0, process.output
-    load = "import spacy; nlp = spacy.load('out/model-best')"
+    load = "import spacy; nlp = spacy.load('training/small/model-best')"
     script = f"{load}; print(nlp.vocab.vectors.size, sum(nlp('a goal').cats.values()))"
     result = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True)
     size, total = result.stdout.split()
@@ -121,18 +123,18 @@ def test_every_word_counts_in_the_vectors_objective(project):
     assert float(loss) == 0 and not gradient.any()
 
 
-def test_vectors_objective_without_vectors(project, run):
-    compose(run, "pretrain-vectors", "pretrain.cfg")
-    process = run("pretrain", "pretrain.cfg", "w/weights.bin", "--code", "scripts/components.py")
-    assert "needs vectors. Set `--set paths.vectors" in message(process)
+def test_vectors_objective_without_vectors(project, run, make_variant):
+    values = SMALL | {"paths.pretraining_vectors": None}
+    process = run("pretrain", make_variant("small", "pretrain-vectors", code=CODE, values=values))
+    assert "needs vectors. Name a table in its [paths] pretraining_vectors" in message(process)
 
 
-def test_nothing_to_learn_from(project, run, variant):
+def test_nothing_to_learn_from(project, run, small):
     srsly.write_jsonl(project / "corpus" / "raw.jsonl", [{"text": "too short"}])
-    assert "no text of 5 words or more: nothing was learned" in message(pretrain(run, variant))
-    assert not list((project / "w").iterdir())
+    assert "no text of 5 words or more: nothing was learned" in message(run("pretrain", small))
+    assert [path.name for path in (project / "training" / "small").iterdir()] == ["pretrain.cfg"]
     (project / "corpus" / "raw.jsonl").unlink()
-    assert "raw.jsonl: no such file" in message(pretrain(run, variant))
+    assert "raw.jsonl: no such file" in message(run("pretrain", small))
 
 
 def config_with(**paths):

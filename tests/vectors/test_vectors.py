@@ -32,6 +32,7 @@ def raw(tmp_path):
 
 
 WORDS = ("tokens.txt", "counts.json")
+COVERAGE = ("spellings.json", "coverage.json", "train.spacy")
 
 
 def tokenize(run, *extra):
@@ -174,7 +175,8 @@ def test_coverage_counts_tokens_types_and_remapped_words(tmp_path, run):
     make_table(tmp_path / "pruned", tmp_path / "words.txt", prune=10)
     nlp = spacy.blank("en")
     DocBin(docs=[nlp.make_doc("w1 w1 w20 nothing")]).to_disk(tmp_path / "train.spacy")
-    assert run("coverage", "full", "pruned", "coverage.json", "train.spacy").returncode == 0
+    srsly.write_json(tmp_path / "spellings.json", {})
+    assert run("prune_vectors", "full", "pruned", *COVERAGE).returncode == 0
     report = srsly.read_json(tmp_path / "coverage.json")
     for table, rows in (("before", 40), ("after", 10)):
         assert (report[table]["rows"], report[table]["keys"]) == (rows, 40)
@@ -190,11 +192,28 @@ def test_coverage_of_an_unpruned_table_and_of_none(tmp_path, run):
     write_words(tmp_path / "words.txt")
     make_table(tmp_path / "full", tmp_path / "words.txt")
     DocBin(docs=[spacy.blank("en").make_doc("w1")]).to_disk(tmp_path / "train.spacy")
-    assert run("coverage", "full", "full", "coverage.json", "train.spacy").returncode == 0
+    srsly.write_json(tmp_path / "spellings.json", {})
+    assert run("prune_vectors", "full", "full", *COVERAGE).returncode == 0
     assert srsly.read_json(tmp_path / "coverage.json")["remapped"] == {
         "keys": 0, "mean_similarity": None, "tokens": {"train": 0.0}
     }  # fmt: skip
-    assert "none: no vectors table" in message(run("coverage", "full", "none", "coverage.json", "train.spacy"))
+    assert "none: no vectors table" in message(run("prune_vectors", "full", "none", *COVERAGE))
+    assert "none: no vectors table" in message(run("prune_vectors", "none", "full", *COVERAGE))
+
+
+def test_a_pruned_table_gets_the_other_spellings(tmp_path, run):
+    write_words(tmp_path / "words.txt")
+    make_table(tmp_path / "full", tmp_path / "words.txt")
+    make_table(tmp_path / "pruned", tmp_path / "words.txt", prune=10)
+    DocBin(docs=[spacy.blank("en").make_doc("W20 w1")]).to_disk(tmp_path / "train.spacy")
+    srsly.write_json(tmp_path / "spellings.json", {"w1": ["W1"], "w20": ["W20"]})
+    assert run("load_vectors", "full", "spellings.json").returncode == 0
+    assert run("prune_vectors", "full", "pruned", *COVERAGE).returncode == 0
+    vocab = spacy.load(tmp_path / "pruned").vocab
+    assert vocab.vectors.shape == (10, 8) and vocab.vectors.n_keys == 42
+    assert vocab.vectors.key2row[vocab.strings["W20"]] == vocab.vectors.key2row[vocab.strings["w20"]]
+    report = srsly.read_json(tmp_path / "coverage.json")
+    assert report["after"]["coverage"]["train"]["tokens"] == 1 and report["remapped"]["tokens"]["train"] == 0.5
 
 
 def test_nearest_words_without_the_word_itself():
