@@ -101,6 +101,17 @@ def message(process):
     return process.output
 
 
+def copy_project(source, target, *without):
+    """Copy a project without what machines wrote, and without some more; the stage scripts/training is no output."""
+    made = {"corpus", "training", "packages", "project.lock", ".git", ".venv", *without}
+
+    def ignored(folder, names):
+        top = made if folder == str(source) else set()
+        return {name for name in names if name in top or name == "__pycache__" or name.endswith(("_cache", ".pyc"))}
+
+    shutil.copytree(source, target, ignore=ignored)
+
+
 @pytest.fixture(scope="session")
 def toy_project(tmp_path_factory):
     """A copy of the tracked project with the toy data set, to run workflows in."""

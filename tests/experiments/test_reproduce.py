@@ -22,7 +22,7 @@ from scripts.experiments.reproduce import (
     settings_of,
     why_inexact,
 )
-from tests.conftest import ROOT, message
+from tests.conftest import ROOT, copy_project, message
 from tests.project.test_project import PROJECT
 
 
@@ -193,8 +193,7 @@ def test_a_deviation_is_an_error(tmp_path, run, metrics, monkeypatch):
 def test_a_result_is_rebuilt_to_the_last_digit(toy_project, tmp_path):
     """In a project that lies in a folder of its repository, on data that git does not have."""
     project = tmp_path / "repository" / "project"
-    sources = shutil.ignore_patterns("corpus", "training", "metrics", "project.lock", "__pycache__")
-    shutil.copytree(toy_project, project, ignore=sources)
+    copy_project(toy_project, project, "metrics")
     shutil.copy(ROOT / ".gitignore", project)
     config = project / "configs" / "bow.cfg"
     git(project.parent, "init", "--quiet")

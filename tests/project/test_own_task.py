@@ -1,7 +1,6 @@
 """README's guide for a task of one's own works as it stands: in a fresh clone, command by command."""
 
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,7 +9,7 @@ import pytest
 import spacy
 import srsly
 
-from tests.conftest import ROOT, toy_records
+from tests.conftest import ROOT, copy_project, toy_records
 from tests.project.test_project import COMMANDS, PROJECT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,8 +33,7 @@ def clone(tmp_path_factory):
     """What README's clone command makes of a repository that holds this project as it is now."""
     folder = tmp_path_factory.mktemp("clone")
     source = folder / "repository"
-    skip = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", "training", "corpus", "packages", ".venv", "*.pyc")
-    shutil.copytree(ROOT, source, ignore=skip)
+    copy_project(ROOT, source)
     git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.com")
     shell(source, *git, "init", "-q", "-b", "main")
     shell(source, *git, "add", "-A")
@@ -63,7 +61,8 @@ def test_clone_has_all_that_is_tracked(clone):
         "README.md",
         "requirements.txt",
         "configs/base.cfg",
-        "scripts/convert.py",
+        "scripts/data/convert.py",
+        "scripts/training/train.py",
         "assets/bbc",
     ):
         assert (clone / name).exists(), name
@@ -113,5 +112,5 @@ def test_guide_from_clone_to_wheel(clone):
     code = "import en_mytask_bow; print(sorted(en_mytask_bow.load()('The goal').cats))"
     assert "['film', 'money', 'odd', 'sport']" in shell(target, "python", "-c", code)
     assert spacy.load(next(target.glob("en_mytask_bow/en_mytask_bow-*"))).meta["license"] == "CC-BY-4.0"
-    shown = shell(clone, "python", "-m", "spacy", "project", "run", "show")
+    shown = shell(clone, "python", "-m", "spacy", "project", "run", "report")
     assert "Not measured" in shown and "transformer" in shown
