@@ -37,6 +37,12 @@ def test_misspelt_keys_are_errors(tmp_path):
         compose_config(overlay, {}, ROOT / "configs")
 
 
+def test_unknown_rules_for_sizes_are_named():
+    facts = {"lang": "en", "exclusive": True, "labels": ["a"], "examples": {"train": 9}}
+    with pytest.raises(UserError, match=r"sizes = 'huge' is unknown. Choose linear, compact"):
+        task_settings(facts, "huge")
+
+
 def test_unknown_architecture_is_named(tmp_path):
     overlay = tmp_path / "x.cfg"
     overlay.write_text(

@@ -129,6 +129,10 @@ def test_vectors_objective_without_vectors(project, run, make_variant):
     assert "needs vectors. Name a table in its [paths] pretraining_vectors" in message(process)
 
 
+def test_only_variants_with_a_pretraining_block_can_be_pretrained(project, run):
+    assert "bow.cfg: has no [pretraining] block" in message(run("pretrain", "bow", "--configs", ROOT / "configs"))
+
+
 def test_nothing_to_learn_from(project, run, small):
     srsly.write_jsonl(project / "corpus" / "raw.jsonl", [{"text": "too short"}])
     assert "no text of 5 words or more: nothing was learned" in message(run("pretrain", small))
