@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import srsly
+from thinc.api import Config
 
 from scripts.common.cli import run_cli
+from scripts.training.config import set_values
 
 ROOT = Path(__file__).parent.parent
 DESKS = {
@@ -54,10 +56,11 @@ def toy_assets(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
-    """Run the command line of scripts.VERB in tmp_path, in this process, as `python -m scripts.VERB` would."""
+    """Run the step scripts/STAGE/VERB.py in tmp_path, in this process, as `python -m scripts.STAGE.VERB` would."""
 
     def run_script(verb, *arguments):
-        module = importlib.import_module(f"scripts.{verb}")
+        (path,) = (ROOT / "scripts").glob(f"*/{verb}.py")
+        module = importlib.import_module(f"scripts.{path.parent.name}.{verb}")
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", [verb, *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
@@ -69,10 +72,44 @@ def run(tmp_path, monkeypatch, capfd):
     return run_script
 
 
+@pytest.fixture
+def make_variant(tmp_path):
+    """A function that adds a variant to a copy of the project's configs, tmp_path/configs.
+
+    It takes its name, its parents, and the values that it changes, by their dotted names; `code` is looked up there.
+    """
+
+    def make(name, *parents, code=None, values=None):
+        configs = tmp_path / "configs"
+        if not configs.exists():
+            shutil.copytree(ROOT / "configs", configs)
+        config = Config({"variant": {"parents": list(parents)} | ({"code": str(code)} if code else {})})
+        for dotted in values or {}:
+            section = config
+            for part in dotted.split(".")[:-1]:
+                section = section.setdefault(part, {})
+        set_values(config, values or {})
+        config.to_disk(configs / f"{name}.cfg")
+        return name
+
+    return make
+
+
 def message(process):
     """The output of a failed script as one line of words; an exception other than UserError would have come through."""
     assert process.returncode == 1, process.output
     return process.output
+
+
+def copy_project(source, target, *without):
+    """Copy a project without what machines wrote, and without some more; the stage scripts/training is no output."""
+    made = {"corpus", "training", "packages", "project.lock", ".git", ".venv", *without}
+
+    def ignored(folder, names):
+        top = made if folder == str(source) else set()
+        return {name for name in names if name in top or name == "__pycache__" or name.endswith(("_cache", ".pyc"))}
+
+    shutil.copytree(source, target, ignore=ignored)
 
 
 @pytest.fixture(scope="session")

@@ -270,7 +270,7 @@ def open_encoder(folder: Path) -> tuple[Any, Any]:
     if not is_weights_folder(folder):
         raise UserError(
             f"{folder}: no encoder. Fetch it: python -m spacy project run weights; or name the tools that need none: "
-            "--vars.peers tfidf-svm,fasttext,fasttext-ftz"
+            "--vars.baselines tfidf-svm,fasttext,fasttext-ftz"
         )
     return load_encoder(str(folder))
 

@@ -73,7 +73,7 @@ def connect(address: str) -> Iterator[Any]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             # A worker may share no disk with us: Ray copies the package to it.
-            runtime_env={"py_modules": [str(Path(__file__).parent)]},
+            runtime_env={"py_modules": [str(Path(__file__).parent.parent)]},
             **own,
         )
     # What no cluster, a wrong token, or another version of Ray or Python raises differs from case to case.

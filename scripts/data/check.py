@@ -345,7 +345,7 @@ def check(
     project: Annotated[Path, typer.Option(help="File with the checksums of the assets.")] = Path("project.yml"),
     config: Annotated[Path, typer.Option(help="Folder with base.cfg and bow.cfg.")] = Path("configs"),
     lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
-    encoder: Annotated[str, typer.Option(help="Encoder whose limit counts: as for scripts.weights.")] = NONE,
+    encoder: Annotated[str, typer.Option(help="Encoder whose limit counts: as for `weights`.")] = NONE,
     format_: Annotated[str, typer.Option("--format", help="Form of the files; auto goes by their content.")] = AUTO,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = AUTO,
     label_column: Annotated[str, typer.Option(help="Column of the labels, or columns of 0 and 1: a,b,c.")] = AUTO,

@@ -1,6 +1,6 @@
 """Turn a data set into `corpus/`: train, dev and test as DocBin, raw text of the training side, task facts.
 
-A data set is a folder `assets/NAME/`. It holds `train` in one of the forms that scripts/formats.py knows, and, if they
+A data set is a folder `assets/NAME/`. It holds `train` in one of the forms of scripts/data/formats.py, and, if they
 exist, `dev`, `test` and `raw`. What is missing is cut from `train`: the test set takes 25.5 %, the dev set 10 %, per
 label (of several labels the rarest), in the order of a hash of the text, so that the split is the same on every machine
 and hardly moves when texts are added. Data sets that come in another form have a function in `READERS`.

@@ -1,4 +1,4 @@
-"""The playground's page (Streamlit). Start it with scripts.playground.
+"""The playground's page (Streamlit). Start it with scripts.deploy.playground.
 
 Whatever comes from a user, a file or a model reaches the page escaped, or as plain text in a table.
 """

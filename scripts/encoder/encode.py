@@ -83,7 +83,7 @@ def encode(
     """Write texts of the domain, and the mean of the encoder's outputs over each."""
     pass_on([encoder], files=[texts, vectors])
     if not train.is_file():
-        raise UserError(f"{train}: no training texts there. Make them with scripts.convert.")
+        raise UserError(f"{train}: no training texts there. Make them with the command `convert`.")
     if not encoder.is_dir():
         raise UserError(f"{encoder}: no encoder there. Run the command `weights`, or a workflow that needs none.")
     docs = DocBin().from_disk(train).get_docs(spacy.blank("xx").vocab)

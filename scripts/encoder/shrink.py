@@ -75,7 +75,7 @@ def read_texts(paths: Iterable[Path]) -> Iterator[str]:
     """Stream the texts of .jsonl (`{"text": …}` a line) and .spacy files."""
     for path in paths:
         if not path.is_file():
-            raise UserError(f"{path}: no such file. Make it with scripts.convert.")
+            raise UserError(f"{path}: no such file. Make it with the command `convert`.")
         if path.suffix == ".spacy":
             for doc in DocBin().from_disk(path).get_docs(spacy.blank("en").vocab):
                 yield doc.text

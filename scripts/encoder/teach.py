@@ -6,7 +6,7 @@ so that an interrupted run goes on where it was. The cache belongs to one teache
 checksum.
 
 Where the raw text is nothing but the training texts, which the teacher has seen with their labels, they are labelled
-by the frozen encoder instead, see scripts.crossfit.
+by the frozen encoder instead, see scripts.encoder.crossfit.
 """
 
 import json
@@ -120,7 +120,7 @@ def teach(
     """Label the sentences of raw text, or else the training texts, with a teacher's probabilities."""
     pass_on([teacher], files=[output])
     if not train.is_file():
-        raise UserError(f"{train}: no training texts there. Make them with scripts.convert.")
+        raise UserError(f"{train}: no training texts there. Make them with the command `convert`.")
     # The tokens of the texts written do not matter: who reads them splits them anew.
     blank = spacy.blank("xx")
     docs = list(DocBin().from_disk(train).get_docs(blank.vocab))

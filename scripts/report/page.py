@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: metrics/report.html, made by scripts.report.
+"""The report as one HTML page that needs nothing else: metrics/report.html, made by the command `report`.
 
 Tables and small plots are written here, so that they can be read without JavaScript and printed; page.js adds
 the large chart, the chooser and sorting. The page quotes test texts, so it is as free as they are: it is not committed.
@@ -177,7 +177,7 @@ def scale_line(points: Iterable[tuple[float, float]], width: int = 260, height: 
 
 
 def training_curve(path: Path) -> dict[str, Any] | None:
-    """Dev score against training step, from the log of scripts.train."""
+    """Dev score against training step, from the log of its training."""
     points = [(line["step"], line["score"]) for line in read_lines(path) if {"step", "score"} <= set(line)]
     return scale_line((step, score) for step, score in points if score is not None)
 
@@ -234,7 +234,7 @@ def describe_seeds(scores: dict[int, float]) -> str | None:
 
 
 def learning_curves(folder: Path) -> list[dict[str, Any]]:
-    """Mean score on dev against training texts, from scripts.train_curve."""
+    """Mean score on dev against training texts, from scripts.experiments.train_curve."""
     curves = []
     for path in sorted(folder.glob("*.json")):
         found = read_any(path)
@@ -336,7 +336,7 @@ def make_page(
         missing: names of variants that have been trained, or begun, but not measured.
         seeds: macro-F1 of each variant by seed, where several were run.
         comparison: what `compare` found.
-        tuning: what tuning brought (scripts.report_grids.read_tuning), with `tuning_svg`, its plot.
+        tuning: what tuning brought (scripts.report.grids.read_tuning), with `tuning_svg`, its plot.
         tuning_svg: the plot.
         curves: what `learning_curves` found.
         runs: training folder; whatever of its logs and predictions exists is shown.

@@ -44,7 +44,7 @@ def count_updates(config: Config) -> int:
     except (OSError, ValueError):
         updates = 0
     if not updates:
-        raise UserError(f"{config['paths']['train']}: no training texts there. Make them with scripts.convert.")
+        raise UserError(f"{config['paths']['train']}: no training texts there. Make them with the command `convert`.")
     return updates
 
 

@@ -43,7 +43,7 @@ def read_spellings(path: Path) -> Counter[str]:
         UserError: there is no such file.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file. Make it with the command `tokenize`.")
+        raise UserError(f"{path}: no such file. Make it with the command `tokenize-raw`.")
     return Counter(read_json(path))
 
 

@@ -1,0 +1,1 @@
+"""Programs that measure or show, run by hand: python -m benchmarks.NAME."""

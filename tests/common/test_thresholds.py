@@ -1,0 +1,83 @@
+"""The threshold of multi-label pipelines is the best on dev, and spaCy uses it."""
+
+import json
+
+import numpy as np
+import pytest
+import spacy
+import srsly
+from sklearn.metrics import f1_score
+from spacy.tokens import DocBin
+
+from scripts.common.thresholds import CANDIDATES, best_threshold, label_thresholds, macro_f1, tune_threshold
+from scripts.evaluation.scores import score, threshold_scores
+
+BOW = {
+    "@architectures": "spacy.TextCatBOW.v3",
+    "exclusive_classes": False,
+    "ngram_size": 1,
+    "no_output_layer": False,
+    "length": 256,
+}
+
+
+def test_best_threshold_is_the_best_and_in_the_middle():
+    gold = np.array([[1], [1], [0], [0]], dtype=bool)
+    assert best_threshold(gold, np.array([[0.9], [0.41], [0.19], [0.1]])) == pytest.approx(0.30, abs=0.011)
+    rng = np.random.default_rng(0)
+    gold = rng.random((80, 4)) < 0.3
+    scores = np.clip(gold * 0.2 + rng.random((80, 4)) * 0.6, 0, 1)
+    best = max(f1_score(gold, scores >= t, average="macro", zero_division=0) for t in CANDIDATES)
+    assert macro_f1(gold, scores >= best_threshold(gold, scores)) == pytest.approx(best)
+
+
+def test_each_label_has_its_own_threshold():
+    gold = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)
+    scores = np.array([[0.9, 0.3, 0.6], [0.8, 0.1, 0.7], [0.6, 0.3, 0.8], [0.5, 0.1, 0.9]])
+    low, high, absent = (label_thresholds(gold, scores)[i] for i in (1, 0, 2))
+    assert 0.1 < low <= 0.3 and 0.6 < high <= 0.8 and absent == 0.5
+    assert (scores >= np.array(label_thresholds(gold, scores)))[:, :2].tolist() == gold[:, :2].tolist()
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """An untrained multi-label pipeline whose scores are all near 0.5, and a dev set in which `a` is in every text."""
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("textcat_multilabel", name="textcat", config={"model": BOW})
+    for label in ("a", "b"):
+        pipe.add_label(label)
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "model")
+    docs = DocBin()
+    for i in range(12):
+        doc = nlp.make_doc(f"text number {i}")
+        doc.cats = {"a": 1.0, "b": float(i % 4 == 0)}
+        docs.add(doc)
+    docs.to_disk(tmp_path / "dev.spacy")
+    return tmp_path
+
+
+def test_spacy_scores_with_the_tuned_threshold(stored):
+    cfg = stored / "model" / "textcat" / "cfg"
+    cfg.write_text(json.dumps(srsly.read_json(cfg) | {"threshold": 0.99}))
+    before, _ = score(spacy.load(stored / "model"), stored / "dev.spacy")
+    threshold = tune_threshold(stored / "model", stored / "dev.spacy")
+    nlp = spacy.load(stored / "model")
+    after, predictions = score(nlp, stored / "dev.spacy")
+    assert nlp.get_pipe("textcat").cfg["threshold"] == threshold < 0.6
+    assert before["micro_f1"] == 0 and after["per_label"]["a"]["f"] == 1.0
+    thresholds = threshold_scores(nlp, predictions, predictions)
+    assert thresholds["all_labels"] == threshold and set(thresholds["per_label"]) == {"a", "b"}
+    assert thresholds["macro_f1_with_per_label"] >= after["macro_f1"]
+
+
+def test_labels_that_exclude_each_other_need_none(stored):
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("textcat", config={"model": BOW | {"exclusive_classes": True}})
+    for label in ("a", "b"):
+        pipe.add_label(label)
+    nlp.initialize()
+    nlp.to_disk(stored / "single")
+    before = (stored / "single" / "textcat" / "cfg").read_bytes()
+    assert tune_threshold(stored / "single", stored / "dev.spacy") is None
+    assert (stored / "single" / "textcat" / "cfg").read_bytes() == before

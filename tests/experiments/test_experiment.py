@@ -1,0 +1,224 @@
+"""Grids expand as declared, runs are isolated and resumable, and comparisons tell chance from difference."""
+
+import shutil
+
+import numpy as np
+import pytest
+import srsly
+from spacy.util import dict_to_dot, load_config
+
+from scripts.common.cli import UserError
+from scripts.common.variants import config_chain, merge_configs, names_in, variant_names
+from scripts.experiments.compare import compare_groups, format_rows, holm, load_results, two_sided_p
+from scripts.experiments.experiment import is_finished, prepare
+from scripts.experiments.grids import Run, change_config, config_of, earlier_outputs, expand_grid
+from tests.conftest import ROOT, message
+from tests.project.test_project import PROJECT
+
+VARIANTS = ["bow", "cnn"]
+# They follow from the number of updates.
+COUNTED = [f"training.{name}" for name in ("eval_frequency", "patience", "max_steps")]
+COUNTED += [f"training.optimizer.learn_rate.{name}" for name in ("total_steps", "warmup_steps")]
+
+
+def write_grid(tmp_path, **grid):
+    path = tmp_path / "grid.yml"
+    srsly.write_yaml(path, grid)
+    return path
+
+
+def test_grid_is_the_product_of_its_parts(tmp_path):
+    settings = {"default": {}, "wide": {"only": ["cnn"], "training.dropout": 0.1}}
+    runs = expand_grid(write_grid(tmp_path, variants="all", seeds=[0, 1], settings=settings), VARIANTS)
+    assert [run.name for run in runs] == [
+        "bow--default--0", "bow--default--1", "cnn--default--0", "cnn--default--1", "cnn--wide--0", "cnn--wide--1",
+    ]  # fmt: skip
+    assert runs[-1].values == {"training.dropout": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("grid", "expected"),
+    [
+        ({"variants": ["bow"]}, "expected the keys"),
+        ({"variants": ["bow"], "seeds": [0], "seed": 1}, "expected the keys"),
+        ({"variants": ["bow"], "seeds": 3}, "`seeds` must be a list"),
+        ({"variants": ["bo"], "seeds": [0]}, "there is no variant 'bo', only bow, cnn"),
+        ({"variants": "bow", "seeds": [0]}, "`variants` must be a list"),
+    ],
+)
+def test_wrong_grids_are_named(tmp_path, grid, expected):
+    with pytest.raises(UserError, match=expected):
+        expand_grid(write_grid(tmp_path, **grid), VARIANTS)
+
+
+def test_missing_grid(tmp_path):
+    with pytest.raises(UserError, match="none.yml: cannot be read"):
+        expand_grid(tmp_path / "none.yml", VARIANTS)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "grids").glob("*.yml")), ids=lambda path: path.stem)
+def test_shipped_grids_apply_to_the_project(path, tmp_path):
+    variants = names_in(PROJECT)
+    for run in {run.setting + run.variant: run for run in expand_grid(path, variants)}.values():
+        folder = tmp_path / run.name
+        prepare(ROOT, folder, PROJECT, run)
+        change_config(folder, PROJECT, run)
+        for name, value in run.values.items():
+            section, key = name.rsplit(".", 1)
+            if section == "vars":
+                assert key in PROJECT["vars"]
+                continue
+            text = (folder / "configs" / f"{run.variant}.cfg").read_text(encoding="utf-8")
+            assert f"{key} = {value}" in text.partition(f"[{section}]")[2].partition("\n[")[0]
+
+
+def test_run_folder_leaves_the_project_untouched(tmp_path):
+    before = (ROOT / "configs" / "bow.cfg").read_bytes()
+    run = Run("bow", "x", 0, {"training.dropout": 0.9})
+    prepare(ROOT, tmp_path / "run", PROJECT, run)
+    change_config(tmp_path / "run", PROJECT, run)
+    assert (ROOT / "configs" / "bow.cfg").read_bytes() == before
+    assert (tmp_path / "run" / "scripts" / "training" / "train.py").is_file()
+    with pytest.raises(UserError, match="has no section trainin"):
+        change_config(tmp_path / "run", PROJECT, Run("bow", "x", 0, {"trainin.x": 1}))
+
+
+# What each of these inherits, and must not lose: the objective of pretraining, and the teacher's texts.
+VALUES = {
+    "pretrain-chars": {"components.textcat.model.tok2vec.embed.width": 48, "pretraining.max_epochs": 2},
+    "pretrain-vectors": {"training.optimizer.learn_rate": 0.003, "components.textcat.model.use_reduce_first": True},
+    "distilled": {"corpora.train.temperature": 2.0, "training.dropout": 0.1},
+    "compact-distilled": {"corpora.train.teacher_weight": 0.25, "components.textcat.model.word_dropout": 0.0},
+    "compact-pretrained": {
+        "training.optimizer.learn_rate.initial_rate": 0.004,
+        "components.textcat.model.hidden_width": 64,
+    },
+    "pruned": {"components.textcat.model.use_reduce_max": False},
+    "transformer-half": {"training.batcher.size": 128},
+}
+
+
+@pytest.mark.parametrize("variant", variant_names(ROOT))
+def test_values_land_in_the_config_and_nothing_else_changes(tmp_path, variant):
+    values = VALUES.get(variant, {}) | {"training.max_epochs": 3}
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    overlay = tmp_path / "configs" / f"{variant}.cfg"
+    before, section = merge_configs(config_chain(overlay))
+    unchanged = {path: path.read_bytes() for path in (tmp_path / "configs").rglob("*.*") if path != overlay}
+    change_config(tmp_path, PROJECT, Run(variant, "x", 0, values | {"vars.seed": 3}))
+    after, section_after = merge_configs(config_chain(overlay))
+    assert section_after == section
+    changed = {
+        name
+        for name in dict_to_dot(before).keys() | dict_to_dot(after).keys()
+        if dict_to_dot(before).get(name) != dict_to_dot(after).get(name)
+    }
+    assert changed == set(values)
+    assert {name: dict_to_dot(after)[name] for name in values} == values
+    assert {path: path.read_bytes() for path in unchanged} == unchanged
+
+
+def test_values_land_in_the_composed_config(tmp_path, toy_assets, run):
+    assert run("convert", "toy", "corpus").returncode == 0
+    for name in ("configs", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for variant in ("pretrain-chars", "pretrain-vectors", "compact-pretrained"):
+        composed = []
+        for values in ({}, VALUES[variant] | {"training.batcher.size": 16}):
+            change_config(tmp_path, PROJECT, Run(variant, "x", 0, values))
+            assert run("compose", variant, "config.cfg").returncode == 0
+            composed.append(dict_to_dot(load_config(tmp_path / "config.cfg", interpolate=False)))
+        before, after = composed
+        changed = {name: value for name, value in after.items() if before.get(name) != value}
+        counted = {name: changed.pop(name, None) for name in COUNTED}
+        assert counted["training.eval_frequency"], "it is counted anew"
+        assert changed == VALUES[variant] | {"training.batcher.size": 16}, variant
+
+
+def test_commits_in_which_variants_shared_a_config(tmp_path):
+    (tmp_path / "configs").mkdir()
+    for name in ("base", "vectors"):
+        text = (ROOT / "configs" / f"{name}.cfg").read_text(encoding="utf-8")
+        (tmp_path / "configs" / f"{name}.cfg").write_text(text, encoding="utf-8")
+    script = ["python -m scripts.compose configs/vectors.cfg training/pruned/config.cfg", "python -m scripts.train x"]
+    project = {"commands": [{"name": "train-pruned", "script": script}]}
+    assert config_of(tmp_path, project, "pruned") == tmp_path / "configs" / "vectors.cfg"
+    change_config(tmp_path, project, Run("pruned", "x", 0, {"training.dropout": 0.4}))
+    assert load_config(tmp_path / "configs" / "vectors.cfg")["training"]["dropout"] == 0.4
+
+
+def test_earlier_outputs_are_those_before_training():
+    assert set(earlier_outputs(PROJECT, "bow")) == {
+        f"corpus/{name}" for name in ("train.spacy", "dev.spacy", "test.spacy", "raw.jsonl", "task.json")
+    }
+
+
+def test_results_of_other_values_do_not_count(tmp_path):
+    path = tmp_path / "r.json"
+    run = Run("bow", "x", 1, {"a.b": 2})
+    assert not is_finished(path, run, "toy")
+    srsly.write_json(path, {"seed": 1, "dataset": "toy", "experiment": {"setting": "x", "values": {"a.b": 2}}})
+    assert not is_finished(path, run, "toy"), "predictions are not committed, and `compare` needs them"
+    path.with_suffix(".predictions.jsonl").touch()
+    assert is_finished(path, run, "toy")
+    assert not is_finished(path, run, "bbc")
+    assert not is_finished(path, Run("bow", "x", 1, {"a.b": 3}), "toy")
+
+
+# Comparison
+
+
+def test_holm_matches_the_textbook():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_p_values():
+    assert two_sided_p(np.zeros(100)) == 1.0
+    assert two_sided_p(np.r_[np.ones(99), -1]) == pytest.approx(0.02)
+    assert two_sided_p(np.ones(99)) == pytest.approx(0.02)
+
+
+def make_runs(accuracy, seeds, rng, n=400):
+    gold = np.random.default_rng(0).integers(0, 3, n)
+    runs = []
+    for _ in range(seeds):
+        right = rng.random(n) < accuracy
+        predicted = np.where(right, gold, (gold + 1) % 3)
+        rows = [
+            {"text": str(i), "gold": ["abc"[g]], "cats": {label: float(label == "abc"[p]) for label in "abc"}}
+            for i, (g, p) in enumerate(zip(gold, predicted, strict=True))
+        ]
+        runs.append(
+            {
+                "scores": {"macro_f1": float(right.mean()), "confusion": {}},
+                "dev": {"macro_f1": accuracy},
+                "size": {"pipeline_bytes": 1_000_000},
+                "predictions": rows,
+            }
+        )
+    return runs
+
+
+def test_real_differences_get_a_star_and_chance_does_not():
+    rng = np.random.default_rng(1)
+    groups = {"best": make_runs(0.9, 3, rng), "twin": make_runs(0.9, 3, rng), "worse": make_runs(0.7, 3, rng)}
+    rows = {row["name"]: row for row in compare_groups(groups, "best")}
+    assert rows["worse"]["p"] < 0.01 and rows["worse"]["high"] < 0
+    assert rows["twin"]["p"] > 0.05 and rows["twin"]["low"] < 0 < rows["twin"]["high"]
+    cells = {row[0]: row for row in format_rows(list(rows.values()), "best")}
+    assert cells["worse"][5].endswith("★") and not cells["twin"][5].endswith("★") and cells["best"][5] == ""
+
+
+def test_different_documents_cannot_be_compared():
+    rng = np.random.default_rng(1)
+    with pytest.raises(UserError, match="different documents"):
+        compare_groups({"a": make_runs(0.9, 1, rng), "b": make_runs(0.9, 1, rng, n=300)}, "a")
+
+
+def test_missing_results_are_named(tmp_path, run):
+    assert "no results. Run the experiment first" in message(run("compare", "metrics/none"))
+    (tmp_path / "g").mkdir()
+    srsly.write_json(tmp_path / "g" / "bow--default--0.json", {})
+    with pytest.raises(UserError, match="predictions.jsonl: missing"):
+        load_results(tmp_path / "g")

@@ -1,0 +1,231 @@
+"""scripts/experiments/reproduce.py: a published result comes out again, and what deviates is named."""
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import srsly
+
+from scripts.common.cli import UserError
+from scripts.common.files import md5_file, write_json
+from scripts.evaluation.provenance import steps_before
+from scripts.experiments.reproduce import (
+    SCORE_TOLERANCE,
+    compare,
+    different_packages,
+    find_commit,
+    first_difference,
+    recover_settings,
+    settings_of,
+    why_inexact,
+)
+from tests.conftest import ROOT, copy_project, message
+from tests.project.test_project import PROJECT
+
+
+@pytest.fixture
+def metrics():
+    return srsly.read_json(ROOT / "metrics" / "bow.json")
+
+
+def out_of_tolerance(rows):
+    return [row.name for row in rows if not row.ok]
+
+
+def test_equal_results(metrics):
+    rows = compare(metrics, metrics, exact=True)
+    assert out_of_tolerance(rows) == []
+    assert {row.deviation for row in rows if row.allowed} == {"0"}
+    assert [row.deviation for row in rows if not row.allowed] == ["× 1.00"] * 5
+
+
+def test_exact_means_every_figure(metrics):
+    other = copy.deepcopy(metrics)
+    other["scores"]["confusion"]["rows_are_gold"][0][0] += 1
+    other["scores"]["macro_f1"] += 1e-9
+    other["speed"]["docs_per_s"] /= 3
+    rows = compare(metrics, other, exact=True)
+    assert out_of_tolerance(rows) == ["scores.macro_f1", "scores.confusion.rows_are_gold.0.0"]
+    assert next(row for row in rows if row.name == "speed.docs_per_s").deviation == "× 0.33"
+    assert out_of_tolerance(compare(metrics, other, exact=False)) == []
+
+
+def test_tolerances(metrics):
+    other = copy.deepcopy(metrics)
+    other["scores"]["macro_f1"] += SCORE_TOLERANCE * 1.01
+    other["dev"]["accuracy"] -= SCORE_TOLERANCE * 0.99
+    other["size"]["pipeline_bytes"] = int(other["size"]["pipeline_bytes"] * 1.011)
+    other["size"]["parameters"] += 1
+    failed = out_of_tolerance(compare(metrics, other, exact=False))
+    assert failed == ["scores.macro_f1", "size.parameters", "size.pipeline_bytes"]
+
+
+def test_a_missing_figure_is_a_deviation(metrics):
+    other = copy.deepcopy(metrics)
+    del other["dev"]["macro_f1"]
+    assert out_of_tolerance(compare(metrics, other, exact=False)) == ["dev.macro_f1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: None, ""),
+        (lambda m: m["env"].update(cpu="another"), "another machine: cpu AMD EPYC → another"),
+        (lambda m: m["env"]["packages"].update(spacy="3.8.0"), "other packages"),
+        (lambda m: m["train"].update(threads={"OMP_NUM_THREADS": "2"}), "threads"),
+        (lambda m: m["train"].update(gpu_id=0), "GPU"),
+        (lambda m: m.update(steps={"learn-vectors": {"script": ["… --workers 12"], "outputs": {}}}), "race"),
+        (lambda m: m.update(steps={"learn-vectors": {"script": ["… --workers 1"], "outputs": {}}}), ""),
+    ],
+)
+def test_when_results_cannot_be_expected_to_be_equal(metrics, change, reason):
+    other = copy.deepcopy(metrics)
+    change(other)
+    found = why_inexact(metrics, other, ["convert", "train-bow"])
+    assert reason in found if reason else found == ""
+
+
+def test_floret_races(metrics):
+    assert "race" in why_inexact(metrics, metrics, ["convert", "learn-floret"])
+
+
+def test_other_packages_are_named_as_pip_wants_them(metrics):
+    here = copy.deepcopy(metrics["env"])
+    here["packages"] |= {"numpy": "1.0", "unheard-of": "1.0"}
+    del here["packages"]["gensim"]
+    assert different_packages(metrics["env"], here) == ["numpy==2.4.6", "gensim==4.4.0"]
+
+
+def test_settings_come_from_the_recorded_script_lines():
+    project = {
+        "vars": {"dim": 100, "seed": 0, "lang": "en", "metrics": "metrics"},
+        "commands": [
+            {"name": "learn", "script": ["python -m x ${vars.lang} --dim ${vars.dim} --seed ${vars.seed}", "y"]}
+        ],
+    }
+    steps = {"learn": {"script": ["python -m x en --dim 300 --seed 0", "y"], "outputs": {}}}
+    assert recover_settings(project, steps) == {"dim": "300"}
+    result = {"dataset": "own", "seed": 4, "experiment": {"values": {"vars.dim": 50, "training.dropout": 0.5}}}
+    assert settings_of(result, project) == {"dataset": "own", "seed": "4", "dim": "50", "metrics": "rebuilt"}
+    steps["learn"]["script"][1] = "z"
+    with pytest.raises(UserError, match="The step learn of this commit is not the one that made the result: z"):
+        recover_settings(project, steps)
+
+
+def test_settings_of_all_steps_can_be_recovered():
+    from weasel.util.config import load_project_config
+
+    raw = load_project_config(ROOT, interpolate=False)
+    for variant in ("compact-distilled", "floret", "transformer-trim"):
+        filled = load_project_config(ROOT, overrides={"vars.seed": 7, "vars.dataset": "own", "vars.lang": "de"})
+        scripts = {command["name"]: command["script"] for command in filled["commands"]}
+        steps = {step: {"script": scripts[step], "outputs": {}} for step in PROJECT["workflows"][variant][:-1]}
+        assert recover_settings(raw, steps) == {"seed": "7", "dataset": "own", "lang": "de"}
+
+
+def test_steps_are_those_of_the_workflow(tmp_path):
+    srsly.write_yaml(
+        tmp_path / "project.yml", {"workflows": {"all": ["a", "evaluate-x", "report"], "x": ["a", "evaluate-x"]}}
+    )
+    entry = {"cmd": "…", "script": ["python a"], "deps": [], "outs": [{"path": "out", "md5": "12"}]}
+    srsly.write_yaml(tmp_path / "project.lock", {"a": entry, "b": entry})
+    found = steps_before("evaluate-x", tmp_path / "project.yml", tmp_path / "project.lock")
+    assert found == {"a": {"script": ["python a"], "outputs": {"out": "12"}}}
+    assert steps_before("evaluate-x", tmp_path / "project.yml", tmp_path / "none") == {}
+
+
+def test_the_first_output_that_differs_is_named(metrics):
+    metrics["steps"] = {"train-bow": {"script": [], "outputs": {"a/train.json": "1", "a/model-best": "2"}}}
+    other = copy.deepcopy(metrics)
+    other["steps"]["train-bow"]["outputs"] |= {"a/train.json": "3"}
+    assert first_difference(metrics, other) == ""
+    other["steps"]["train-bow"]["outputs"] |= {"a/model-best": "3"}
+    assert first_difference(metrics, other) == "a/model-best, made by train-bow"
+
+
+def git(folder, *arguments):
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_commits_that_cannot_be_rebuilt(tmp_path, run, metrics):
+    srsly.write_json(tmp_path / "bow.json", metrics | {"env": metrics["env"] | {"git_commit": None}})
+    assert "records no commit. Name one: --vars.commit HEAD" in message(run("reproduce", "bow.json"))
+    srsly.write_json(tmp_path / "bow.json", metrics | {"env": metrics["env"] | {"git_commit": "deadbeef-dirty"}})
+    assert "not a git repository" in message(run("reproduce", "bow.json"))
+    git(tmp_path, "init", "--quiet")
+    error = message(run("reproduce", "bow.json"))
+    assert "made with changes that were not committed" in error
+    assert "Commit deadbeef is not in this clone. Fetch it" in error
+
+
+def test_the_recorded_commit_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", "first")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    for recorded in (head[:12], f"{head[:7]}-dirty", f"v1.0-3-g{head[:9]}"):
+        assert find_commit("recorded", {"env": {"git_commit": recorded}}, tmp_path) == head
+
+
+def test_a_deviation_is_an_error(tmp_path, run, metrics, monkeypatch):
+    git(tmp_path, "init", "--quiet")
+    srsly.write_yaml(tmp_path / "project.yml", {"workflows": {"bow": ["train-bow", "evaluate-bow"]}})
+    git(tmp_path, "add", "project.yml")
+    git(tmp_path, "commit", "--quiet", "-m", "first")
+    write_json(tmp_path / "bow.json", metrics)  # srsly would round the floats
+    rebuilt = copy.deepcopy(metrics)
+    monkeypatch.setattr("scripts.experiments.reproduce.rebuild", lambda folder, published: rebuilt)
+    process = run("reproduce", "bow.json", "--commit", "HEAD")
+    assert process.returncode == 0 and "bow.json: reproduced to the last digit" in process.output
+    rebuilt["scores"]["macro_f1"] += 1e-6
+    error = message(run("reproduce", "bow.json", "--commit", "HEAD"))
+    assert "+1e-06" in error and "bow.json: not reproduced. Out of tolerance: scores.macro_f1." in error
+    rebuilt["env"]["cpu"] = "another"
+    process = run("reproduce", "bow.json", "--commit", "HEAD")
+    assert process.returncode == 0 and "Compared within tolerances: another machine" in process.output
+
+
+@pytest.mark.slow
+def test_a_result_is_rebuilt_to_the_last_digit(toy_project, tmp_path):
+    """In a project that lies in a folder of its repository, on data that git does not have."""
+    project = tmp_path / "repository" / "project"
+    copy_project(toy_project, project, "metrics")
+    shutil.copy(ROOT / ".gitignore", project)
+    config = project / "configs" / "bow.cfg"
+    git(project.parent, "init", "--quiet")
+    git(project.parent, "add", "-A")
+    git(project.parent, "commit", "--quiet", "-m", "all")
+    settings = ["--vars.dataset", "toy", "--vars.max_epochs", "3", "--vars.repeats", "1", "--vars.seed", "2"]
+
+    def go(step, *arguments):
+        command = [sys.executable, "-m", "spacy", "project", "run", step, ".", *arguments]
+        process = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+        return process.returncode, " ".join((process.stdout + process.stderr).split())
+
+    assert go("bow", *settings)[0] == 0
+    published = srsly.read_json(project / "metrics" / "bow.json")
+    assert published["env"]["git_commit"] == git(project, "rev-parse", "--short=12", "HEAD")
+    assert published["env"]["git_changed"] == []
+    assert published["train"]["threads"] == {"OMP_NUM_THREADS": "1"}
+    config.write_text(config.read_text(encoding="utf-8").replace("ngram_size = 1", "ngram_size = 2"), encoding="utf-8")
+    code, output = go("reproduce")
+    assert code == 0 and "metrics/bow.json: reproduced to the last digit" in output, output
+    assert "other bytes" not in output
+    model = "training/bow/model-best/textcat/model"
+    assert md5_file(project / "training" / "reproduce" / "bow" / "project" / model) == md5_file(project / model)
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_changes_no_weight_of_a_convolution(tmp_path, toy_assets, run):
+    run("convert", "toy", "corpus")
+    for threads in (1, 2):
+        command = [sys.executable, "-m", "scripts.training.train", "cnn", "--max-epochs", "2", "--configs"]
+        command += [ROOT / "configs", "--training", f"out{threads}"]
+        env = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=True)
+    model = "cnn/model-best/textcat/model"
+    assert md5_file(tmp_path / "out1" / model) == md5_file(tmp_path / "out2" / model)

@@ -1,0 +1,155 @@
+"""Shares of the data are nested and keep every label; the advice follows the curve."""
+
+from pathlib import Path
+
+import pytest
+import spacy
+import srsly
+from scipy.stats import ttest_1samp
+from spacy.tokens import DocBin
+from thinc.api import Config
+
+from scripts.common.cli import UserError
+from scripts.experiments import train_curve
+from scripts.experiments.train_curve import advice, interval, plot, subset, summarize, train_once
+from scripts.training.config import write_config
+from tests.conftest import ROOT, message, toy_records
+from tests.project.test_project import COMMANDS, VARIANTS
+
+TAUGHT = "training/distilled/taught.spacy"
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch):
+    """A corpus as convert writes it, beside the project's configs and code; this is where the test runs."""
+    for name in ("configs", "scripts"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    nlp, docs = spacy.blank("en"), DocBin(attrs=["ORTH", "SPACY"])
+    for record in toy_records():
+        doc = nlp.make_doc(record["text"])
+        doc.cats = {label: float(record["label"] == label) for label in ("film", "money", "sport")}
+        docs.add(doc)
+    for path in ("corpus/train.spacy", "corpus/dev.spacy", TAUGHT):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        docs.to_disk(tmp_path / path)
+    facts = {"lang": "en", "exclusive": True, "labels": ["film", "money", "sport"], "examples": {"train": len(docs)}}
+    srsly.write_json(tmp_path / "corpus" / "task.json", facts)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trained_here(folder):
+    """All files in the training folder but the teacher's."""
+    files = [path for path in (folder / "training").rglob("*") if path.is_file()]
+    return [path for path in files if path != folder / TAUGHT]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_has_a_curve(corpus, variant, monkeypatch):
+    """The training is that of `train-VARIANT`, with another corpus and output; what it learnt before, it keeps."""
+    composed = {}
+
+    def fit(config, output, gpu_id, half_precision):
+        text = config.read_text(encoding="utf-8")
+        composed.update(text=text, gpu_id=gpu_id, half_precision=half_precision, output=output)
+        raise UserError("stop here")
+
+    monkeypatch.setattr(train_curve, "fit", fit)
+    with pytest.raises(UserError, match=f"train-{variant} failed: stop here"):
+        train_once(variant, 0.5, 3, 2, -1)
+    assert composed["output"].is_absolute() and trained_here(corpus) == [], "the model goes elsewhere"
+    assert composed["half_precision"] == variant.startswith("transformer")
+    write_config(Path("configs") / f"{variant}.cfg", Path("own.cfg"), Path("corpus/task.json"), 3, 2, -1)
+    texts = (Path("own.cfg").read_text(encoding="utf-8"), composed["text"])
+    own, curve = (Config().from_str(text, interpolate=False) for text in texts)
+    assert curve["paths"].pop("train").startswith(composed["output"].as_posix())
+    assert curve["paths"].pop("log").startswith(composed["output"].as_posix())
+    for name in ("train", "log"):
+        del own["paths"][name]
+    for config in (own, curve):  # they follow from the number of texts
+        for name in ("eval_frequency", "patience"):
+            del config["training"][name]
+        if isinstance(rate := config["training"]["optimizer"]["learn_rate"], dict):
+            del rate["total_steps"], rate["warmup_steps"]
+    assert curve == own
+    assert COMMANDS[f"train-{variant}"]["script"] == [
+        f"python -m scripts.training.train {variant} --seed 0 --max-epochs 0 --gpu-id -1"
+    ]
+
+
+@pytest.mark.slow
+def test_a_point_of_the_curve(corpus, capfd):
+    texts, macro_f1 = train_once("bow", 0.25, 0, 3, -1)
+    assert texts == 18 and 0 < macro_f1 <= 1
+    assert trained_here(corpus) == []
+
+
+def test_a_failed_training_says_why(corpus):
+    (corpus / "corpus" / "dev.spacy").unlink()
+    with pytest.raises(UserError, match="train-bow failed: .*dev.spacy"):
+        train_once("bow", 1.0, 0, 1, -1)
+
+
+def test_unknown_variant_is_named(run):
+    found = message(run("train_curve", "bov", "curve", "--project", ROOT))
+    assert "variant 'bov' is unknown. Choose one of bow" in found
+
+
+def test_shares_are_nested_stratified_and_reproducible(tmp_path):
+    nlp, docs = spacy.blank("en"), DocBin(attrs=["ORTH", "SPACY"])
+    for i in range(100):
+        doc = nlp.make_doc(f"text {i}")
+        doc.cats = {"rare": float(i % 50 == 0), "a": float(i % 2), "b": float(i % 2 == 0)}
+        docs.add(doc)
+    docs.to_disk(tmp_path / "train.spacy")
+
+    def draw(share, seed):
+        assert subset(tmp_path / "train.spacy", share, seed, tmp_path / "part.spacy") > 0
+        return [
+            (doc.text, tuple(doc.cats.items()))
+            for doc in DocBin().from_disk(tmp_path / "part.spacy").get_docs(nlp.vocab)
+        ]
+
+    quarter, half, everything = draw(0.25, 1), draw(0.5, 1), draw(1.0, 1)
+    assert set(quarter) < set(half) < set(everything)
+    assert len(everything) == 100 and abs(len(half) - 50) <= 2 and abs(len(quarter) - 25) <= 2
+    assert quarter == draw(0.25, 1) != draw(0.25, 2)
+    assert any(dict(cats)["rare"] for _, cats in quarter)
+
+
+def test_interval_is_students():
+    values = [0.70, 0.74, 0.75]
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert interval(values) == pytest.approx([expected.low, expected.high])
+    assert interval([0.7]) is None
+
+
+def points(before, last):
+    shares = {0.75: before, 1.0: last}
+    return summarize(
+        [
+            {"share": share, "seed": seed, "texts": int(100 * share), "macro_f1": value}
+            for share, values in shares.items()
+            for seed, value in enumerate(values)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "last", "expected"),
+    [
+        ([0.70, 0.701, 0.699], [0.75, 0.751, 0.749], "+5.0 points, more than chance: more data will help"),
+        ([0.75, 0.751, 0.749], [0.70, 0.701, 0.699], "-5.0 points, less than before"),
+        ([0.70, 0.74, 0.66], [0.71, 0.75, 0.67], "flat or noisy"),
+        ([0.70], [0.75], "no telling chance from progress"),
+    ],
+)
+def test_advice(before, last, expected):
+    assert expected in advice(points(before, last))
+
+
+def test_points_and_plot():
+    found = points([0.70, 0.72], [0.75, 0.77])
+    assert [(p["share"], p["texts"], round(p["macro_f1"], 3)) for p in found] == [(0.75, 75, 0.71), (1.0, 100, 0.76)]
+    svg = plot(found, "bow")
+    assert svg.startswith("<svg") and "bow: more data?" in svg

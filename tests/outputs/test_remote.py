@@ -1,0 +1,119 @@
+"""scripts/outputs/push.py and pull.py: what is shared is what the commands here would make."""
+
+import shutil
+
+import pytest
+from weasel.cli.run import project_run
+
+from tests.conftest import message
+
+PROJECT = """
+vars: {indent: 2}
+commands:
+  - name: second
+    script: ["python -m json.tool work/a.json out/b.json --indent ${vars.indent}"]
+    deps: ["work/a.json"]
+    outputs: ["out/b.json"]
+  - name: first
+    script: ["python -m json.tool data.json work/a.json"]
+    deps: ["data.json"]
+    outputs: ["work/a.json"]
+"""
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A project of two commands that have run, the second of which stands first."""
+    (tmp_path / "project.yml").write_text(PROJECT, encoding="utf-8")
+    (tmp_path / "data.json").write_text('{"a": 1}', encoding="utf-8")
+    for name in ("work", "out"):
+        (tmp_path / name).mkdir()
+    for name in ("first", "second"):
+        project_run(tmp_path, name)
+    return tmp_path
+
+
+def forget(folder):
+    """Make another clone of the project: only what git would have."""
+    for name in ("work", "out", "training"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "project.lock").unlink()
+
+
+def test_pull_brings_what_was_pushed(made, run, capfd):
+    output = (made / "out" / "b.json").read_bytes()
+    assert run("push", "cache").returncode == 0
+    forget(made)
+    process = run("pull", "cache")
+    assert "first, second" in process.output
+    assert (made / "out" / "b.json").read_bytes() == output
+    project_run(made, "second")
+    assert "nothing changed" in capfd.readouterr().out
+    assert list((made / "training").iterdir()) == []
+    assert "Pulled" not in run("pull", "cache").output
+
+
+def test_weasel_pulls_what_was_pushed(made, run):
+    from weasel.cli.pull import project_pull
+
+    run("push", "cache")
+    forget(made)
+    assert {output for url, output in project_pull(made, str(made / "cache")) if url} == {"work/a.json", "out/b.json"}
+
+
+def test_only_what_the_commands_of_now_have_made_is_pushed(made, run):
+    project_run(made, "second", overrides={"vars.indent": 4})
+    process = run("push", "cache")
+    assert process.returncode == 0 and "those of now: second." in process.output
+    assert [path.name for path in (made / "cache").iterdir()] == ["work%2Fa.json"]
+    (made / "work" / "a.json").write_text("{}", encoding="utf-8")
+    assert "nothing to push" in message(run("push", "other"))
+
+
+def test_pull_replaces_what_is_out_of_date(made, run):
+    output = (made / "out" / "b.json").read_bytes()
+    run("push", "cache")
+    forget(made)
+    (made / "out").mkdir()
+    (made / "out" / "b.json").write_text("committed long ago", encoding="utf-8")
+    run("pull", "cache")
+    assert (made / "out" / "b.json").read_bytes() == output
+
+
+def test_pull_says_what_it_does_not_find(made, run):
+    run("push", "cache")
+    forget(made)
+    (made / "data.json").write_text('{"a": 2}', encoding="utf-8")
+    assert "Not in the cache, run them: first" in run("pull", "cache").output
+    (made / "data.json").unlink()
+    assert "Nothing can be pulled without data.json. Get the data" in message(run("pull", "cache"))
+
+
+def test_damage_is_noticed(made, run):
+    run("push", "cache")
+    forget(made)
+    (packed,) = (made / "cache" / "out%2Fb.json").glob("*/*")
+    good = packed.read_bytes()
+    packed.write_bytes(good[: len(good) // 2])
+    assert "out/b.json: is damaged in the cache" in message(run("pull", "cache"))
+    assert not (made / "out").exists()
+    packed.write_bytes(good)
+    packed.rename(packed.with_name("0" * 32))
+    assert "is damaged. Remove it, and push again" in message(run("pull", "cache"))
+
+
+@pytest.mark.parametrize("verb", ["push", "pull"])
+def test_caches_that_cannot_be_used(made, run, verb, monkeypatch):
+    assert "expected a folder, or a URL that begins with s3://" in message(run(verb, "ftp://host/folder"))
+    # As if the package were missing, also where it is not
+    monkeypatch.setattr("cloudpathlib.cloudpath.implementation_registry", missing_packages())
+    assert 'pip install "cloudpathlib[gs]==' in message(run(verb, "gs://bucket/folder"))
+
+
+def missing_packages():
+    from cloudpathlib.cloudpath import implementation_registry
+
+    registry = implementation_registry.copy()
+    for entry in registry.values():
+        entry.dependencies_loaded = False
+    return registry

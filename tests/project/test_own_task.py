@@ -1,0 +1,116 @@
+"""README's guide for a task of one's own works as it stands: in a fresh clone, command by command."""
+
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import spacy
+import srsly
+
+from tests.conftest import ROOT, copy_project, toy_records
+from tests.project.test_project import COMMANDS, PROJECT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = README.partition("## Your own task\n")[2].partition("\n## ")[0]
+LINES = [line for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.S) for line in block.splitlines()]
+# `all` is run at toy size in test_workflows.py, and with it every step of its part without an encoder.
+ELSEWHERE = {"all", "without-encoder"}
+RUNS = [line for line in LINES if " project run " in line and line.split()[5] not in ELSEWHERE]
+
+
+def shell(folder, *words):
+    """Run a command and return what it printed, one space between words."""
+    words = [sys.executable if word == "python" else word for word in words]
+    process = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    return " ".join((process.stdout + process.stderr).split())
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """What README's clone command makes of a repository that holds this project as it is now."""
+    folder = tmp_path_factory.mktemp("clone")
+    source = folder / "repository"
+    copy_project(ROOT, source)
+    git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.com")
+    shell(source, *git, "init", "-q", "-b", "main")
+    shell(source, *git, "add", "-A")
+    shell(source, *git, "commit", "-q", "-m", "All")
+    (line,) = (line for line in LINES if " project clone " in line)
+    words = [source.as_uri() if word.startswith("https://") else word for word in line.split()]
+    assert source.as_uri() in words
+    shell(folder, *words)
+    return folder / "mytask"
+
+
+def test_guide_fits_a_screen():
+    assert len(GUIDE.strip().splitlines()) <= 45
+    assert {line.split()[5] for line in LINES if " project run " in line} <= {*COMMANDS, *PROJECT["workflows"]}
+
+
+def test_settings_named_in_the_guide_exist():
+    for name in ("format", "text_column", "label_column", "label_separator", "mode", "lang", "dataset", "metrics"):
+        assert f"`{name}" in GUIDE and name in PROJECT["vars"]
+
+
+def test_clone_has_all_that_is_tracked(clone):
+    for name in (
+        "project.yml",
+        "README.md",
+        "requirements.txt",
+        "configs/base.cfg",
+        "scripts/data/convert.py",
+        "scripts/training/train.py",
+        "assets/bbc",
+    ):
+        assert (clone / name).exists(), name
+
+
+@pytest.mark.slow
+def test_guide_from_clone_to_wheel(clone):
+    """Steps 2 to 4, with an export of Prodigy in which a text may have several labels."""
+    (clone / "assets" / "mytask").mkdir()
+    records = [
+        {"text": r["text"], "_input_hash": i, "answer": "accept", "accept": [r["label"]] + ["odd"] * (i % 2),
+         "options": [{"id": "sport"}, {"id": "money"}, {"id": "film"}, {"id": "odd"}]}
+        for i, r in enumerate(toy_records())
+    ]  # fmt: skip
+    srsly.write_jsonl(clone / "assets" / "mytask" / "annotations.jsonl", records)
+    (clone / "assets" / "mytask" / "README.md").write_text("# Ours\n\nCollected by us.\n", encoding="utf-8")
+    srsly.write_jsonl(clone / "new.jsonl", [{"text": "The goal and match of today"}, {"text": ""}])
+    project = clone / "project.yml"
+    text = project.read_text(encoding="utf-8")
+    for name, value in {"dataset": "mytask", "metrics": "metrics/mytask"}.items():
+        text = re.sub(rf'^  {name}: ".*"', f'  {name}: "{value}"', text, count=1, flags=re.M)
+    # toy size
+    for name, value in {"max_epochs": 4, "repeats": 1, "curve_repeats": 1}.items():
+        text = re.sub(rf"^  {name}: \d+", f"  {name}: {value}", text, count=1, flags=re.M)
+    project.write_text(text, encoding="utf-8")
+
+    printed = {line.split()[5]: shell(clone, *line.split()) for line in RUNS}
+
+    assert "annotations.jsonl: read as prodigy" in printed["bow"] and "Mode multi" in printed["bow"]
+    assert "no errors" in printed["check"] and srsly.read_json(clone / "corpus" / "check.json")["mode"] == "multi"
+    metrics = srsly.read_json(clone / "metrics" / "mytask" / "bow.json")
+    assert metrics["dataset"] == "mytask" and set(metrics["scores"]["thresholds"]["per_label"]) == {
+        "film",
+        "money",
+        "odd",
+        "sport",
+    }
+    curve = srsly.read_json(clone / "metrics" / "mytask" / "curve" / "bow.json")
+    assert [point["share"] for point in curve["points"]] == [0.25, 0.5, 0.75, 1.0]
+    assert (clone / "labelled.csv").read_text(encoding="utf-8").startswith("text,labels,score ")
+    (wheel,) = (clone / "packages").rglob("*.whl")
+    target = clone / "installed"
+    with zipfile.ZipFile(wheel) as file:
+        readme = file.read(next(name for name in file.namelist() if name.endswith("METADATA"))).decode()
+        file.extractall(target)
+    assert "Collected by us." in readme and "License: CC-BY-4.0" in readme and "Requires-Dist: spacy" in readme
+    code = "import en_mytask_bow; print(sorted(en_mytask_bow.load()('The goal').cats))"
+    assert "['film', 'money', 'odd', 'sport']" in shell(target, "python", "-c", code)
+    assert spacy.load(next(target.glob("en_mytask_bow/en_mytask_bow-*"))).meta["license"] == "CC-BY-4.0"
+    shown = shell(clone, "python", "-m", "spacy", "project", "run", "report")
+    assert "Not measured" in shown and "transformer" in shown

@@ -1,0 +1,162 @@
+"""Whole workflows at toy size, through `spacy project run`, as a user would run them."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import srsly
+
+from tests.project.test_project import PROJECT, VARIANTS
+
+pytestmark = pytest.mark.slow
+
+TOY = ("--vars.dataset", "toy", "--vars.max_epochs", "10", "--vars.repeats", "1")
+# Small tables, so that only some hundred words go through the encoder, few sentences for the teacher, few passes.
+TOY += ("--vars.compact_bytes", "40000", "--vars.compact_small_bytes", "20000", "--vars.taught_sentences", "100")
+TOY += ("--vars.encoded_epochs", "2")
+REPORT = [f"metrics/report.{kind}" for kind in ("md", "svg", "html")]
+
+
+def start(project, step, *extra):
+    assert {name.removeprefix("--vars.") for name in (*TOY, *extra) if name.startswith("--")} <= set(PROJECT["vars"])
+    command = [sys.executable, "-m", "spacy", "project", "run", step, ".", *TOY, *extra]
+    return subprocess.Popen(
+        command,
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(project, step, *extra):
+    process = start(project, step, *extra)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return output
+
+
+def scores(project, variant):
+    metrics = srsly.read_json(project / "metrics" / f"{variant}.json")
+    return {key: metrics[key] for key in ("variant", "dataset", "seed", "scores", "dev", "baseline", "size")}
+
+
+@pytest.fixture(scope="module")
+def finished(toy_project):
+    """The toy project after `all`, and what that printed."""
+    return toy_project, run(toy_project, "all")
+
+
+def test_all_makes_every_output(finished):
+    project, _ = finished
+    for command in PROJECT["commands"]:
+        if command["name"] in PROJECT["workflows"]["all"]:
+            for output in command.get("outputs", REPORT):
+                assert (project / output).exists(), output
+    lock = srsly.read_yaml(project / "project.lock")
+    assert not [(name, item) for name, entry in lock.items() for item in entry["outs"] if not item["md5"]]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_learn(finished, variant):
+    metrics = srsly.read_json(finished[0] / "metrics" / f"{variant}.json")
+    assert (metrics["variant"], metrics["dataset"]) == (variant, "toy")
+    assert metrics["scores"]["macro_f1"] > metrics["baseline"]["majority"]["macro_f1"] + 0.2
+    low, high = metrics["scores"]["macro_f1_ci"]
+    assert low <= metrics["scores"]["macro_f1"] <= high
+    assert metrics["speed"]["docs_per_s"] > 0 and metrics["train"]["seconds"] > 0
+    predictions = list(srsly.read_jsonl(finished[0] / "training" / variant / "predictions.jsonl"))
+    assert len(predictions) == metrics["scores"]["documents"]
+
+
+def test_report_has_a_row_for_every_variant(finished):
+    report = (finished[0] / "metrics" / "report.md").read_text(encoding="utf-8")
+    for variant in VARIANTS:
+        assert f"| {variant} " in report
+
+
+def test_second_run_skips_everything(finished):
+    output = run(finished[0], "all")
+    assert output.count("nothing changed") == len(PROJECT["workflows"]["all"]) - 1
+    assert re.findall(r"Running command: \S+ -m (\S+)", output) == ["scripts.report.report"]
+
+
+def test_a_changed_config_runs_only_what_depends_on_it_again(finished):
+    project, _ = finished
+    before = scores(project, "cnn")
+    config = project / "configs" / "bow.cfg"
+    config.write_text(config.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    output = run(project, "all")
+    assert re.findall(r"scripts\.training\.train ([\w-]+)", output) == ["bow"]
+    assert scores(project, "cnn") == before
+
+
+def test_a_killed_run_ends_in_the_same_result(finished):
+    project, _ = finished
+    before = scores(project, "cnn")
+    lock = srsly.read_yaml(project / "project.lock")
+    for name in ("train-cnn", "evaluate-cnn"):
+        lock.pop(name)
+    srsly.write_yaml(project / "project.lock", lock)
+    process = start(project, "cnn")
+    log = project / "training" / "cnn" / "log.jsonl"
+    started = time.time()
+    while log.stat().st_mtime < started if log.exists() else True:
+        assert process.poll() is None and time.time() - started < 120
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "train-cnn" not in srsly.read_yaml(project / "project.lock")
+    run(project, "cnn")
+    assert scores(project, "cnn") == before
+
+
+def test_a_broken_data_set_stops_the_run_and_keeps_the_corpus(finished):
+    project, _ = finished
+    before = (project / "corpus" / "task.json").read_bytes()
+    path = project / "assets" / "toy" / "train.jsonl"
+    good = path.read_bytes()
+    try:
+        path.write_bytes(good + b'{"text": \n')
+        process = start(project, "bow")
+        output, _ = process.communicate()
+        assert process.returncode == 1 and "broken JSON" in output and "Traceback" not in output
+        assert (project / "corpus" / "task.json").read_bytes() == before
+    finally:
+        path.write_bytes(good)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_metrics_are_strict_json(finished, variant):
+    text = (finished[0] / "metrics" / f"{variant}.json").read_text(encoding="utf-8")
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_a_second_clone_pulls_what_the_first_one_made(finished, tmp_path):
+    project, _ = finished
+    text = (project / "project.yml").read_text(encoding="utf-8")
+    for name, value in zip(TOY[::2], TOY[1::2], strict=True):
+        name = name.removeprefix("--vars.")
+        text, n = re.subn(rf"(?m)^  {name}: .*$", f"  {name}: {value}", text)
+        assert n == 1
+    first, second = tmp_path / "first", tmp_path / "second"
+    for clone in (first, second):
+        for name in ("configs", "scripts", "assets"):
+            shutil.copytree(project / name, clone / name)
+        (clone / "project.yml").write_text(text, encoding="utf-8")
+    for name in ("corpus", "metrics", "training/vectors"):
+        shutil.copytree(project / name, first / name)
+    shutil.copy(project / "project.lock", first)
+    run(first, "push")
+    assert not (second / "corpus" / "raw.jsonl").exists()
+    run(second, "pull")
+    output = run(second, "vectors")
+    assert output.count("nothing changed") == len(PROJECT["workflows"]["vectors"]) and "Running command" not in output
+    assert scores(second, "vectors") == scores(project, "vectors")

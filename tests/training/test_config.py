@@ -1,0 +1,137 @@
+"""Every variant's config composes into a complete spaCy config, and says so when it cannot."""
+
+from pathlib import Path
+
+import pytest
+import spacy
+import srsly
+from spacy.tokens import DocBin
+from spacy.training import Corpus
+from spacy.util import load_config, load_model_from_config
+
+import scripts.components  # noqa: F401  registers the architecture of compact
+from scripts.common.cli import UserError
+from scripts.training.compose import parse_setting
+from scripts.training.config import compose_config, task_settings
+from scripts.training.sizes import LINEAR_MODEL_BYTES, ngram_rows
+from tests.conftest import ROOT, message
+
+CONFIGS = ("--configs", ROOT / "configs")
+
+
+@pytest.mark.parametrize("n_labels", [2, 5, 77, 150, 1000, 20_000])
+def test_linear_models_keep_within_their_budget(n_labels):
+    rows = ngram_rows(n_labels)
+    assert rows & (rows - 1) == 0
+    assert rows * n_labels * 4 <= LINEAR_MODEL_BYTES
+
+
+def test_few_labels_keep_the_default_table():
+    assert ngram_rows(5) == 262_144
+
+
+def test_misspelt_keys_are_errors(tmp_path):
+    overlay = tmp_path / "typo.cfg"
+    overlay.write_text("[training]\npatience = 3\npatiense = 3\n", encoding="utf-8")
+    with pytest.raises(UserError, match="spaCy does not know training.patiense"):
+        compose_config(overlay, {}, ROOT / "configs")
+
+
+def test_unknown_rules_for_sizes_are_named():
+    facts = {"lang": "en", "exclusive": True, "labels": ["a"], "examples": {"train": 9}}
+    with pytest.raises(UserError, match=r"sizes = 'huge' is unknown. Choose linear, compact"):
+        task_settings(facts, "huge")
+
+
+def test_unknown_architecture_is_named(tmp_path):
+    overlay = tmp_path / "x.cfg"
+    overlay.write_text(
+        '[components]\n\n[components.textcat]\n\n[components.textcat.model]\n@architectures = "none.such.v1"\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(UserError, match="none.such.v1"):
+        compose_config(overlay, {}, ROOT / "configs")
+
+
+def test_settings_are_json_or_text():
+    assert parse_setting("training.dropout=0.5") == ("training.dropout", 0.5)
+    assert parse_setting("paths.vectors=training/vectors") == ("paths.vectors", "training/vectors")
+    with pytest.raises(UserError, match="expected NAME=VALUE"):
+        parse_setting("training.dropout")
+
+
+def test_setting_in_unknown_section():
+    with pytest.raises(UserError, match="has no section trainin"):
+        compose_config(ROOT / "configs" / "bow.cfg", {"trainin.dropout": 0.1})
+
+
+def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
+    facts = {"lang": "de", "exclusive": False, "labels": [f"l{i}" for i in range(150)], "examples": {"train": 5000}}
+    srsly.write_json(tmp_path / "task.json", facts)
+    (tmp_path / "corpus").mkdir()
+    DocBin(docs=[spacy.blank("de")(f"Text {i}") for i in range(70)]).to_disk(tmp_path / "corpus" / "train.spacy")
+    output = Path("run/config.cfg")
+    process = run("compose", "bow", output, *CONFIGS, "--task", "task.json", "--seed", 3, "--max-epochs", 2)
+    assert process.returncode == 0, process.output
+    config = load_config(tmp_path / output, interpolate=True)
+    assert config["nlp"]["lang"] == "de"
+    assert config["components"]["textcat"]["factory"] == "textcat_multilabel"
+    assert config["components"]["textcat"]["model"]["exclusive_classes"] is False
+    assert config["components"]["textcat"]["model"]["length"] == ngram_rows(150)
+    assert (config["training"]["seed"], config["training"]["max_epochs"]) == (3, 2)
+    assert (config["training"]["eval_frequency"], config["training"]["patience"]) == (2, 30)
+    assert config["training"]["logger"]["output_file"] == "run/log.jsonl"
+    load_model_from_config(load_config(tmp_path / output, interpolate=False), auto_fill=False, validate=True)
+
+
+@pytest.mark.parametrize(("n_texts", "window"), [(3999, 0), (4000, 1)])
+def test_compact_sees_the_order_of_words_given_thousands_of_texts(n_texts, window):
+    facts = {"lang": "en", "exclusive": True, "labels": ["a"] * 77, "examples": {"train": n_texts}}
+    settings = task_settings(facts, "compact")
+    assert settings["task.window_size"] == window
+    assert settings["task.ngram_rows"] == 8192 * window
+    assert settings["task.hidden_width"] == (512 if window else 128)
+
+
+@pytest.mark.parametrize(("epochs", "steps", "total"), [(3, 0, 6), (3, 5, 5), (3, 100, 6), (0, 7, 7), (0, 0, 0)])
+def test_a_schedule_is_as_long_as_the_training(tmp_path, monkeypatch, epochs, steps, total):
+    (tmp_path / "corpus").mkdir()
+    DocBin(docs=[spacy.blank("en")(f"Text {i}") for i in range(64)]).to_disk(tmp_path / "corpus" / "train.spacy")
+    monkeypatch.chdir(tmp_path)
+    settings = {"training.max_epochs": epochs, "training.max_steps": steps}
+    config = compose_config(ROOT / "configs" / "compact.cfg", settings)
+    assert config["training"]["optimizer"]["learn_rate"]["total_steps"] == total
+
+
+def test_missing_files_are_named(tmp_path, run):
+    assert "task.json: cannot be read" in message(run("compose", "bow", "out.cfg", *CONFIGS, "--task", "task.json"))
+    srsly.write_json(
+        tmp_path / "task.json", {"lang": "en", "exclusive": True, "labels": ["a", "b"], "examples": {"train": 9}}
+    )
+    assert "x.cfg: no such config" in message(run("compose", "x", "out.cfg", *CONFIGS, "--task", "task.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", [["a"], ["a", "b", "c"]], ids=["binary", "multi"])
+@pytest.mark.parametrize("variant", ["bow", "cnn", "ensemble"])
+def test_blank_variants_learn_one_and_several_labels(tmp_path, run, variant, labels):
+    srsly.write_json(
+        tmp_path / "task.json", {"lang": "en", "exclusive": False, "labels": labels, "examples": {"train": 9}}
+    )
+    (tmp_path / "corpus").mkdir()
+    docs = DocBin()
+    for i in range(40):
+        doc = spacy.blank("en")(f"text {'odd' if i % 2 else 'even'} {i}")
+        doc.cats = {label: float(i % 2 == n % 2) for n, label in enumerate(labels)}
+        docs.add(doc)
+    docs.to_disk(tmp_path / "corpus" / "train.spacy")
+    assert run("compose", variant, "config.cfg", *CONFIGS, "--task", "task.json").returncode == 0
+    nlp = load_model_from_config(load_config(tmp_path / "config.cfg", interpolate=True))
+    corpus = Corpus(tmp_path / "corpus" / "train.spacy")
+    optimizer = nlp.initialize(lambda: corpus(nlp))
+    for _ in range(10):
+        nlp.update(list(corpus(nlp)), sgd=optimizer)
+    cats = nlp("text even 2").cats
+    assert list(cats) == labels
+    for n, label in enumerate(labels):
+        assert (cats[label] > 0.5) == (n % 2 == 0), cats
