@@ -13,6 +13,8 @@ MAX_NGRAM_ROWS = 262_144  # spaCy's default; more rows than this brought nothing
 WORD_ORDER_TEXTS = 4000
 # Units of its layer: many phrases need many; few texts teach no more than some.
 HIDDEN_WIDTH, WORD_ORDER_WIDTH = 128, 512
+# Updates at least and at most, of texts up to so many words on average; of longer ones fewer, down to the least.
+COMPACT_UPDATES, LONG_TEXT, LEAST_UPDATES = (2500, 6000), 125, 1000
 
 
 # Transformers: texts of a batch, words of one at most (some 2 GB of memory while MiniLM trains), passes, and the
@@ -39,11 +41,14 @@ def linear_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any
 
 
 def compact_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Of `compact`: what thousands of training texts allow."""
+    """Of `compact`: what thousands of training texts allow, and updates that do not take longer for long texts."""
     word_order = facts["examples"]["train"] >= WORD_ORDER_TEXTS
+    share = min(1.0, LONG_TEXT / facts["words"]["train"]["mean"])
     return {
         "hidden_width": WORD_ORDER_WIDTH if word_order else HIDDEN_WIDTH,
         "window_size": int(word_order),
+        "min_updates": round(max(LEAST_UPDATES, COMPACT_UPDATES[0] * share)),
+        "max_updates": round(COMPACT_UPDATES[1] * share),
     }
 
 
