@@ -254,7 +254,7 @@ def make_markdown(results: Results, folder: str) -> str:
         "documents; they do not cover the seed. Speed: documents per CPU second of one thread, tokenization included, "
         f"median of {' or '.join(map(str, repeats))} passes; “of tokenizer” compares with tokenizing alone. Memory: "
         "peak of the process that measures. "
-        + ("Other tools: settings chosen on dev too, measured in the same way (`peers`). " if results.peers else "")
+        + ("Other tools: settings chosen on dev too, measured in the same way (`baselines`). " if results.peers else "")
         + describe_machines([*variants, *(peer for peer in results.peers if "env" in peer)]),
     ]
     if results.comparison:
