@@ -202,7 +202,7 @@ def coverage_tables(runs: Path) -> list[dict[str, Any]]:
 
 
 def pruning_curves(runs: Path) -> list[dict[str, Any]]:
-    """Mean score on dev against the logarithm of rows kept, from `sweep_rows`, with the knee."""
+    """Mean score on dev against the logarithm of rows kept, from `sweep-pruned`, with the knee."""
     curves = []
     for path in sorted(runs.glob("*/sweep.json")):
         sweep = read_any(path)
