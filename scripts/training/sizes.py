@@ -21,10 +21,10 @@ COMPACT_UPDATES, LONG_TEXT, LEAST_UPDATES = (2500, 6000), 125, 1000
 # updates that a task wants, which grow with its labels.
 BATCH_TEXTS, MAX_BATCH_WORDS = 32, 2048
 PASSES = (3, 20)
-MIN_UPDATES, UPDATES_PER_LABEL = 250, 20
+MIN_UPDATES, UPDATES_PER_LABEL = 500, 20
 MAX_WORDS_READ = 600_000  # in all passes, unless PASSES[0] want more: a quarter of an hour for MiniLM on two cores
 # The highest learning rate, for an encoder as wide as MiniLM; wider ones want less.
-LEARN_RATE, WIDTH = 1e-4, 384
+LEARN_RATE, WIDTH = 1.5e-4, 384
 
 
 def ngram_rows(n_labels: int) -> int:
@@ -55,7 +55,7 @@ def compact_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, An
 def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Of a transformer that is fine-tuned: batches by the texts' length, passes by their number and the labels'.
 
-    The learning rate falls with the encoder's width to the power of 1.5: 1e-4 for 384 values, 3.5e-5 for 768.
+    The learning rate falls with the encoder's width to the power of 1.5: 1.5e-4 for 384 values, 5e-5 for 768.
     """
     texts, limit = facts["examples"]["train"], config["task"]["max_words"]
     mean = min(facts["words"]["train"]["mean"], limit or facts["words"]["train"]["mean"])
