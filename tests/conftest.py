@@ -83,6 +83,8 @@ def make_variant(tmp_path):
         configs = tmp_path / "configs"
         if not configs.exists():
             shutil.copytree(ROOT / "configs", configs)
+            (tmp_path / "scripts").mkdir(exist_ok=True)
+            shutil.copy(ROOT / "scripts" / "components.py", tmp_path / "scripts")
         config = Config({"variant": {"parents": list(parents)} | ({"code": str(code)} if code else {})})
         for dotted in values or {}:
             section = config

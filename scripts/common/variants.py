@@ -101,6 +101,9 @@ def merge_configs(chain: list[Path]) -> tuple[Config, dict[str, Any]]:
         section |= variant_section(own, path)
         own.pop(SECTION, None)
         config = config.merge(own)
+    if "code" in section:
+        # As seen from the project's folder, wherever a command is run.
+        section["code"] = (chain[0].parent.parent / section["code"]).as_posix()
     return config, section
 
 

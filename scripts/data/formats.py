@@ -221,8 +221,8 @@ def read_text(record: dict[str, Any], source: str, options: Options, notes: Note
     text = clean(text or "", source, notes)
     if not text:
         raise UserError(
-            f"{source}: `{name}` is empty. Fill it in, or remove the line; if the text has another name, set "
-            f"text_column (found: {', '.join(map(str, record)):.100})."
+            f"{source}: `{name}` is missing or empty. Fill it in, or remove the line; if the text has another name, "
+            f"set text_column (found: {', '.join(map(str, record)):.100})."
         )
     if len(text) > MAX_CHARS:
         raise UserError(f"{source}: a text of {len(text):,} characters; at most {MAX_CHARS:,} are possible. Split it.")

@@ -59,8 +59,9 @@ def fill_schedule(config: Config) -> None:
     plain = config.interpolate()
     updates = count_updates(plain)
     # Few texts need more passes: an update moves a parameter by about the learning rate, no more.
-    passes = max(plain["training"]["max_epochs"], math.ceil(plain["task"]["min_updates"] / updates))
-    plain["training"]["max_epochs"] = config["training"]["max_epochs"] = passes
+    if plain["training"]["max_epochs"] > 0:
+        passes = max(plain["training"]["max_epochs"], math.ceil(plain["task"]["min_updates"] / updates))
+        plain["training"]["max_epochs"] = config["training"]["max_epochs"] = passes
     limits = (updates * plain["training"]["max_epochs"], plain["training"]["max_steps"])
     total = min((limit for limit in limits if limit > 0), default=0)
     task, training = plain["task"], config["training"]

@@ -3,12 +3,14 @@
 import pytest
 import srsly
 
-from scripts.data.check import Findings, find_few, language_shares, near_duplicates, percentiles, piece_counter
+from scripts.data.check import Findings, find_few, language_shares, near_duplicates, open_tokenizer, percentiles
 from scripts.data.formats import Example
 from tests.conftest import ROOT, message, toy_records
 
 GERMAN = "Der Trainer hat nach dem Spiel gesagt, dass er mit der Leistung seiner Mannschaft nicht zufrieden ist"
 ENGLISH = "The coach said after the match that he was not happy with how his team had been playing this year"
+
+LONG = " ".join(f"word{i}" for i in range(16))  # shorter texts may be alike by chance
 
 
 def example(text, source="x", labels=("a",)):
@@ -48,8 +50,8 @@ def test_warnings_do_not_stop(check):
     records = toy_records()
     train = [*records, {"text": "the SAME text", "label": "film"}, {"text": "The same text!", "label": "sport"}]
     train += [{"text": records[0]["text"].upper(), "label": records[0]["label"]}]
-    train += [{"text": "a note about one two three four five six seven", "label": "film"}]
-    dev = [{"text": "one two three four five six seven is what it says", "label": "film"}]
+    train += [{"text": f"a note about {LONG}", "label": "film"}]
+    dev = [{"text": f"{LONG} is what it says", "label": "film"}]
     dev += [{"text": f"dev text {i} in {label}", "label": label} for i in range(3) for label in ("sport", "money")]
     process, result = check(train, dev)
     found = kinds(result)
@@ -100,8 +102,8 @@ def test_few_examples():
 
 def test_near_duplicates_need_half_of_the_runs():
     words = [f"w{i}" for i in range(24)]
-    held = [example(" ".join(words[:14]), "held")]
-    near, far, short = " ".join(words[:10] + ["x"] * 4), " ".join(["y"] * 10 + words[:8]), "w0 w1 w2"
+    held = [example(" ".join(words[:16]), "held"), example(" ".join(words[:14]), "too short to tell")]
+    near, far, short = " ".join(words[:12] + ["x"] * 4), " ".join(["y"] * 10 + words[:8]), "w0 w1 w2"
     pairs = list(near_duplicates(held, [example(near, "near"), example(far, "far"), example(short, "short")]))
     assert [(a.source, b.source) for a, b in pairs] == [("held", "near")]
 
@@ -119,6 +121,6 @@ def test_word_pieces_are_counted_if_the_encoder_is_there(tmp_path):
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     srsly.write_json(tmp_path / "config.json", {"max_position_embeddings": 7})
     (tmp_path / "model.safetensors").touch()
-    count, limit = piece_counter(tmp_path.as_posix())
-    assert (count("a ab abb"), limit) == (6, 7)
-    assert piece_counter("no-such-encoder-anywhere") is None
+    tokenizer, limit = open_tokenizer(tmp_path.as_posix())
+    assert (len(tokenizer.encode("a ab abb").ids), limit) == (6, 7)
+    assert open_tokenizer("no-such-encoder-anywhere") is None

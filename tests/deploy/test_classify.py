@@ -14,8 +14,8 @@ import srsly
 from scripts.data.formats import import_pyarrow
 from scripts.deploy.classify import MADE_BY
 from scripts.deploy.labelling import answer, input_records, pipe
+from tests.common.test_thresholds import BOW
 from tests.conftest import message
-from tests.training.test_thresholds import BOW
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,11 @@ def test_mistakes_are_named(tmp_path, run, models):
         (models / "blank", "in.txt", "out.csv"): "has no text classifier",
         (models / "single", "none.txt", "out.csv"): "none.txt: no such file",
         (models / "single", "empty.txt", "out.csv"): "there is no text in it",
-        (models / "single", "in.jsonl", "out.csv"): "in.jsonl, line 2: `text` is missing or not text",
+        (
+            models / "single",
+            "in.jsonl",
+            "out.csv",
+        ): "in.jsonl, line 2: no column with a known name of texts",
         (models / "single", "bad.jsonl", "out.csv"): "bad.jsonl, line 2: broken JSON",
         (models / "single", "in.txt", "out.csv", "--text-column", "body"): "no column 'body'",
     }

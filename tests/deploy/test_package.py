@@ -4,7 +4,15 @@ import pytest
 import srsly
 
 from scripts.common.cli import UserError
-from scripts.deploy.package import check_version, complete_meta, data_source, make_readme, package_name, uses_code
+from scripts.deploy.package import (
+    check_version,
+    complete_meta,
+    data_source,
+    make_readme,
+    package_name,
+    source_facts,
+    uses_code,
+)
 from tests.conftest import ROOT, message
 
 METRICS = {
@@ -40,10 +48,14 @@ def test_versions():
 
 def test_meta_and_readme_hold_what_a_user_needs():
     meta = {"lang": "en", "labels": {"textcat": ["spam|ham"]}, "performance": {"cats_score": 0.7}}
-    done = complete_meta(meta, METRICS, "1.2.0", "CC-BY-4.0", "Collected by us in 2024.\nMore.")
+    text = "- **Source.** Collected by us in 2024.\n- **Licence.** CC-BY-4.0.\n"
+    source = source_facts(text, "my task", "auto")
+    done = complete_meta(meta, METRICS, "1.2.0", source["license"], source)
     assert (done["name"], done["version"], done["license"]) == ("my_task_compact_small", "1.2.0", "CC-BY-4.0")
     assert done["labels"] == meta["labels"]
-    assert done["performance"]["test_macro_f1"] == 0.8123 and done["performance"]["cats_score"] == 0.7
+    assert done["performance"]["test_macro_f1"] == 0.8123
+    assert "cats_score" not in done["performance"], "what was measured on dev is left out"
+    assert done["author"] == "Collected by us in 2024."
     assert done["sources"][0]["author"] == "Collected by us in 2024."
     readme = make_readme(done, METRICS, "Collected by us in 2024.")
     for part in (
@@ -56,6 +68,8 @@ def test_meta_and_readme_hold_what_a_user_needs():
     ):
         assert part in readme
     assert "any number of labels" not in readme
+    assert source_facts(text, "my task", "MIT")["license"] == "MIT"
+    assert source_facts("", "my task", "auto")["license"] == "unknown"
     several = METRICS | {"scores": METRICS["scores"] | {"thresholds": {"all_labels": 0.42}}}
     assert "those that score 0.42 or more" in make_readme(done, several, "")
 

@@ -33,6 +33,7 @@ def corpus(tmp_path, monkeypatch):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         docs.to_disk(tmp_path / path)
     facts = {"lang": "en", "exclusive": True, "labels": ["film", "money", "sport"], "examples": {"train": len(docs)}}
+    facts["words"] = {"train": {"mean": 9.0}}
     srsly.write_json(tmp_path / "corpus" / "task.json", facts)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -92,7 +93,7 @@ def test_a_failed_training_says_why(corpus):
 
 def test_unknown_variant_is_named(run):
     found = message(run("train_curve", "bov", "curve", "--project", ROOT))
-    assert "variant 'bov' is unknown. Choose one of bow" in found
+    assert "variant 'bov' is unknown. Choose one of linear, bow" in found
 
 
 def test_shares_are_nested_stratified_and_reproducible(tmp_path):

@@ -12,8 +12,8 @@ import srsly
 from tests.conftest import ROOT, copy_project, toy_records
 from tests.project.test_project import COMMANDS, PROJECT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-GUIDE = README.partition("## Your own task\n")[2].partition("\n## ")[0]
+PAGE = (ROOT / "docs" / "own-task.md").read_text(encoding="utf-8")
+GUIDE = PAGE.partition("## Step by step\n")[2].partition("\n## ")[0]
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.S) for line in block.splitlines()]
 # `all` is run at toy size in test_workflows.py, and with it every step of its part without an encoder.
 ELSEWHERE = {"all", "without-encoder"}

@@ -79,17 +79,22 @@ def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
     assert config["components"]["textcat"]["model"]["exclusive_classes"] is False
     assert config["components"]["textcat"]["model"]["length"] == ngram_rows(150)
     assert (config["training"]["seed"], config["training"]["max_epochs"]) == (3, 2)
-    assert (config["training"]["eval_frequency"], config["training"]["patience"]) == (2, 30)
+    assert (config["training"]["eval_frequency"], config["training"]["patience"]) == (2, 500)
     assert config["training"]["logger"]["output_file"] == "run/log.jsonl"
     load_model_from_config(load_config(tmp_path / output, interpolate=False), auto_fill=False, validate=True)
 
 
 @pytest.mark.parametrize(("n_texts", "window"), [(3999, 0), (4000, 1)])
 def test_compact_sees_the_order_of_words_given_thousands_of_texts(n_texts, window):
-    facts = {"lang": "en", "exclusive": True, "labels": ["a"] * 77, "examples": {"train": n_texts}}
+    facts = {
+        "lang": "en",
+        "exclusive": True,
+        "labels": ["a"] * 77,
+        "examples": {"train": n_texts},
+        "words": {"train": {"mean": 9.0}},
+    }
     settings = task_settings(facts, "compact")
     assert settings["task.window_size"] == window
-    assert settings["task.ngram_rows"] == 8192 * window
     assert settings["task.hidden_width"] == (512 if window else 128)
 
 
@@ -98,7 +103,7 @@ def test_a_schedule_is_as_long_as_the_training(tmp_path, monkeypatch, epochs, st
     (tmp_path / "corpus").mkdir()
     DocBin(docs=[spacy.blank("en")(f"Text {i}") for i in range(64)]).to_disk(tmp_path / "corpus" / "train.spacy")
     monkeypatch.chdir(tmp_path)
-    settings = {"training.max_epochs": epochs, "training.max_steps": steps}
+    settings = {"training.max_epochs": epochs, "training.max_steps": steps, "task.min_updates": 0}
     config = compose_config(ROOT / "configs" / "compact.cfg", settings)
     assert config["training"]["optimizer"]["learn_rate"]["total_steps"] == total
 
