@@ -1,0 +1,53 @@
+"""What says that a variant has not learned; and measures for tasks where accuracy tells little."""
+
+import numpy as np
+import pytest
+import spacy
+from sklearn.metrics import average_precision_score
+from spacy.tokens import DocBin
+
+from scripts.evaluation.evaluate import find_doubts
+from scripts.evaluation.scores import macro_average_precision, majority_baseline
+
+
+def metrics(**changes):
+    found = {
+        "variant": "compact", "scores": {"macro_f1": 0.8}, "dev": {"macro_f1": 0.8},
+        "train": {"judgement": "Converged: all is well"}, "baseline": {"majority": {"macro_f1": 0.2}},
+    }  # fmt: skip
+    return found | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, []),
+        ({"dev": {"macro_f1": 0.7}}, ["compact scores 0.700 on dev, `linear` 0.790"]),
+        ({"scores": {"macro_f1": 0.8, "thresholds": {"all_labels": 0.04}}}, ["from a score of 0.04 on"]),
+        ({"scores": {"macro_f1": 0.2}}, ["has learned nothing"]),
+        ({"train": {"judgement": "Not converged: …"}}, ["Not converged"]),
+        ({"variant": "linear", "dev": {"macro_f1": 0.1}}, []),
+    ],
+)
+def test_doubts_are_said(changes, said):
+    doubts = find_doubts(metrics(**changes), {"dev": {"macro_f1": 0.79}})
+    assert len(doubts) == len(said) and all(part in doubt for part, doubt in zip(said, doubts, strict=True))
+
+
+def test_average_precision_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    gold, scores = rng.random((200, 4)) < 0.1, rng.random((200, 4)).round(1)  # many ties
+    expected = np.mean([average_precision_score(gold[:, i], scores[:, i]) for i in range(4)])
+    assert macro_average_precision(gold, scores) == pytest.approx(expected)
+    assert macro_average_precision(gold[:, :0], scores[:, :0]) is None
+
+
+def test_the_majority_of_a_binary_task_may_be_no(tmp_path):
+    nlp = spacy.blank("en")
+    for split in ("train", "test"):
+        docs = [nlp(f"text {i}") for i in range(9)]
+        for i, doc in enumerate(docs):
+            doc.cats = {"SPAM": float(i % 3 == 0)}
+        DocBin(docs=docs).to_disk(tmp_path / f"{split}.spacy")
+    found = majority_baseline(tmp_path, ["SPAM"])
+    assert found["label"] is None and found["accuracy"] == pytest.approx(2 / 3) and found["macro_f1"] == 0

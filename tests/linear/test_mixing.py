@@ -1,0 +1,100 @@
+"""How much say the linear model gets, and that what is stored is the sum of both."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import spacy
+import srsly
+
+from scripts.components import _compact_predict, linear_logits, mix_linear
+from scripts.data.convert import convert
+from scripts.encoder.quantize import build_table
+from scripts.linear.fit_linear import fit_linear
+from scripts.linear.mixing import START, choose_weights, left_out_scores, logits_of
+from scripts.training.config import write_config
+from scripts.training.fitting import fit
+from tests.conftest import DESKS, ROOT, toy_records
+
+
+def judged(seed, n, good, exclusive):
+    """Gold labels, and logits of a classifier that knows them and of one that guesses."""
+    rng = np.random.default_rng(seed)
+    gold = np.eye(3, dtype=bool)[rng.integers(3, size=n)] if exclusive else rng.random((n, 3)) < 0.3
+    knows = np.where(gold, good, -good) + rng.normal(0, 1, gold.shape)
+    return gold, knows, rng.normal(0, 1, gold.shape)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_the_better_classifier_gets_the_say(exclusive):
+    gold, knows, guesses = judged(0, 300, 2.0, exclusive)
+    own, linear, _ = choose_weights(knows, guesses, gold, exclusive)
+    assert own > 3 * linear
+    own, linear, bias = choose_weights(guesses, knows, gold, exclusive)
+    assert linear > 3 * own and (bias == 0) == exclusive
+
+
+def test_five_texts_change_little():
+    gold, knows, guesses = judged(1, 5, 1.0, True)
+    weights = choose_weights(guesses, knows, gold, True)
+    assert weights[:2] == pytest.approx(START, rel=0.9)
+
+
+def test_logits_of_probabilities():
+    probabilities = np.array([[0.2, 0.7, 0.1]])
+    odds = np.exp(logits_of(probabilities, exclusive=True))
+    assert odds / odds.sum() == pytest.approx(probabilities)
+    assert 1 / (1 + np.exp(-logits_of(probabilities, exclusive=False))) == pytest.approx(probabilities)
+
+
+@pytest.fixture(scope="module")
+def compact(tmp_path_factory):
+    """A folder with a toy corpus, and `compact` trained on it in some passes, with vectors that know the labels."""
+    folder = tmp_path_factory.mktemp("compact")
+    assets = folder / "assets" / "toy"
+    assets.mkdir(parents=True)
+    srsly.write_jsonl(assets / "train.jsonl", toy_records())
+    (folder / "project.yml").write_text("assets: []\n", encoding="utf-8")
+    corpus = folder / "corpus"
+    # The steps are called as functions, with paths of this folder.
+    convert("toy", corpus, assets=folder / "assets", project=folder / "project.yml")
+    fit_linear(corpus / "train.spacy", folder / "linear.npz", task=corpus / "task.json")
+    rng = np.random.default_rng(0)
+    words = [word for words in DESKS.values() for word in words]
+    domain = {word: (np.eye(8)[i // 8] + 0.1 * rng.normal(size=8)).astype("float32") for i, word in enumerate(words)}
+    np.savez(folder / "table.npz", **build_table(Counter(dict.fromkeys(words, 5)), domain, None, 8, 4000, 0.6))
+    paths = {"table": folder / "table.npz", "linear": folder / "linear.npz"}
+    paths |= {split: corpus / f"{split}.spacy" for split in ("train", "dev")}
+    settings = {f"paths.{name}": path.as_posix() for name, path in paths.items()}
+    config = folder / "run" / "config.cfg"
+    write_config(ROOT / "configs" / "compact.cfg", config, corpus / "task.json", 0, 3, -1, settings)
+    fit(config, folder / "run")
+    return folder
+
+
+def test_what_is_stored_is_the_sum_of_both(compact):
+    nlp = spacy.load(compact / "run" / "model-best")
+    model = nlp.get_pipe("textcat").model
+    assert model.attrs["mixed"], "the training has weighed them"
+    docs = [nlp.make_doc(text) for text in ("the goal of the cup", "", "shares of the bank")]
+    linear = linear_logits(model.get_ref("linear"), docs)
+    model.attrs["mixed"] = False
+    own = _compact_predict(model, docs)
+    mix_linear(model, 0.5, 2.0)
+    assert _compact_predict(model, docs) == pytest.approx(0.5 * own + 2.0 * linear, rel=1e-3, abs=1e-3)
+
+
+def test_it_learns_and_survives_storage(compact, tmp_path):
+    nlp = spacy.load(compact / "run" / "model-best")
+    texts = ["The striker and coach of day 3", "The bank and dollar of day 4", "The oscar and singer of day 5"]
+    found = [max(doc.cats, key=doc.cats.get) for doc in nlp.pipe(texts)]
+    assert found == ["sport", "money", "film"]
+    nlp.to_disk(tmp_path / "again")
+    again = spacy.load(tmp_path / "again")
+    assert [doc.cats for doc in again.pipe(texts)] == [doc.cats for doc in nlp.pipe(texts)]
+
+
+def test_left_out_scores_are_those_of_the_training_texts(compact):
+    gold, scores = left_out_scores(compact / "linear.npz", compact / "corpus" / "train.spacy", ["sport", "film"])
+    assert gold.shape == scores.shape and gold.shape[1] == 2
+    assert scores[gold].mean() > scores[~gold].mean() + 0.2

@@ -1,0 +1,61 @@
+"""Sizes and lengths follow from the task: texts, words, labels, and the encoder's width."""
+
+import pytest
+import srsly
+
+from scripts.training.fitting import judge_training
+from scripts.training.sizes import MAX_BATCH_WORDS, compact_sizes, transformer_sizes
+
+
+def facts(texts, mean, labels=5):
+    return {"examples": {"train": texts}, "words": {"train": {"mean": mean}}, "labels": ["x"] * labels}
+
+
+def transformer(tmp_path, *arguments, width=384, max_words=128):
+    srsly.write_json(tmp_path / "config.json", {"hidden_size": width})
+    config = {"task": {"max_words": max_words}, "paths": {"weights": tmp_path.as_posix()}}
+    return transformer_sizes(facts(*arguments), config)
+
+
+def test_batches_hold_some_thirty_texts_within_the_memory(tmp_path):
+    assert transformer(tmp_path, 1000, 6.0)["batch_words"] == 192
+    assert transformer(tmp_path, 1000, 400.0)["batch_words"] == MAX_BATCH_WORDS
+
+
+@pytest.mark.parametrize(
+    ("texts", "mean", "labels", "low", "high"),
+    [(100, 10, 5, 20, 20), (1300, 6, 5, 12, 18), (7000, 20, 2, 3, 4), (9000, 12, 77, 5, 8), (100_000, 20, 2, 3, 3)],
+)
+def test_passes_fit_texts_and_labels(tmp_path, texts, mean, labels, low, high):
+    assert low <= transformer(tmp_path, texts, mean, labels)["passes"] <= high
+
+
+def test_long_texts_are_read_within_a_budget(tmp_path):
+    assert transformer(tmp_path, 1700, 110.0, 11)["passes"] < transformer(tmp_path, 1700, 10.0, 11)["passes"]
+
+
+def test_the_rate_falls_with_the_width(tmp_path):
+    rates = [transformer(tmp_path, 1000, 9.0, width=width)["learn_rate"] for width in (64, 384, 768, 1536)]
+    assert rates[0] == rates[1] > 2 * rates[2] > 4 * rates[3]
+
+
+def test_compact_makes_fewer_updates_of_long_texts():
+    short, long = compact_sizes(facts(600, 20.0), {}), compact_sizes(facts(600, 500.0), {})
+    assert (short["min_updates"], short["max_updates"]) == (2500, 6000)
+    assert (long["min_updates"], long["max_updates"]) == (1000, 1500)
+
+
+@pytest.mark.parametrize(
+    ("scores", "found"),
+    [
+        ([10, 20, 30, 40, 50, 60], "Not converged: the score on dev still rose by 20.0 points"),
+        ([10, 50, 59, 60, 60, 60], "Converged: the score on dev moved by +0.5 points"),
+        ([60, 60], None),
+    ],
+)
+def test_a_training_says_whether_it_was_long_enough(tmp_path, scores, found):
+    path = tmp_path / "log.jsonl"
+    srsly.write_jsonl(path, [{"scores": {"cats_score": score}} for score in scores])
+    judgement = judge_training(path)
+    assert judgement is None if found is None else judgement.startswith(found)
+    assert found is None or ("--vars.max_epochs" in judgement) == found.startswith("Not")
