@@ -243,7 +243,9 @@ def test_texts_labelled_by_a_cluster_are_the_local_ones(cluster, tmp_path):
         cluster.start("second", 2)
     on_ray = ("--engine", "ray", "--address", cluster.address, "--n-process", "2")
     code, printed = classify("there", *on_ray)
-    assert code == 1 and "line 2: `text` is missing or not text" in printed and "Traceback" not in printed, printed
+    assert code == 1 and "line 2: no column with a known name of texts" in printed and "Traceback" not in printed, (
+        printed
+    )
     (tmp_path / "in" / "z_broken.jsonl").write_text('{"text": "mended"}\n', encoding="utf-8")
     # One engine goes on where the other one was.
     for output, finished in (("there", 3), ("here", 0)):

