@@ -17,8 +17,9 @@ KNOWN = (
     (r"rubert|russian", "ru"),
     (r"chinese", "zh"),
     (r"japanese", "ja"),
-    (r"minilm|mpnet|distilbert|distilroberta|bert-(tiny|mini|small|base|large)|roberta-(base|large)|electra-|deberta-v3"
-     r"|(e5|bge|gte)-(small|base|large)(-en)?", "en"),
+    # Sizes stand in other languages' names, too (bert-base-dutch): what follows them must be known.
+    (r"minilm|mpnet|(^|[/])(distil)?(bert|roberta)-(tiny|mini|small|base|medium|large)(-(un)?cased|-v\d|-openai|$)"
+     r"|distilroberta|(^|[/])electra-|deberta-v3|(^|[/])(e5|bge|gte)-(small|base|large)(-en|-v\d|$)", "en"),
 )  # fmt: skip
 SAMPLE_TEXTS = 500
 MAX_PIECES = 2.0  # of a word on average: an encoder needs 1.1 to 1.6 for its own languages
