@@ -17,12 +17,14 @@ SCRIPTS = {
     "en": [record["text"] for record in toy_records()],
     "de": [f"Die {sign} {word} am {i}. Tag" for i in range(18) for sign, word in [
         [("Straßenbahn", "fährt"), ("Börsenkurse", "steigen"), ("Schauspieler", "spielen")][i % 3]]],
-    "xx": [f"{sign} 番号{i}" for i in range(18) for sign in [["サッカーの試合", "日本銀行の株価", "映画俳優の受賞"][i % 3]]],
+    "xx": [f"{sign} 番号{i}" for i in range(18) for sign in [
+        ["サッカーの試合", "日本銀行の株価", "映画俳優の受賞"][i % 3]]],
 }  # fmt: skip
 
 
 def task(lang, kind):
-    docs = [spacy.blank(lang).make_doc(text) for text in SCRIPTS[lang]]
+    nlp = spacy.blank(lang)
+    docs = [nlp.make_doc(text) for text in SCRIPTS[lang]]
     if lang == "en":
         gold = np.array([[float(record["label"] == label) for label in LABELS] for record in toy_records()])
     else:
@@ -32,16 +34,11 @@ def task(lang, kind):
     return docs, gold[:, :1] if kind == "binary" else gold
 
 
-def one_vocab(docs):
-    nlp = spacy.blank(docs[0].lang_)
-    return [nlp.make_doc(doc.text) for doc in docs]
-
-
 @pytest.fixture(scope="module")
 def model():
     docs, gold = task("en", "single")
     scores = LinearScores()
-    set_linear(scores, fit_linear(one_vocab(docs), gold, True).arrays)
+    set_linear(scores, fit_linear(docs, gold, True).arrays)
     return scores
 
 
@@ -49,7 +46,7 @@ def model():
 @pytest.mark.parametrize("lang", SCRIPTS)
 def test_eight_bits_give_what_floats_give(lang, kind):
     docs, gold = task(lang, kind)
-    docs, exclusive = one_vocab(docs), kind == "single"
+    exclusive = kind == "single"
     fit = fit_linear(docs, gold, exclusive)
     keys, idf = fit.arrays["keys"].astype("int64"), fit.arrays["idf"]
     X = weigh(*featurize(docs), keys, idf)
@@ -76,7 +73,7 @@ def test_eight_bits_give_what_floats_give(lang, kind):
 @pytest.mark.parametrize("n_labels", [1, 4])
 def test_a_label_that_all_or_no_text_has_gets_a_bias(n_labels):
     docs, _ = task("en", "single")
-    docs = one_vocab(docs[:12])
+    docs = docs[:12]
     gold = np.zeros((12, n_labels))
     gold[:, 0] = 1
     W, b = fit_svm(weigh(*featurize(docs), np.array([1, 5]), np.ones(2, "uint8")), gold, False, 1.0, 1.0)
@@ -111,7 +108,7 @@ def test_another_process_starts_with_nothing_and_gives_the_same(model):
 
 
 def test_one_word_more_than_the_cache_holds_changes_nothing(model, monkeypatch):
-    docs = one_vocab(task("en", "single")[0])
+    docs = task("en", "single")[0]
     expected = linear_logits(model.copy(), docs)
     monkeypatch.setattr("scripts.components.MAX_CACHED_WORDS", 1)
     small = model.copy()
@@ -124,7 +121,7 @@ def test_one_word_more_than_the_cache_holds_changes_nothing(model, monkeypatch):
 def linear_file(tmp_path):
     docs, gold = task("en", "single")
     with (tmp_path / "linear.npz").open("wb") as stream:
-        np.savez(stream, **fit_linear(one_vocab(docs), gold, True).arrays, labels=np.asarray(LABELS))
+        np.savez(stream, **fit_linear(docs, gold, True).arrays, labels=np.asarray(LABELS))
     return tmp_path / "linear.npz"
 
 

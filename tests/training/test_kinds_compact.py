@@ -1,0 +1,54 @@
+"""compact-domain on kinds of tasks that it was not made for, at toy size: as good as `linear`, or a doubt is said."""
+
+import time
+
+import numpy as np
+import pytest
+import spacy
+import srsly
+
+from scripts.common.machine import peak_rss_bytes
+from scripts.evaluation.evaluate import find_doubts
+from scripts.evaluation.scores import majority_baseline, score
+from tests.project.test_kinds import imbalanced, long_german, many_intents, sixty_labels
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("kind", [imbalanced, sixty_labels, many_intents, long_german])
+def test_compact_domain_keeps_up_with_linear(tmp_path, run, make_variant, kind):
+    folder = tmp_path / "assets" / "own"
+    folder.mkdir(parents=True)
+    srsly.write_jsonl(folder / "train.jsonl", kind(np.random.default_rng(0)))
+    (tmp_path / "project.yml").write_text("assets: []\n", encoding="utf-8")
+    make_variant("own", "linear", values={"paths.linear": "linear.npz"})
+    make_variant("compact-own", "compact-domain", values={"paths.linear": "linear.npz", "paths.table": "table.npz"})
+    start = time.process_time()
+    for step in (
+        ("convert", "own", "corpus", "--lang", "de" if kind is long_german else "en"),
+        ("fit_linear", "corpus/train.spacy", "linear.npz"),
+        ("train", "own"),
+        ("tokenize_raw", "corpus/raw.jsonl", "corpus/tokens.txt", "corpus/counts.json"),
+        ("learn_vectors", "corpus/tokens.txt", "corpus/counts.json", "words.txt", "spellings.json", "--min-count", 1),
+        ("quantize", "corpus/counts.json", "table.npz", "--vectors", "words.txt", "--size", 400_000),
+        ("train", "compact-own", "--max-epochs", 10),
+    ):
+        process = run(*step)
+        assert process.returncode == 0, (step, process.output)
+    assert time.process_time() - start < 90 and peak_rss_bytes() < 3e9
+    labels = srsly.read_json(tmp_path / "corpus" / "task.json")["labels"]
+    majority = majority_baseline(tmp_path / "corpus", labels)
+    metrics = {}
+    for variant in ("own", "compact-own"):
+        run_folder = tmp_path / "training" / variant
+        nlp = spacy.load(run_folder / "model-best")
+        found = {split: score(nlp, tmp_path / "corpus" / f"{split}.spacy")[0] for split in ("test", "dev")}
+        threshold = nlp.get_pipe("textcat").cfg.get("threshold")
+        thresholds = {"thresholds": {"all_labels": threshold}} if threshold else {}
+        metrics[variant] = {
+            "variant": variant, "scores": found["test"] | thresholds, "dev": found["dev"],
+            "train": srsly.read_json(run_folder / "train.json"), "baseline": {"majority": majority},
+        }  # fmt: skip
+    linear, compact = (metrics[variant]["scores"]["macro_f1"] for variant in ("own", "compact-own"))
+    assert linear > majority["macro_f1"] + 0.4 and compact > majority["macro_f1"]
+    assert compact >= linear - 0.05 or find_doubts(metrics["compact-own"], metrics["own"]), (compact, linear)
