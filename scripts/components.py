@@ -774,10 +774,9 @@ def _linear_parts(words: numpy.ndarray, strings: StringStore, params: dict[str, 
     Returns:
         float32, shape (words, 2 nO + 2): the scores of the word, and of its pieces; the squared lengths of both.
     """
-    keys, weights, scales = (params[name] for name in ("keys", "weights", "scales"))
-    idf = params["idf"].astype("float32")
+    keys, weights, idf, scales = (params[name] for name in ("keys", "weights", "idf", "scales"))
     own, known = _find_rows(keys, hash_rows(words))
-    own_idf = idf[own] * known
+    own_idf = idf[own].astype("float32") * known
     pieces, index = split_pieces([strings[word] for word in words.tolist()])
     order = index.argsort(kind="stable")
     pieces, index, counts = _merge(pieces[order], index[order])

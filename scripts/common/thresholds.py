@@ -30,8 +30,19 @@ def macro_f1(gold: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     Returns:
         float (...): the mean over the labels that are present in gold or predicted.
     """
-    hits = (gold & predicted).sum(-2)
-    total = gold.sum(-2) + predicted.sum(-2)
+    return mean_f1((gold & predicted).sum(-2), gold.sum(-2) + predicted.sum(-2))
+
+
+def mean_f1(hits: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """F1 averaged over the labels that are present, from counts.
+
+    Args:
+        hits: documents that have a label and were given it, (..., labels).
+        total: documents that have it plus documents that were given it, same shape.
+
+    Returns:
+        float (...).
+    """
     present = total > 0
     f1 = np.divide(2 * hits, total, out=np.zeros(total.shape), where=present)
     return f1.sum(-1) / np.maximum(present.sum(-1), 1)
@@ -53,9 +64,7 @@ def best_threshold(gold: np.ndarray, scores: np.ndarray) -> float:
     f1 = np.zeros(len(CANDIDATES))
     for i, threshold in enumerate(CANDIDATES):
         given = scores >= threshold
-        hits, total = uses @ (gold & given), positives + uses @ given
-        values = np.divide(2 * hits, total, out=np.zeros(total.shape), where=total > 0)
-        f1[i] = (values.sum(1) / np.maximum((total > 0).sum(1), 1)).mean()
+        f1[i] = mean_f1(uses @ (gold & given), positives + uses @ given).mean()
     best = np.flatnonzero(f1 >= f1.max() - 1e-9)
     ranges = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
     widest = max(ranges, key=len)

@@ -4,15 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import spacy
 from scipy.stats import bootstrap
 from spacy.language import Language
 from spacy.scorer import Scorer
-from spacy.tokens import DocBin
 from spacy.training import Corpus, Example
 from tqdm import tqdm
 
-from scripts.common.thresholds import COMPONENT, label_thresholds, macro_f1
+from scripts.common.thresholds import COMPONENT, gold_of, label_thresholds, macro_f1
 
 BOOTSTRAP_RESAMPLES = 2000
 CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On calibration of modern neural networks"
@@ -60,14 +58,10 @@ def macro_average_precision(gold: np.ndarray, scores: np.ndarray) -> float | Non
     Returns:
         From 0 to 1; None if no label occurs.
     """
-    found = []
-    for truth, values in zip(gold.T, scores.T, strict=True):
-        if truth.any():
-            # Texts of equal score count as one step, as they do for a threshold.
-            order = np.argsort(-values, kind="stable")
-            last = np.append(np.diff(values[order]) != 0, True)
-            hits, ranks = truth[order].cumsum()[last], np.flatnonzero(last) + 1
-            found.append(float((hits / ranks * np.diff(hits, prepend=0)).sum() / truth.sum()))
+    from sklearn.metrics import average_precision_score
+
+    present = gold.any(axis=0)
+    found = [average_precision_score(*columns) for columns in zip(gold.T[present], scores.T[present], strict=True)]
     return float(np.mean(found)) if found else None
 
 
@@ -165,12 +159,7 @@ def threshold_scores(nlp: Language, dev: list[dict[str, Any]], test: list[dict[s
 
 def majority_baseline(corpus: Path, labels: list[str]) -> dict[str, Any]:
     """Test scores of always giving the label that is most frequent in train, or, of one label, none if that is so."""
-    vocab = spacy.blank("xx").vocab
-    gold = {
-        split: np.array([[doc.cats[label] for label in labels] for doc in docs.get_docs(vocab)], dtype=bool)
-        for split in ("train", "test")
-        for docs in [DocBin().from_disk(corpus / f"{split}.spacy")]
-    }
+    gold = {split: gold_of(corpus / f"{split}.spacy", labels) for split in ("train", "test")}
     counts = gold["train"].sum(0)
     best = int(counts.argmax())
     # Of one label, most texts may be without it: then that is the majority.

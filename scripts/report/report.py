@@ -74,13 +74,12 @@ def get(metrics: dict[str, Any], name: str) -> Any:
     return value
 
 
-def read_metrics(path: Path, required: dict[str, type]) -> dict[str, Any]:
-    """Read a metrics file.
+def check_metrics(metrics: dict[str, Any], path: Path, required: dict[str, type]) -> dict[str, Any]:
+    """The contents of a metrics file, once it holds what is required.
 
     Raises:
-        UserError: it is broken, was renamed, or lacks a figure.
+        UserError: it was renamed, or lacks a figure.
     """
-    metrics = read_json(path)
     for name, kind in required.items():
         value = get(metrics, name)
         numeric = kind is float and isinstance(value, int) and not isinstance(value, bool)
@@ -103,10 +102,11 @@ def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
     """
     found = []
     for path in sorted(folder.glob("*.json")):
-        if reason := read_json(path).get("skipped"):
+        metrics = read_json(path)
+        if reason := metrics.get("skipped"):
             msg.info(f"{path.stem}: skipped. {reason}")
             continue
-        metrics = read_metrics(path, REQUIRED)
+        check_metrics(metrics, path, REQUIRED)
         if metrics["dataset"] != dataset:
             msg.warn(f"{path}: left out, it was measured on {metrics['dataset']}, not on {dataset}.")
             continue
@@ -121,7 +121,7 @@ def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
 
 def load_peers(folder: Path, dataset: str) -> list[dict[str, Any]]:
     """Metrics of other tools on a data set, most accurate first; they may lack figures that only spaCy has."""
-    found = [read_metrics(path, PEER_REQUIRED) for path in sorted(folder.glob("*.json"))]
+    found = [check_metrics(read_json(path), path, PEER_REQUIRED) for path in sorted(folder.glob("*.json"))]
     found = [metrics for metrics in found if metrics["dataset"] == dataset]
     return sorted(found, key=lambda metrics: -metrics["scores"]["macro_f1"])
 
@@ -221,21 +221,21 @@ def peer_rows(peers: Sequence[dict[str, Any]], mode: str) -> list[tuple[str, ...
     return [("**other tools**", *[""] * (len(rows[0]) - 1)), *rows] if rows else []
 
 
-def majority_row(variants: Sequence[dict[str, Any]], n_columns: int) -> tuple[str, ...]:
-    """The row of always giving the most frequent label (or none)."""
+def majority_cells(variants: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The name and the scores of always giving the most frequent label (or none)."""
     majority = variants[0]["baseline"]["majority"]
     scores = [f"{majority['macro_f1']:.3f}", f"{majority['accuracy']:.3f}"]
     if task_mode(variants[0]) == "multi":
         scores.insert(1, "")
     name = "majority class" if majority.get("label", "") is not None else "majority: never the label"
-    return (name, *scores, *[""] * (n_columns - 1 - len(scores)))
+    return (name, *scores)
 
 
 def make_table(variants: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     """The table's rows: the majority-class baseline, then the variants, those on the Pareto front with a star."""
     best, mode = pareto_front(variants, *COST_SIGNS), task_mode(variants[0])
     return [
-        majority_row(variants, len(columns(variants))),
+        (*majority_cells(variants), *[""] * len(COSTS)),
         *(format_row(metrics, mode, best) for metrics in variants),
     ]
 
@@ -244,13 +244,12 @@ def make_best_table(variants: Sequence[dict[str, Any]]) -> str:
     """README's table as Markdown: what no other variant beats, and the steps of the ladder."""
     shown = pareto_front(variants, *COST_SIGNS) | {*LADDER}
     heads = columns(variants)
-    rows = [majority_row(variants, 2 + len(BEST_COSTS))[: 2 + len(BEST_COSTS)]]
+    rows = [(*majority_cells(variants)[:2], *[""] * len(BEST_COSTS))]
     for metrics in variants:
         if metrics["variant"] in shown:
             costs = format_costs(metrics)
             f1, *_ = format_scores(metrics, task_mode(metrics))
             rows.append((metrics["variant"], f1, *(costs[name] for name in BEST_COSTS)))
-    rows[0] = (*rows[0][:2], *[""] * len(BEST_COSTS))
     return markdown_table((*heads[:2], *BEST_COSTS), rows)
 
 

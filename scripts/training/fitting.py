@@ -85,10 +85,11 @@ def fit(config: Path, output: Path, gpu_id: int = -1, half_precision: bool = Fal
     spacy_train(config, output, use_gpu=gpu_id)
     seconds = time.perf_counter() - start
     model, dev = output / "model-best", Path(settings["paths"]["dev"])
-    mix(model, dev)
-    linear = settings["paths"].get("linear")
-    # With few positives in dev, those of train count as well, as the linear model scores them in cross-validation.
-    others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"])) if linear else None
+    others = None
+    if linear := settings["paths"].get("linear"):
+        mix(model, dev)
+        # With few positives in dev, those of train count as well, as the linear model scores them in cross-validation.
+        others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"]))
     tune_threshold(model, dev, others)
     forget_words(model)
     if half_precision:
