@@ -20,6 +20,7 @@ from scripts.common.cli import run_cli
 from scripts.data.corpus import blank_pipeline, check_assets, clean_raw, read_dataset, write_corpus
 from scripts.data.formats import AUTO, NONE, SPLITS, Notes, Options, Splits, read_raw
 from scripts.data.labels import check_labels, resolve_mode
+from scripts.data.language import resolve_language, sample_texts
 from scripts.data.splits import assert_honest, complete_splits
 
 
@@ -45,7 +46,7 @@ def convert(
     corpus: Annotated[Path, typer.Argument(help="Folder to write.")],
     assets: Annotated[Path, typer.Option(help="Folder that holds the data sets.")] = Path("assets"),
     project: Annotated[Path, typer.Option(help="File with the checksums of the assets.")] = Path("project.yml"),
-    lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
+    lang: Annotated[str, typer.Option(help="spaCy's code of the language; auto goes by README.md and words.")] = AUTO,
     format_: Annotated[str, typer.Option("--format", help="Form of the files; auto goes by their content.")] = AUTO,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = AUTO,
     label_column: Annotated[str, typer.Option(help="Column of the labels, or columns of 0 and 1: a,b,c.")] = AUTO,
@@ -55,10 +56,13 @@ def convert(
     """Turn a data set into train.spacy, dev.spacy, test.spacy, raw.jsonl and task.json."""
     folder = assets / dataset
     check_assets(project, folder)
-    blank_pipeline(lang)
+    if lang != AUTO:
+        blank_pipeline(lang)
     notes = Notes()
     given = read_dataset(folder, Options(format_, text_column, label_column, label_separator, mode), notes)
     show_notes(notes)
+    lang, why = resolve_language(lang, folder, sample_texts(given))
+    msg.info(f"Language {lang}: {why}")
     splits, labels, mode, reason = prepare(given, mode)
     msg.info(f"Mode {mode}: {reason}")
     left_out: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 import pytest
 import srsly
 
-from scripts.data.check import Findings, find_few, language_shares, near_duplicates, open_tokenizer, percentiles
+from scripts.data.check import Findings, find_few, near_duplicates, open_tokenizer, percentiles
 from scripts.data.formats import Example
 from tests.conftest import ROOT, message, toy_records
 
@@ -82,13 +82,6 @@ def test_language(check, lang, text, expected):
     _, result = check(train, None, "--lang", lang)
     found = kinds(result).get("language")
     assert (found is None) if expected is None else (f"--vars.lang {expected}" in found["text"])
-
-
-def test_stop_words_tell_languages_apart():
-    from collections import Counter
-
-    for text, lang in ((GERMAN, "de"), (ENGLISH, "en")):
-        assert next(iter(language_shares(Counter(text.casefold().split())))) == lang
 
 
 def test_few_examples():

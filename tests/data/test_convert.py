@@ -9,10 +9,10 @@ import srsly
 from spacy.tokens import DocBin
 
 from scripts.common.cli import UserError
-from scripts.data.bbc import group_versions, read_bbc
 from scripts.data.corpus import clean_raw
 from scripts.data.formats import Example
 from scripts.data.labels import resolve_mode
+from scripts.data.published import group_versions, read_bbc
 from scripts.data.splits import complete_splits, drop_repeated, normalize, take_share
 from tests.conftest import ROOT, message, toy_records
 

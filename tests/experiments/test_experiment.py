@@ -61,7 +61,7 @@ def test_shipped_grids_apply_to_the_project(path, tmp_path):
     variants = names_in(PROJECT)
     for run in {run.setting + run.variant: run for run in expand_grid(path, variants)}.values():
         folder = tmp_path / run.name
-        prepare(ROOT, folder, PROJECT, run)
+        prepare(ROOT, folder, PROJECT, run, "bbc")
         change_config(folder, PROJECT, run)
         for name, value in run.values.items():
             section, key = name.rsplit(".", 1)
@@ -75,7 +75,7 @@ def test_shipped_grids_apply_to_the_project(path, tmp_path):
 def test_run_folder_leaves_the_project_untouched(tmp_path):
     before = (ROOT / "configs" / "bow.cfg").read_bytes()
     run = Run("bow", "x", 0, {"training.dropout": 0.9})
-    prepare(ROOT, tmp_path / "run", PROJECT, run)
+    prepare(ROOT, tmp_path / "run", PROJECT, run, "bbc")
     change_config(tmp_path / "run", PROJECT, run)
     assert (ROOT / "configs" / "bow.cfg").read_bytes() == before
     assert (tmp_path / "run" / "scripts" / "training" / "train.py").is_file()
@@ -149,7 +149,7 @@ def test_commits_in_which_variants_shared_a_config(tmp_path):
 
 def test_earlier_outputs_are_those_before_training():
     assert set(earlier_outputs(PROJECT, "bow")) == {
-        f"corpus/{name}" for name in ("train.spacy", "dev.spacy", "test.spacy", "raw.jsonl", "task.json")
+        f"corpus/bbc/{name}" for name in ("train.spacy", "dev.spacy", "test.spacy", "raw.jsonl", "task.json")
     }
 
 

@@ -152,15 +152,6 @@ def test_report_writes_the_page_with_peers_and_failed_variants(metrics, run, tmp
     assert "Some CPU, 2 cores" in found
 
 
-def test_a_training_folder_of_another_data_set_is_left_alone(metrics, run, tmp_path):
-    (tmp_path / "training" / "other").mkdir(parents=True)
-    (tmp_path / "training" / "other" / "config.cfg").touch()
-    (tmp_path / "corpus").mkdir()
-    srsly.write_json(tmp_path / "corpus" / "task.json", {"dataset": "bbc"})
-    assert run("report", "metrics", "--dataset", "toy").returncode == 0
-    assert "not in this report" not in (metrics / "report.html").read_text(encoding="utf-8")
-
-
 def test_a_score_that_is_no_number_is_an_error(metrics, run):
     change(metrics / "bad.json", lambda data: data["scores"].update(macro_f1=float("nan")))
     assert "bad.json: `scores.macro_f1` is missing" in message(run("report", "metrics", "--dataset", "toy"))
