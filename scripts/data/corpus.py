@@ -14,6 +14,7 @@ from spacy.language import Language
 from spacy.strings import get_string_id
 from spacy.tokens import DocBin
 from tqdm import tqdm
+from weasel.util import get_checksum
 
 from scripts.common.cli import UserError
 from scripts.common.files import format_json, md5_file, whole_file
@@ -156,8 +157,11 @@ def check_assets(project: Path, folder: Path) -> None:
         if folder.resolve() not in path.resolve().parents:
             continue
         if not path.exists():
-            raise UserError(f"{path}: the file is missing. Fetch it: python -m spacy project assets . --extra")
-        if (found := md5_file(path)) != asset.get("checksum", found):
+            raise UserError(
+                f"{path}: the file is missing. Fetch it: python -m spacy project assets . --extra"
+                + (f" (or by hand, from {asset['url']})" if asset.get("url") else "")
+            )
+        if (found := get_checksum(path)) != asset.get("checksum", found):
             raise UserError(
                 f"{path}: its checksum is {found}, project.yml expects {asset['checksum']}. "
                 "Remove the file and fetch it again: python -m spacy project assets . --extra"
