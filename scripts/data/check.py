@@ -5,6 +5,7 @@ Errors are what `convert` would refuse; warnings are what makes scores bad or un
 
 import contextlib
 import io
+import math
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,8 @@ from scripts.training.config import compose_config, task_settings
 
 FEW_TO_TRAIN = 20  # examples of a label; below, even pretrained encoders guess
 FEW_TO_SCORE = 10  # of a label in dev or test; below, its F1 moves by whole tenths
+FEW_TEXTS = 2000  # labelled; below, one split leaves too few to test
+DISAGREEMENT = 0.1  # of the texts, on which of two like variants one is right; 6 to 12 % on BBC headlines
 NEAR_COPY_WORDS = 15  # of a text, at the least, to be told from another in nearly the same words
 PERCENTILES = (50, 90, 99, 100)
 SHOWN = 5  # cases of one finding that are listed
@@ -88,6 +91,35 @@ def find_few(counts: dict[str, dict[str, int]], findings: Findings) -> None:
         if few:
             text = f"{len(few)} label(s) with fewer than {limit} examples in {split} {what}"
             findings.add("warning", f"few_in_{split}", text, few)
+
+
+def detectable(texts: int, disagreement: float = DISAGREEMENT) -> float:
+    """The smallest difference in accuracy of two variants that so many test texts can tell from chance.
+
+    The half width of the 95 % interval of a paired difference near zero, 1.96 · sqrt(disagreement / texts): only texts
+    on which exactly one of the two is right count (McNemar 1947; Connor 1987, "Sample size for testing differences in
+    proportions for the paired-sample design"). Card et al. 2020, "With little power comes great responsibility", use it
+    for classifiers of text.
+
+    Args:
+        texts: of the test set.
+        disagreement: the share of the texts on which exactly one is right; it must be guessed before the test.
+    """
+    return 1.96 * math.sqrt(disagreement / texts)
+
+
+def find_few_texts(splits: Splits, findings: Findings) -> None:
+    """Recommend cross-validation where a single test set tells little."""
+    total, tested = sum(map(len, splits.values())), len(splits["test"])
+    if tested and total < FEW_TEXTS:
+        findings.add(
+            "warning",
+            "few_texts",
+            f"{total:,} labelled texts, of which {tested} are tested: two variants must differ by some "
+            f"{100 * detectable(tested):.1f} points of accuracy to be told apart. Cross-validation tests all of them, "
+            f"once each, and can tell some {100 * detectable(total):.1f} points: --vars.grid folds, for experiment and "
+            "compare (docs/measured.md)",
+        )
 
 
 def find_repeats(given: Splits, findings: Findings) -> None:
@@ -266,6 +298,7 @@ def inspect(
     }
     find_few({label: n for label, n in counts.items() if label != "(none)"}, findings)
     find_near_duplicates(splits, findings)
+    find_few_texts(splits, findings)
     if any(splits.values()):
         facts["length"] = measure_texts(splits, lang, encoder, findings)
     if not findings.errors:

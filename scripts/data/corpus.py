@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from scripts.common.cli import UserError
 from scripts.common.files import format_json, md5_file, whole_file
 from scripts.data.formats import SPLITS, Notes, Options, Splits, read_folder
 from scripts.data.published import READERS
-from scripts.data.splits import normalize
+from scripts.data.splits import Fold, normalize
 
 # A held-out text of fewer words may occur in other texts by chance, so it does not disqualify a raw line.
 MIN_LEAK_WORDS = 4
@@ -101,7 +102,14 @@ def blank_pipeline(lang: str) -> Language:
 
 
 def write_corpus(
-    splits: Splits, labels: list[str], raw: Iterable[str], lang: str, dataset: str, mode: str, corpus: Path
+    splits: Splits,
+    labels: list[str],
+    raw: Iterable[str],
+    lang: str,
+    dataset: str,
+    mode: str,
+    corpus: Path,
+    fold: Fold | None = None,
 ) -> dict[str, Any]:
     """Write the corpus files and return the task facts that stand in `task.json`.
 
@@ -110,6 +118,7 @@ def write_corpus(
     nlp = blank_pipeline(lang)
     facts: dict[str, Any] = {
         "dataset": dataset,
+        **({"fold": asdict(fold)} if fold else {}),
         "lang": lang,
         "mode": mode,
         "exclusive": mode == "single",

@@ -95,6 +95,7 @@ def evaluate(
     metrics = {
         "variant": variant,
         "dataset": task["dataset"],
+        **({"fold": task["fold"]} if "fold" in task else {}),
         "mode": task["mode"],
         "seed": load_config(run / "config.cfg", interpolate=True)["system"]["seed"],
         "scores": scores,

@@ -110,6 +110,11 @@ def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
         if metrics["dataset"] != dataset:
             msg.warn(f"{path}: left out, it was measured on {metrics['dataset']}, not on {dataset}.")
             continue
+        if fold := metrics.get("fold"):
+            msg.warn(
+                f"{path}: left out, it was measured on fold {fold['number']} of {fold['of']}, not on the test set."
+            )
+            continue
         found.append(metrics)
     if not found:
         raise UserError(
@@ -122,7 +127,7 @@ def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
 def load_peers(folder: Path, dataset: str) -> list[dict[str, Any]]:
     """Metrics of other tools on a data set, most accurate first; they may lack figures that only spaCy has."""
     found = [check_metrics(read_json(path), path, PEER_REQUIRED) for path in sorted(folder.glob("*.json"))]
-    found = [metrics for metrics in found if metrics["dataset"] == dataset]
+    found = [metrics for metrics in found if metrics["dataset"] == dataset and "fold" not in metrics]
     return sorted(found, key=lambda metrics: -metrics["scores"]["macro_f1"])
 
 

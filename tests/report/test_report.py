@@ -101,6 +101,14 @@ def test_a_single_variant_is_enough(metrics, run):
     assert "1 variant(s)" in run("report", "metrics", "--dataset", "toy").output
 
 
+def test_results_on_a_fold_are_left_out(metrics, run):
+    """They were tested on other texts; `compare` puts them together."""
+    change(metrics / "bad.json", lambda data: data.update(fold={"number": 1, "of": 4}))
+    output = run("report", "metrics", "--dataset", "toy").output
+    assert "bad.json: left out, it was measured on fold 1 of 4, not on the test set" in output
+    assert "| bad" not in (metrics / "report.md").read_text(encoding="utf-8")
+
+
 def test_other_data_sets_are_left_out_and_named(metrics, run):
     change(metrics / "bad.json", lambda data: data.update(dataset="bbc"))
     output = run("report", "metrics", "--dataset", "toy").output
