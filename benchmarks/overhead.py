@@ -1,6 +1,6 @@
 """What a pipeline costs that computes nothing: the part of `compact`'s time that no better layer can save.
 
-    python -m benchmarks.overhead training/compact/model-best corpus/test.spacy
+    python -m benchmarks.overhead training/bbc/compact/model-best corpus/bbc/test.spacy
 
 prints documents per CPU second of one thread, the median of five passes: the tokenizer alone, `nlp.pipe` without a
 component, `nlp.pipe` with a textcat whose model gives zeros at once (in batches of the pipeline's size, and in large

@@ -2,11 +2,11 @@
 
     python -m benchmarks.scaling            prints the table of docs/scaling.md; some 20 minutes
 
-The tenth and the whole are real: the raw text of the corpus in corpus/. Ten times as much is made of ten copies, and
-since a longer text has more different words, in each copy a share of the word types is renamed (`goalb`, `goalc`, …).
-The share is such that the vocabulary grows as Heaps' law says, with the exponent that the corpus itself shows between a
-tenth and the whole. The renamed types are drawn by a hash from all but the most frequent ones; this gives slightly more
-words that occur `min_count` times than a real text would have.
+The tenth and the whole are real: corpus/bbc/raw.jsonl. Ten times as much is made of ten copies, and since a longer
+text has more different words, in each copy a share of the word types is renamed (`goalb`, `goalc`, …). The share is
+such that the vocabulary grows as Heaps' law says, with the exponent that the corpus itself shows between a tenth and
+the whole. The renamed types are drawn by a hash from all but the most frequent ones; this gives slightly more words
+that occur `min_count` times than a real text would have.
 
 Times are wall seconds, and CPU seconds of all threads and processes of a step; memory is the peak of the largest one.
 """
@@ -81,21 +81,24 @@ def measure(command: list[str], env: dict[str, str]) -> tuple[float, float, int]
 def steps(raw: Path, folder: Path) -> dict[str, list[Any]]:
     """The commands to measure, in their order: name, arguments."""
     tokens, counts, words = folder / "tokens.txt", folder / "counts.json", folder / "words.txt"
-    learn = ["scripts.vectors.learn_vectors", tokens, counts, words, folder / "spellings.json"]
+    spellings, task = folder / "spellings.json", ["--task", "corpus/bbc/task.json"]
+    tokenize = ["scripts.vectors.tokenize_raw", raw, tokens, counts, *task]
+    learn = ["scripts.vectors.learn_vectors", tokens, counts, words, spellings]
+    floret = ["scripts.vectors.learn_floret", tokens, counts, folder / "t.floret", folder / "floret", *task]
     return {
-        "tokenize, 1 process": ["scripts.vectors.tokenize_raw", raw, tokens, counts, "--processes", 1],
-        "tokenize, 2 processes": ["scripts.vectors.tokenize_raw", raw, tokens, counts, "--processes", 2],
+        "tokenize, 1 process": [*tokenize, "--processes", 1],
+        "tokenize, 2 processes": [*tokenize, "--processes", 2],
         "gensim, 1 thread": [*learn, "--epochs", EPOCHS],
         "gensim, 2 threads": [*learn, "--epochs", EPOCHS, "--workers", 2],
-        "spacy init vectors": ["spacy", "init", "vectors", "en", words, folder / "table"],
-        "floret, 10 threads": ["scripts.vectors.learn_floret", tokens, counts, folder / "t.floret", "--epochs", EPOCHS],
+        "load-vectors": ["scripts.vectors.load_vectors", words, spellings, folder / "table", *task],
+        "floret, 10 threads": [*floret, "--epochs", EPOCHS],
         "table of compact-domain": ["scripts.encoder.quantize", counts, folder / "t.npz", "--vectors", words],
     }
 
 
 def main() -> None:
     """Measure all steps on the three sizes, and print the table."""
-    texts = [line["text"] for line in srsly.read_jsonl(Path("corpus/raw.jsonl"))]
+    texts = [line["text"] for line in srsly.read_jsonl(Path("corpus/bbc/raw.jsonl"))]
     share, exponent, _ = renamed_share(texts)
     print(f"Heaps exponent {exponent:.2f}; {share:.0%} of the rarer types are renamed in each copy", flush=True)
     sizes = {"tenth": texts[::COPIES], "whole": texts, "tenfold": enlarged(texts)}

@@ -1,6 +1,6 @@
 """Screenshots for README, in a headless Chromium.
 
-python -m benchmarks.screenshots metrics/report.html docs/report.png
+python -m benchmarks.screenshots metrics/bbc/report.html docs/report.png
 python -m benchmarks.screenshots http://localhost:8501 docs/playground.png (while the playground runs)
 """
 

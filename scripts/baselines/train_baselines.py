@@ -454,6 +454,7 @@ def evaluate_peer(
     return {
         "variant": name,
         "dataset": task["dataset"],
+        **({"fold": task["fold"]} if "fold" in task else {}),
         "seed": data.seed,
         "scores": scores,
         "seeds": seeds,

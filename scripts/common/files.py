@@ -46,6 +46,23 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def link_folder(source: Path, target: Path) -> None:
+    """Give a folder a second place that takes no further space, where the file system can do that; else copy it.
+
+    Files of either must then be replaced, never written into: they are the same.
+    """
+    with whole_folder(target) as temporary:
+        for path in source.rglob("*"):
+            copy = temporary / path.relative_to(source)
+            if path.is_dir():
+                copy.mkdir()
+                continue
+            try:
+                os.link(path, copy)
+            except OSError:
+                shutil.copy2(path, copy)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with Unix line ends on every system, whole or not at all."""
     with whole_file(path) as temporary:

@@ -1,8 +1,8 @@
 """Which variants there are, and what their configs are made of.
 
-A variant is one name everywhere: configs/NAME.cfg, train-NAME, training/NAME/, evaluate-NAME, metrics/NAME.json. Its
-config holds only what differs from those that it builds on, and all build on base.cfg. The section `[variant]` names
-them, and what does not belong into a spaCy config:
+A variant is one name everywhere: configs/NAME.cfg, train-NAME, training/DATASET/NAME/, evaluate-NAME,
+metrics/DATASET/NAME.json. Its config holds only what differs from those that it builds on, and all build on base.cfg.
+The section `[variant]` names them, and what does not belong into a spaCy config:
 
     parents: configs that this one builds on, each over those before it: variants, or parts/NAME for what several share
     code: the file with the registered functions that the config names

@@ -4,9 +4,8 @@ Errors are what `convert` would refuse; warnings are what makes scores bad or un
 """
 
 import contextlib
-import importlib
 import io
-import pkgutil
+import math
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import spacy.lang
 import typer
 from spacy.cli.debug_data import debug_data
 from tqdm import tqdm
@@ -26,6 +24,7 @@ from scripts.data.corpus import blank_pipeline, check_assets, read_dataset, writ
 from scripts.data.estimates import estimate
 from scripts.data.formats import AUTO, NONE, SPLITS, Example, Notes, Options, Splits
 from scripts.data.labels import check_labels, resolve_mode
+from scripts.data.language import ENOUGH_WORDS, language_shares, likelier, resolve_language, sample_texts
 from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, assert_honest, complete_splits, normalize, shingles
 from scripts.encoder.encoders import is_weights_folder, resolve
 from scripts.encoder.languages import why_unfit
@@ -33,12 +32,11 @@ from scripts.training.config import compose_config, task_settings
 
 FEW_TO_TRAIN = 20  # examples of a label; below, even pretrained encoders guess
 FEW_TO_SCORE = 10  # of a label in dev or test; below, its F1 moves by whole tenths
+FEW_TEXTS = 2000  # labelled; below, one split leaves too few to test
+DISAGREEMENT = 0.1  # of the texts, on which of two like variants one is right; 6 to 12 % on BBC headlines
 NEAR_COPY_WORDS = 15  # of a text, at the least, to be told from another in nearly the same words
 PERCENTILES = (50, 90, 99, 100)
 SHOWN = 5  # cases of one finding that are listed
-LANGUAGE_WORDS = 500  # fewer do not tell a language
-LANGUAGE_MARGIN = 1.5  # how many times more stop words another language must explain
-LANGUAGE_SHARE = 0.15  # of all words, at the least
 
 
 class Findings:
@@ -93,6 +91,35 @@ def find_few(counts: dict[str, dict[str, int]], findings: Findings) -> None:
         if few:
             text = f"{len(few)} label(s) with fewer than {limit} examples in {split} {what}"
             findings.add("warning", f"few_in_{split}", text, few)
+
+
+def detectable(texts: int, disagreement: float = DISAGREEMENT) -> float:
+    """The smallest difference in accuracy of two variants that so many test texts can tell from chance.
+
+    The half width of the 95 % interval of a paired difference near zero, 1.96 · sqrt(disagreement / texts): only texts
+    on which exactly one of the two is right count (McNemar 1947; Connor 1987, "Sample size for testing differences in
+    proportions for the paired-sample design"). Card et al. 2020, "With little power comes great responsibility", use it
+    for classifiers of text.
+
+    Args:
+        texts: of the test set.
+        disagreement: the share of the texts on which exactly one is right; it must be guessed before the test.
+    """
+    return 1.96 * math.sqrt(disagreement / texts)
+
+
+def find_few_texts(splits: Splits, findings: Findings) -> None:
+    """Recommend cross-validation where a single test set tells little."""
+    total, tested = sum(map(len, splits.values())), len(splits["test"])
+    if tested and total < FEW_TEXTS:
+        findings.add(
+            "warning",
+            "few_texts",
+            f"{total:,} labelled texts, of which {tested} are tested: two variants must differ by some "
+            f"{100 * detectable(tested):.1f} points of accuracy to be told apart. Cross-validation tests all of them, "
+            f"once each, and can tell some {100 * detectable(total):.1f} points: --vars.grid folds, for experiment and "
+            "compare (docs/measured.md)",
+        )
 
 
 def find_repeats(given: Splits, findings: Findings) -> None:
@@ -185,35 +212,18 @@ def percentiles(values: Sequence[int]) -> dict[str, int]:
     return {f"p{p}": int(np.percentile(values, p, method="higher")) for p in PERCENTILES}
 
 
-def stop_words() -> dict[str, set[str]]:
-    """The stop words of spaCy by language, for the languages that have a list."""
-    words = {}
-    for module in pkgutil.iter_modules(spacy.lang.__path__):
-        with contextlib.suppress(ImportError):
-            words[module.name] = set(importlib.import_module(f"spacy.lang.{module.name}.stop_words").STOP_WORDS)
-    return words
-
-
-def language_shares(words: Counter[str]) -> dict[str, float]:
-    """Share of the words that are stop words of each language, highest first."""
-    total = sum(words.values())
-    shares = {lang: sum(words[word] for word in stops if word in words) / total for lang, stops in stop_words().items()}
-    return dict(sorted(shares.items(), key=lambda item: -item[1]))
-
-
 def find_language(words: Counter[str], lang: str, findings: Findings) -> dict[str, float]:
     """Note a language other than the set one, going by stop words; return the shares of the three likeliest."""
-    if sum(words.values()) < LANGUAGE_WORDS:
+    if words.total() < ENOUGH_WORDS:
         return {}
     shares = language_shares(words)
-    best, share = next(iter(shares.items()))
     own = shares.get(lang)
-    if own is not None and share >= LANGUAGE_SHARE and share > LANGUAGE_MARGIN * own:
+    if best := likelier(shares, lang):
         findings.add(
             "warning",
             "language",
-            f"lang is {lang!r}, but {share:.0%} of the words are stop words of {best!r}, only {own:.0%} of {lang!r}. "
-            f"Correct it: --vars.lang {best}",
+            f"lang is {lang!r}, but {shares[best]:.0%} of the words are stop words of {best!r}, only {own:.0%} of "
+            f"{lang!r}. Correct it: --vars.lang {best}",
         )
     return {name: round(value, 4) for name, value in list(shares.items())[:3]} | ({lang: round(own, 4)} if own else {})
 
@@ -260,10 +270,7 @@ def run_debug_data(task: dict[str, Any], corpus: Path, configs: Path) -> str:
         corpus: the folder with it; a config is written there.
         configs: folder of the configs.
     """
-    settings = task_settings(task, "linear") | {
-        "paths.train": (corpus / "train.spacy").as_posix(),
-        "paths.dev": (corpus / "dev.spacy").as_posix(),
-    }
+    settings = task_settings(task, "linear") | {"paths.corpus": corpus.as_posix()}
     path = corpus / "config.cfg"
     write_text(path, compose_config(configs / "bow.cfg", settings).to_str() + "\n")
     output = io.StringIO()
@@ -291,6 +298,7 @@ def inspect(
     }
     find_few({label: n for label, n in counts.items() if label != "(none)"}, findings)
     find_near_duplicates(splits, findings)
+    find_few_texts(splits, findings)
     if any(splits.values()):
         facts["length"] = measure_texts(splits, lang, encoder, findings)
     if not findings.errors:
@@ -344,7 +352,7 @@ def check(
     assets: Annotated[Path, typer.Option(help="Folder that holds the data sets.")] = Path("assets"),
     project: Annotated[Path, typer.Option(help="File with the checksums of the assets.")] = Path("project.yml"),
     config: Annotated[Path, typer.Option(help="Folder with base.cfg and bow.cfg.")] = Path("configs"),
-    lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
+    lang: Annotated[str, typer.Option(help="spaCy's code of the language; auto goes by README.md and words.")] = AUTO,
     encoder: Annotated[str, typer.Option(help="Encoder whose limit counts: as for `weights`.")] = NONE,
     format_: Annotated[str, typer.Option("--format", help="Form of the files; auto goes by their content.")] = AUTO,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = AUTO,
@@ -357,8 +365,13 @@ def check(
     findings, notes = Findings(), Notes()
     options = Options(format_, text_column, label_column, label_separator, mode)
     findings.attempt("assets", check_assets, project, assets / dataset)
-    findings.attempt("language", blank_pipeline, lang)
+    if lang != AUTO:
+        findings.attempt("language", blank_pipeline, lang)
     given = findings.attempt("reading", read_dataset, assets / dataset, options, notes)
+    if given and not findings.errors:
+        lang, reason = resolve_language(lang, assets / dataset, sample_texts(given))
+        findings.attempt("language", blank_pipeline, lang)
+        msg.info(f"Language {lang}: {reason}")
     facts: dict[str, Any] = {"dataset": dataset, "lang": lang, "formats": notes.formats}
     for line in notes.lines():
         findings.add("warning", "reading", line)

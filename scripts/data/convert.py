@@ -5,6 +5,9 @@ exist, `dev`, `test` and `raw`. What is missing is cut from `train`: the test se
 label (of several labels the rarest), in the order of a hash of the text, so that the split is the same on every machine
 and hardly moves when texts are added. Data sets that come in another form have a function in `READERS`.
 
+With a fold (`--fold 0` to `--folds` - 1), all labelled texts are put together, whatever split they came in, and the
+test set is a block of them in the same order, so that over all folds each text is tested once.
+
 Texts that are equal but for case and punctuation never stand on two sides. Raw text of dev and test articles, and any
 raw line that holds a dev or test text, is left out.
 """
@@ -20,14 +23,17 @@ from scripts.common.cli import run_cli
 from scripts.data.corpus import blank_pipeline, check_assets, clean_raw, read_dataset, write_corpus
 from scripts.data.formats import AUTO, NONE, SPLITS, Notes, Options, Splits, read_raw
 from scripts.data.labels import check_labels, resolve_mode
-from scripts.data.splits import assert_honest, complete_splits
+from scripts.data.language import resolve_language, sample_texts
+from scripts.data.splits import Fold, assert_honest, complete_splits, cut_fold, parse_fold
 
 
-def prepare(given: Splits, mode: str) -> tuple[Splits, list[str], str, str]:
+def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits, list[str], str, str]:
     """Check and split what was read: (splits, labels, mode, why that mode)."""
+    if fold:
+        given = {"train": [example for split in SPLITS for example in given.get(split, ())]}
     mode, reason = resolve_mode(given, mode)
     labels = check_labels(given, mode)
-    splits = complete_splits(given)
+    splits = cut_fold(given["train"], fold) if fold else complete_splits(given)
     assert_honest(splits)
     return splits, labels, mode, reason
 
@@ -45,25 +51,32 @@ def convert(
     corpus: Annotated[Path, typer.Argument(help="Folder to write.")],
     assets: Annotated[Path, typer.Option(help="Folder that holds the data sets.")] = Path("assets"),
     project: Annotated[Path, typer.Option(help="File with the checksums of the assets.")] = Path("project.yml"),
-    lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
+    lang: Annotated[str, typer.Option(help="spaCy's code of the language; auto goes by README.md and words.")] = AUTO,
     format_: Annotated[str, typer.Option("--format", help="Form of the files; auto goes by their content.")] = AUTO,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = AUTO,
     label_column: Annotated[str, typer.Option(help="Column of the labels, or columns of 0 and 1: a,b,c.")] = AUTO,
     label_separator: Annotated[str, typer.Option(help="Between several labels in one column.")] = NONE,
     mode: Annotated[str, typer.Option(help="single, multi or binary; auto goes by the data.")] = AUTO,
+    fold: Annotated[
+        str, typer.Option(help="Which block of all labelled texts is the test set; none: the split.")
+    ] = NONE,
+    folds: Annotated[int, typer.Option(help="How many blocks there are.")] = 4,
 ) -> None:
     """Turn a data set into train.spacy, dev.spacy, test.spacy, raw.jsonl and task.json."""
-    folder = assets / dataset
+    folder, block = assets / dataset, parse_fold(fold, folds)
     check_assets(project, folder)
-    blank_pipeline(lang)
+    if lang != AUTO:
+        blank_pipeline(lang)
     notes = Notes()
     given = read_dataset(folder, Options(format_, text_column, label_column, label_separator, mode), notes)
     show_notes(notes)
-    splits, labels, mode, reason = prepare(given, mode)
+    lang, why = resolve_language(lang, folder, sample_texts(given))
+    msg.info(f"Language {lang}: {why}")
+    splits, labels, mode, reason = prepare(given, mode, block)
     msg.info(f"Mode {mode}: {reason}")
     left_out: Counter[str] = Counter()
     raw = clean_raw(splits, read_raw(folder), left_out)
-    facts = write_corpus(splits, labels, raw, lang, dataset, mode, corpus)
+    facts = write_corpus(splits, labels, raw, lang, dataset, mode, corpus, block)
     if left_out:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
         lines = facts["raw"]["lines"] + left_out.total()
@@ -71,7 +84,8 @@ def convert(
     sizes = " / ".join(str(facts["examples"][split]) for split in SPLITS)
     dropped = sum(map(len, given.values())) - sum(map(len, splits.values()))
     msg.good(
-        f"{dataset}: {sizes} texts to train / dev / test, {len(labels)} label{'s' * (len(labels) > 1)}, "
+        f"{dataset}{f', fold {fold} of {folds}' if block else ''}: {sizes} texts to train / dev / test, "
+        f"{len(labels)} label{'s' * (len(labels) > 1)}, "
         f"{facts['raw']['words']:,} raw words; {dropped} repeated or leaking texts left out"
     )
 

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from spacy.language import Language
 from spacy.strings import get_string_id
 from spacy.tokens import DocBin
 from tqdm import tqdm
+from weasel.util import get_checksum
 
 from scripts.common.cli import UserError
 from scripts.common.files import format_json, md5_file, whole_file
 from scripts.data.formats import SPLITS, Notes, Options, Splits, read_folder
 from scripts.data.published import READERS
-from scripts.data.splits import normalize
+from scripts.data.splits import Fold, normalize
 
 # A held-out text of fewer words may occur in other texts by chance, so it does not disqualify a raw line.
 MIN_LEAK_WORDS = 4
@@ -100,7 +102,14 @@ def blank_pipeline(lang: str) -> Language:
 
 
 def write_corpus(
-    splits: Splits, labels: list[str], raw: Iterable[str], lang: str, dataset: str, mode: str, corpus: Path
+    splits: Splits,
+    labels: list[str],
+    raw: Iterable[str],
+    lang: str,
+    dataset: str,
+    mode: str,
+    corpus: Path,
+    fold: Fold | None = None,
 ) -> dict[str, Any]:
     """Write the corpus files and return the task facts that stand in `task.json`.
 
@@ -109,6 +118,7 @@ def write_corpus(
     nlp = blank_pipeline(lang)
     facts: dict[str, Any] = {
         "dataset": dataset,
+        **({"fold": asdict(fold)} if fold else {}),
         "lang": lang,
         "mode": mode,
         "exclusive": mode == "single",
@@ -156,8 +166,11 @@ def check_assets(project: Path, folder: Path) -> None:
         if folder.resolve() not in path.resolve().parents:
             continue
         if not path.exists():
-            raise UserError(f"{path}: the file is missing. Fetch it: python -m spacy project assets . --extra")
-        if (found := md5_file(path)) != asset.get("checksum", found):
+            raise UserError(
+                f"{path}: the file is missing. Fetch it: python -m spacy project assets . --extra"
+                + (f" (or by hand, from {asset['url']})" if asset.get("url") else "")
+            )
+        if (found := get_checksum(path)) != asset.get("checksum", found):
             raise UserError(
                 f"{path}: its checksum is {found}, project.yml expects {asset['checksum']}. "
                 "Remove the file and fetch it again: python -m spacy project assets . --extra"

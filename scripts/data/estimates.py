@@ -42,7 +42,7 @@ def probe(name: str, facts: dict[str, Any], corpus: Path, configs: Path, encoder
 
     Args:
         name: the variant.
-        facts: corpus/task.json.
+        facts: those that convert wrote, task.json.
         corpus: folder that convert wrote.
         configs: folder of the configs.
         encoder: folder of the pretrained encoder.
@@ -50,7 +50,7 @@ def probe(name: str, facts: dict[str, Any], corpus: Path, configs: Path, encoder
     overlay = configs / f"{name}.cfg"
     merged, variant = merge_configs(config_chain(overlay))
     import_code(variant.get("code"))
-    paths = {"paths.train": (corpus / "train.spacy").as_posix(), "paths.dev": (corpus / "dev.spacy").as_posix()}
+    paths = {"paths.corpus": corpus.as_posix()}
     if "weights" in merged["paths"]:
         paths["paths.weights"] = merged["paths"]["weights"] = encoder
     config = compose_config(overlay, task_settings(facts, variant.get("sizes"), merged) | paths).interpolate()
@@ -81,7 +81,7 @@ def estimate(facts: dict[str, Any], corpus: Path, configs: Path, encoder: str | 
     """What the trainings will take.
 
     Args:
-        facts: corpus/task.json.
+        facts: those that convert wrote, task.json.
         corpus: folder that convert wrote.
         configs: folder of the configs.
         encoder: folder of the pretrained encoder; None leaves out what needs one.

@@ -35,6 +35,7 @@ SPLIT_NAMES = {"train": "train", "dev": "dev", "validation": "dev", "valid": "de
 MODES = (AUTO, "single", "multi", "binary")
 MAX_CHARS = 1_000_000  # of one text; spaCy's own limit (nlp.max_length)
 HEAD_BYTES = 1 << 16  # enough of a file to tell its form
+FASTTEXT = "__label__"  # before each label in fastText's form
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 Splits = dict[str, list["Example"]]
@@ -454,6 +455,28 @@ def read_docbin(path: Path, options: Options, notes: Notes) -> Iterator[Example]
         yield to_example({"text": doc.text, "cats": doc.cats}, f"{path}, doc {number}", Options(), notes)
 
 
+def read_fasttext(path: Path, options: Options, notes: Notes) -> Iterator[Example]:
+    """Read fastText's form: the text and its labels on a line, `__label__positive A fine film`.
+
+    Any word that begins so is a label, wherever it stands, as fastText has it
+    (https://fasttext.cc/docs/en/supervised-tutorial.html).
+
+    Raises:
+        UserError: a line has no text, or a label no name.
+    """
+    for number, line in enumerate(text_lines(path), 1):
+        words, source = line.split(), f"{path}, line {number}"
+        labels = [word.removeprefix(FASTTEXT) for word in words if word.startswith(FASTTEXT)]
+        text = " ".join(word for word in words if not word.startswith(FASTTEXT))
+        if not words:
+            continue
+        if "" in labels:
+            raise UserError(f"{source}: {FASTTEXT} without a name. Write the label right after it: {FASTTEXT}positive")
+        if not text:
+            raise UserError(f"{source}: labels without a text. Add it, or remove the line.")
+        yield to_example({"text": text, "labels": labels}, source, Options(), notes)
+
+
 def read_label_folders(path: Path, options: Options, notes: Notes) -> Iterator[Example]:
     """Read a folder for each label, a text in each file of it."""
     for folder in sorted(p for p in path.iterdir() if p.is_dir() and is_data(p)):
@@ -550,6 +573,7 @@ FORMATS: dict[str, Reader] = {
     "prodigy": read_prodigy,
     "folders": read_label_folders,
     "spacy": read_docbin,
+    "fasttext": read_fasttext,
 }
 
 
@@ -606,11 +630,13 @@ def detect(path: Path) -> str:
         return "json"
     if line.startswith("{"):
         return "prodigy" if looks_like_prodigy(line) else "jsonl"
+    if any(word.startswith(FASTTEXT) for word in line.split()):
+        return "fasttext"
     if find_delimiter(line):
         return "table"
     raise UserError(
-        f"{path}, line 1: neither JSON nor a table with a line of column names, found {line!r:.60}. "
-        f"If that is wrong, name the format ({', '.join(FORMATS)})."
+        f"{path}, line 1: neither JSON, nor a table with a line of column names, nor a text with fastText's "
+        f"labels, found {line!r:.60}. If that is wrong, name the format ({', '.join(FORMATS)})."
     )
 
 
@@ -644,8 +670,9 @@ def is_data(path: Path) -> bool:
 
 
 def split_of(path: Path) -> str | None:
-    """The split that a name tells: `train.jsonl.gz`, `validation/`, `test-00000-of-00001.parquet`."""
-    return SPLIT_NAMES.get(re.split(r"[.-]", path.name.casefold())[0])
+    """The split that a name tells: `train.jsonl.gz`, `validation/`, `test-00000-of-00001.parquet`, `reviews.train`."""
+    name = path.name.casefold().removesuffix(".gz")
+    return SPLIT_NAMES.get(re.split(r"[.-]", name)[0]) or SPLIT_NAMES.get(Path(name).suffix.removeprefix("."))
 
 
 def data_entries(folder: Path) -> list[Path]:

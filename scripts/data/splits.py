@@ -4,12 +4,13 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from scipy.cluster.hierarchy import DisjointSet
 
 from scripts.common.cli import UserError
 from scripts.common.files import md5_bytes
-from scripts.data.formats import SPLITS, Example, Splits
+from scripts.data.formats import NONE, SPLITS, Example, Splits
 
 TEST_SHARE = 0.255  # of 2,060 BBC articles this leaves at least 520 for the test
 DEV_SHARE = 0.10
@@ -55,10 +56,23 @@ def shingles(text: str) -> set[tuple[str, ...]]:
 # Splitting
 
 
-def take_share(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
-    """Cut off a share of the groups, label by label, in hash order: (what is left, what was taken).
+@dataclass(frozen=True)
+class Fold:
+    """One block of the labelled texts is the test set, and each of them is so once.
 
-    A group with several labels counts for its rarest one, so that rare labels are on both sides.
+    Attributes:
+        number: of the block, counted from 0.
+        of: how many blocks there are.
+    """
+
+    number: int
+    of: int
+
+
+def stratify(examples: Sequence[Example]) -> tuple[dict[str, list[Example]], dict[str, list[str]]]:
+    """The members of each group, and the names of the groups of each label, in hash order.
+
+    A group with several labels counts for its rarest one, so that rare labels are on all sides.
     """
     counts = Counter(label for example in examples for label in example.labels)
     groups: dict[str, list[Example]] = defaultdict(list)
@@ -67,14 +81,34 @@ def take_share(examples: Sequence[Example], share: float) -> tuple[list[Example]
     strata = defaultdict(list)
     for name, members in groups.items():
         strata[min(members[0].labels, key=lambda label: (counts[label], label), default="")].append(name)
-    taken: set[str] = set()
-    for names in strata.values():
-        taken.update(sorted(names)[: round(share * len(names))])
+    return groups, {label: sorted(names) for label, names in strata.items()}
+
+
+def divide(groups: dict[str, list[Example]], taken: set[str]) -> tuple[list[Example], list[Example]]:
+    """The members of the other groups, and those of the groups that were taken."""
     rest: list[Example] = []
     cut: list[Example] = []
     for name, members in groups.items():
         (cut if name in taken else rest).extend(members)
     return rest, cut
+
+
+def take_share(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
+    """Cut off a share of the groups, label by label, in hash order: (what is left, what was taken)."""
+    groups, strata = stratify(examples)
+    return divide(groups, {name for names in strata.values() for name in names[: round(share * len(names))]})
+
+
+def take_fold(examples: Sequence[Example], fold: Fold) -> tuple[list[Example], list[Example]]:
+    """Cut off a block of the groups, label by label, in hash order: (what is left, what was taken)."""
+    groups, strata = stratify(examples)
+    taken: set[str] = set()
+    for number, label in enumerate(sorted(strata)):
+        names = strata[label]
+        # Where the texts of a label do not come out even, another fold gets one more than for the label before.
+        start, end = ((len(names) * edge + number % fold.of) // fold.of for edge in (fold.number, fold.number + 1))
+        taken.update(names[start:end])
+    return divide(groups, taken)
 
 
 def complete_splits(splits: Splits) -> Splits:
@@ -97,8 +131,47 @@ def complete_splits(splits: Splits) -> Splits:
         dev = [example for example in dev if normalize(example.text) not in held_out]
     held_out |= {normalize(example.text) for example in dev}
     train = drop_repeated([example for example in train if normalize(example.text) not in held_out])
-    result = {"train": train, "dev": dev, "test": test}
-    return {split: sorted(examples, key=lambda e: text_hash(e.text)) for split, examples in result.items()}
+    return in_order({"train": train, "dev": dev, "test": test})
+
+
+def in_order(splits: Splits) -> Splits:
+    """Each split in the order of its texts' hashes."""
+    return {split: sorted(examples, key=lambda e: text_hash(e.text)) for split, examples in splits.items()}
+
+
+def parse_fold(number: str, of: int) -> Fold | None:
+    """The fold that settings name; None for the usual split.
+
+    Raises:
+        UserError: there is no such fold.
+    """
+    if number == NONE:
+        return None
+    if of < 2:
+        raise UserError(f"folds {of}: must be 2 or more.")
+    if not number.isdecimal() or int(number) >= of:
+        raise UserError(f"fold {number!r}: must be a number from 0 to {of - 1} (folds is {of}), or {NONE!r}.")
+    return Fold(int(number), of)
+
+
+def cut_fold(examples: Sequence[Example], fold: Fold) -> Splits:
+    """Make the fold's block of all labelled texts the test set, and cut dev from the rest.
+
+    Raises:
+        UserError: a label has too few texts for so many folds.
+    """
+    examples = drop_repeated(examples)
+    counts = Counter(label for example in examples for label in example.labels)
+    rest, test = take_fold(examples, fold)
+    train, dev = take_share(rest, DEV_SHARE / (1 - 1 / fold.of))
+    known = {label for example in train for label in example.labels}
+    for label, count in sorted(counts.items(), key=lambda item: (item[1], item[0])):
+        if count < fold.of or label not in known:
+            raise UserError(
+                f"Label {label!r} has {count} different text(s), too few for {fold.of} folds. Add some, remove the "
+                "label, or make fewer folds: --vars.folds"
+            )
+    return in_order({"train": train, "dev": dev, "test": test})
 
 
 # Writing

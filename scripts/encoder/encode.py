@@ -20,7 +20,7 @@ from spacy.tokens import DocBin
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import read_raw_texts, whole_file
+from scripts.common.files import read_json, read_raw_texts, whole_file
 from scripts.common.skipping import pass_on
 from scripts.encoder.embed import embed
 from scripts.vectors.sentences import choose, sentences
@@ -77,7 +77,7 @@ def encode(
     texts: Annotated[Path, typer.Argument(help="Texts to write (.jsonl).")],
     vectors: Annotated[Path, typer.Argument(help="Their vectors to write (.npz).")],
     encoder: Annotated[Path, typer.Option(help="Folder of the encoder.")] = Path("training/weights/transformer"),
-    lang: Annotated[str, typer.Option(help="Language of the texts.")] = "en",
+    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
     limit: Annotated[int, typer.Option(min=1, help="Texts at most; training texts are never left out.")] = 30_000,
 ) -> None:
     """Write texts of the domain, and the mean of the encoder's outputs over each."""
@@ -87,7 +87,7 @@ def encode(
     if not encoder.is_dir():
         raise UserError(f"{encoder}: no encoder there. Run the command `weights`, or a workflow that needs none.")
     docs = DocBin().from_disk(train).get_docs(spacy.blank("xx").vocab)
-    chosen = collect([doc.text for doc in docs], read_raw_texts(raw, "sentences"), lang, limit)
+    chosen = collect([doc.text for doc in docs], read_raw_texts(raw, "sentences"), read_json(task)["lang"], limit)
     # Half precision: a value of a unit vector is at most 1, and the pipeline only comes near it.
     found = embed(encoder, chosen).astype("float16")
     keys = np.asarray([get_string_id(text) for text in chosen], dtype="uint64")

@@ -72,7 +72,7 @@ def evaluate(
     variant: Annotated[str, typer.Argument(help="Name of a trained variant, TRAINING/NAME.")],
     folder: Annotated[Path, typer.Argument(help="Folder for the metrics; NAME.json is written.")],
     corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
-    training: Annotated[Path, typer.Option(help="Folder of the trained variants.")] = Path("training"),
+    training: Annotated[Path, typer.Option(help="Folder of what is trained on it, such as NAME/.")] = Path("training"),
     configs: Annotated[Path, typer.Option(help="Folder of the configs.")] = Path("configs"),
     repeats: Annotated[int, typer.Option(min=1, help="Timed passes over the test texts.")] = 5,
 ) -> None:
@@ -95,6 +95,7 @@ def evaluate(
     metrics = {
         "variant": variant,
         "dataset": task["dataset"],
+        **({"fold": task["fold"]} if "fold" in task else {}),
         "mode": task["mode"],
         "seed": load_config(run / "config.cfg", interpolate=True)["system"]["seed"],
         "scores": scores,
@@ -108,7 +109,7 @@ def evaluate(
         **run_measure("scripts.evaluation.measure", model, corpus / "test.spacy", repeats, *options),
         "train": clock,
         "env": environment(run / "config.cfg", task),
-        "steps": steps_before(f"evaluate-{variant}", Path("project.yml"), Path("project.lock")),
+        "steps": steps_before(f"evaluate-{variant}", (corpus, training), Path("project.yml"), Path("project.lock")),
     }
     linear = folder / "linear.json"
     known = read_json(linear) if linear.is_file() else {}

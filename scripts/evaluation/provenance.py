@@ -60,11 +60,12 @@ def commit() -> dict[str, Any]:
     return {"git_commit": head + "-dirty" * bool(changed) or None, "git_changed": changed}
 
 
-def steps_before(evaluation: str, project: Path, lock: Path) -> dict[str, Any]:
+def steps_before(evaluation: str, folders: Sequence[Path], project: Path, lock: Path) -> dict[str, Any]:
     """What was run before a variant's evaluation, from weasel's records: script lines and checksums of the outputs.
 
     Args:
         evaluation: name of the evaluating command.
+        folders: of the data set; what wrote elsewhere, for another data set, does not count.
         project: project.yml.
         lock: project.lock, weasel's record of the last run of each command.
 
@@ -78,7 +79,8 @@ def steps_before(evaluation: str, project: Path, lock: Path) -> dict[str, Any]:
     return {
         step: {"script": done[step]["script"], "outputs": {out["path"]: out["md5"] for out in done[step]["outs"]}}
         for step in steps[:-1]
-        if step in done
+        if (outputs := done.get(step, {}).get("outs"))
+        and all(any(folder in Path(out["path"]).parents for folder in folders) for out in outputs)
     }
 
 

@@ -3,6 +3,9 @@
 The test is a paired bootstrap over the test documents (Efron and Tibshirani 1993; Berg-Kirkpatrick et al. 2012, "An
 empirical investigation of statistical significance in NLP"): in each resample the macro-F1 of either side is averaged
 over its seeds. p-values are two-sided and corrected for the number of comparisons after Holm 1979.
+
+Runs on the folds of a cross-validation are put together, for each variant and seed, so that each labelled text counts
+once. Nothing was chosen on these scores: each run chose on its own dev set.
 """
 
 from collections import defaultdict
@@ -26,14 +29,25 @@ RESAMPLES = 2000
 BATCH = 100  # resamples computed at a time; bounds the memory
 ALPHA = 0.05
 BEST = "best"  # on dev
+DEFAULT = "default"
+FOLDS = ("vars.fold", "vars.folds")  # settings that make a run one of several folds
 RUNS = "*--*.json"  # the results of a grid's runs in its folder
+
+
+def group_name(metrics: dict[str, Any]) -> str:
+    """The name of the variant and of the setting; the folds of a variant have one name."""
+    setting = metrics["experiment"]["setting"]
+    if "fold" in metrics:
+        others = {name: value for name, value in metrics["experiment"]["values"].items() if name not in FOLDS}
+        setting = ", ".join(f"{name} {value}" for name, value in others.items()) or DEFAULT
+    return metrics["variant"] + ("" if setting == DEFAULT else f" {setting}")
 
 
 def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Metrics of a grid's runs by variant and setting, each with its predictions under `predictions`.
 
     Raises:
-        UserError: there are none, or a run lacks its predictions.
+        UserError: there are none, a run lacks its predictions, or a fold is missing.
     """
     groups = defaultdict(list)
     for path in sorted(folder.glob(RUNS)):
@@ -42,15 +56,45 @@ def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
         if not predictions.is_file():
             raise UserError(f"{predictions}: missing. Remove {path.name} and run the experiment again.")
         metrics["predictions"] = list(srsly.read_jsonl(predictions))
-        setting = metrics["experiment"]["setting"]
-        groups[metrics["variant"] + ("" if setting == "default" else f" {setting}")].append(metrics)
+        groups[group_name(metrics)].append(metrics)
     if not groups:
         raise UserError(f"{folder}: no results. Run the experiment first.")
-    return dict(groups)
+    return {name: join_folds(name, runs) for name, runs in groups.items()}
+
+
+def join_folds(name: str, runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of each seed on all folds as one run, with the scores over all documents; other runs as they are.
+
+    Raises:
+        UserError: a seed lacks a fold.
+    """
+    joined = [run for run in runs if "fold" not in run]
+    seeds = defaultdict(list)
+    for run in runs:
+        if "fold" in run:
+            seeds[run["seed"]].append(run)
+    for seed, parts in seeds.items():
+        parts.sort(key=lambda run: run["fold"]["number"])
+        folds = parts[0]["fold"]["of"]
+        found = [(part["fold"]["number"], part["fold"]["of"]) for part in parts]
+        if found != [(number, folds) for number in range(folds)]:
+            numbers = ", ".join(f"{number} of {of}" for number, of in found)
+            raise UserError(f"{name}, seed {seed}: of its {folds} folds there are {numbers}. Run the experiment again.")
+        run = parts[0] | {
+            "folds": parts,
+            "predictions": [row for part in parts for row in part["predictions"]],
+            "dev": {"macro_f1": mean_and_std([part["dev"]["macro_f1"] for part in parts])[0]},
+            "size": {"pipeline_bytes": mean_and_std([part["size"]["pipeline_bytes"] for part in parts])[0]},
+        }
+        joined.append(run | {"scores": {"macro_f1": float(macro_f1(*label_matrices(run)))}})
+    return joined
 
 
 def label_matrices(run: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Gold and predicted labels of a run's test documents: bool (documents, labels) each."""
+    if "folds" in run:
+        gold, predicted = zip(*map(label_matrices, run["folds"]), strict=True)
+        return np.concatenate(gold), np.concatenate(predicted)
     rows = run["predictions"]
     labels = sorted(rows[0]["cats"])
     gold = np.array([[label in row["gold"] for label in labels] for row in rows])
@@ -158,13 +202,18 @@ def compare(
     rows = format_rows(compared, reference)
     header = ("variant", "seeds", "macro-F1", "on dev", "size MB", f"points to {reference}", "p")
     msg.table(rows, header=header, divider=True, aligns=("l",) + ("r",) * (len(header) - 1))
+    first = next(iter(groups.values()))[0]
+    folds = len(first.get("folds", ()))
+    tested = f"{len(first['predictions']):,} test documents" + (f", put together from {folds} folds" if folds else "")
     note = (
         f"Macro-F1 on test, mean ± standard deviation over seeds. Differences in points with a 95 % interval: paired "
-        f"bootstrap over the test documents, {RESAMPLES} resamples; p corrected after Holm; ★ p < {ALPHA}."
+        f"bootstrap over the {tested}, {RESAMPLES} resamples; p corrected after Holm; ★ p < {ALPHA}."
     )
     write_text(folder / "compare.md", f"{markdown_table(header, rows)}\n{note}\n")
     facts = {
-        "dataset": next(iter(groups.values()))[0]["dataset"],
+        "dataset": first["dataset"],
+        "documents": len(first["predictions"]),
+        "folds": folds,
         "reference": reference,
         "resamples": RESAMPLES,
         "alpha": ALPHA,

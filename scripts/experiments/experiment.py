@@ -2,9 +2,10 @@
 
 A grid is `configs/grids/NAME.yml` with `variants` (a list, or `all`), `seeds`, and optionally named `settings`, each a
 mapping of config values (`training.dropout: 0.1`) or project settings (`vars.max_epochs: 5`) with an optional list
-`only` of variants. The result of a run is METRICS/NAME/VARIANT--SETTING--SEED.json, with its predictions beside it; its
-log is in its folder below training/experiments/. What is finished is not run again, so a killed grid goes on where it
-was. A run that fails does not stop the others. Runs are done here, or by a Ray cluster, with the same results.
+`only` of variants. The result of a run is METRICS/DATASET/NAME/VARIANT--SETTING--SEED.json, with its predictions beside
+it; its log is in its folder below training/DATASET/experiments/. What is finished is not run again, so a killed grid
+goes on where it was. A run that fails does not stop the others. Runs are done here, or by a Ray cluster, with the same
+results.
 """
 
 import json
@@ -28,6 +29,7 @@ from weasel.util.config import load_project_config
 from scripts.common.cli import UserError, run_cli
 from scripts.common.cluster import LOCAL, check_engine, connect, pack, unpack
 from scripts.common.files import read_json, whole_file, write_json
+from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.variants import names_in
 from scripts.experiments.grids import (
     SOURCES,
@@ -44,15 +46,16 @@ LOG_LINES = 5  # shown of the log of a run that failed
 RETRIES = 5  # of a run, each on another machine if one was lost
 
 
-def needed(project: dict[str, Any], variant: str) -> list[str]:
+def needed(project: dict[str, Any], variant: str, dataset: str) -> list[str]:
     """What a run's working folder needs: the project's sources, and what earlier steps may have produced already."""
-    return [*SOURCES, "project.lock", *earlier_outputs(project, variant)]
+    records = (LOCK, saved_lock(dataset).as_posix())
+    return [*SOURCES, f"assets/{dataset}", *records, *earlier_outputs(project, variant)]
 
 
-def prepare(root: Path, folder: Path, project: dict[str, Any], run: Run) -> None:
+def prepare(root: Path, folder: Path, project: dict[str, Any], run: Run, dataset: str) -> None:
     """Make the working folder of a run."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name in needed(project, run.variant):
+    for name in needed(project, run.variant, dataset):
         copy(root / name, folder / name)
 
 
@@ -64,14 +67,14 @@ def is_finished(result: Path, run: Run, dataset: str) -> bool:
     return (metrics["experiment"]["values"], metrics["seed"], metrics["dataset"]) == (run.values, run.seed, dataset)
 
 
-def result_files(run: Run) -> tuple[str, str]:
+def result_files(run: Run, dataset: str) -> tuple[str, str]:
     """The metrics and the predictions of a run in its folder."""
-    return f"metrics/{run.variant}.json", f"training/{run.variant}/predictions.jsonl"
+    return f"metrics/{dataset}/{run.variant}.json", f"training/{dataset}/{run.variant}/predictions.jsonl"
 
 
 def perform(folder: Path, project: dict[str, Any], run: Run, settings: dict[str, Any], threads: int) -> bool:
     """Do a run in its prepared folder; True if it succeeded. What it prints goes to output.log there."""
-    settings = settings | {"vars.seed": run.seed, "vars.metrics": "metrics"}
+    settings = settings | {"vars.seed": run.seed}
     if not takes_encoder(project, run.variant):
         settings["vars.gpu_id"] = -1
     settings |= {name: value for name, value in run.values.items() if name.startswith("vars.")}
@@ -88,9 +91,9 @@ def perform(folder: Path, project: dict[str, Any], run: Run, settings: dict[str,
     return process.returncode == 0
 
 
-def keep(folder: Path, results: Path, run: Run) -> None:
+def keep(folder: Path, results: Path, run: Run, dataset: str) -> None:
     """Move the result of a run from its folder to the results; the metrics come last, they say that it is finished."""
-    metrics_name, predictions_name = result_files(run)
+    metrics_name, predictions_name = result_files(run, dataset)
     metrics = read_json(folder / metrics_name)
     metrics["experiment"] = {"setting": run.setting, "values": run.values}
     with whole_file(results / f"{run.name}.predictions.jsonl") as path:
@@ -112,7 +115,7 @@ def run_here(
     threads = max(1, (os.cpu_count() or 1) // workers)
 
     def execute(run: Run) -> bool:
-        prepare(root, folders / run.name, project, run)
+        prepare(root, folders / run.name, project, run, settings["vars.dataset"])
         return perform(folders / run.name, project, run, settings, threads)
 
     with ThreadPoolExecutor(workers) as pool:
@@ -129,7 +132,7 @@ def perform_packed(
         for part in parts:
             unpack(part, folder)
         succeeded = perform(folder, project, run, settings, threads)
-        return succeeded, pack(folder, result_files(run) if succeeded else (LOG,))
+        return succeeded, pack(folder, result_files(run, settings["vars.dataset"]) if succeeded else (LOG,))
 
 
 def run_on_ray(
@@ -146,6 +149,7 @@ def run_on_ray(
 
     A task whose machine is lost starts anew on another one. Only this process writes results.
     """
+    dataset = settings["vars.dataset"]
     with connect(address) as ray:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         # As on one machine: the cores of a machine are shared out among the runs that it does at a time.
@@ -153,14 +157,14 @@ def run_on_ray(
         on_gpu = {run for run in todo if settings["vars.gpu_id"] >= 0 and takes_encoder(project, run.variant)}
         if on_gpu and not any(machine.get("GPU") for machine in machines):
             msg.warn(f"No machine of the cluster has a GPU yet; {len(on_gpu)} runs wait for one.")
-        names = dict.fromkeys(name for run in todo for name in needed(project, run.variant))
+        names = dict.fromkeys(name for run in todo for name in needed(project, run.variant, dataset))
         parts = {name: ray.put(pack(root, [name])) for name in names}
         task = ray.remote(num_cpus=threads, max_retries=RETRIES)(perform_packed)
         pending = {}
         for run in todo:
             # Ray shows a task its own GPUs only, counted from 0.
             own = settings | {"vars.gpu_id": 0 if run in on_gpu else -1}
-            files = [parts[name] for name in needed(project, run.variant)]
+            files = [parts[name] for name in needed(project, run.variant, dataset)]
             ref = task.options(num_gpus=gpu_share if run in on_gpu else 0).remote(project, run, own, threads, *files)
             pending[ref] = run
         while pending:
@@ -180,8 +184,8 @@ def run_on_ray(
 
 def experiment(
     grid: Annotated[Path, typer.Argument(help="Grid file, configs/grids/NAME.yml.")],
-    results: Annotated[Path, typer.Argument(help="Folder for the results of all grids; a folder NAME is made in it.")],
-    dataset: Annotated[str, typer.Option(help="Data set to run on.")] = "bbc",
+    dataset: Annotated[str, typer.Argument(help="Data set to run on: a folder of assets/.")],
+    metrics: Annotated[Path, typer.Option(help="Folder for results; DATASET/NAME is made in it.")] = Path("metrics"),
     gpu_id: Annotated[int, typer.Option(help="GPU to train on; -1 for the CPU.")] = -1,
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time on a machine, which share its cores.")] = 1,
     engine: Annotated[str, typer.Option(help="local, or ray: a cluster does the runs.")] = "local",
@@ -191,13 +195,14 @@ def experiment(
     """Run what is not finished of a grid of variants, seeds and settings."""
     check_engine(engine)
     root = Path.cwd()
-    project = load_project_config(root)
+    check_dataset(dataset, root / "assets")
+    project = load_project_config(root, overrides={"vars.dataset": dataset})
     runs = expand_grid(grid, names_in(project))
-    folder = results / grid.stem
+    folder = metrics / dataset / grid.stem
     todo = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset)]
     msg.info(f"{grid}: {len(runs)} runs, {len(runs) - len(todo)} finished already")
     settings = {"vars.dataset": dataset, "vars.gpu_id": gpu_id}
-    folders = root / "training" / "experiments" / grid.stem
+    folders = root / "training" / dataset / "experiments" / grid.stem
     if engine == "ray" and todo:
         outcomes = run_on_ray(root, folders, project, todo, settings, workers, address, gpu_share)
     else:
@@ -207,7 +212,7 @@ def experiment(
     with closing(outcomes):
         for run, succeeded in tqdm(outcomes, total=len(todo), desc=grid.stem, unit=" runs"):
             if succeeded:
-                keep(folders / run.name, folder, run)
+                keep(folders / run.name, folder, run, dataset)
             else:
                 failed.append(run)
                 msg.fail(f"{run.name} failed, see {folders / run.name / LOG}", last_lines(folders / run.name / LOG))

@@ -11,7 +11,7 @@ from scripts.common.cli import UserError
 from scripts.common.variants import config_chain, merge_configs, read_config
 from scripts.training.config import set_values
 
-SOURCES = ("project.yml", "configs", "scripts", "assets")
+SOURCES = ("project.yml", "configs", "scripts")
 DEFAULT = "default"
 
 

@@ -1,7 +1,7 @@
 """Rebuild a published result from a clean clone, and compare it with the committed metrics file.
 
 The metrics file says which commit made it, with which settings (`steps`), seed, data set and thread count. The clone
-goes to training/reproduce/; data that is not in git is copied from here, all else is made anew.
+goes to training/DATASET/reproduce/; data that is not in git is copied from here, all else is made anew.
 
 On a machine of the same kind, with the same packages and thread count, scores and sizes must be the same to the last
 digit. Elsewhere floating-point sums come out in another order, and so they must wherever threads race (floret, several
@@ -32,6 +32,7 @@ from scripts.evaluation.provenance import machine
 from scripts.experiments.grids import Run, change_config, copy
 
 RECORDED = "recorded"
+ELSEWHERE = "rebuilt"  # folder for the metrics, in commits that have one data set at a time and a setting for it
 SCORE_TOLERANCE = 0.02
 SIZE_TOLERANCE = 0.01  # relative
 SCORES = ("scores.macro_f1", "scores.micro_f1", "scores.accuracy", "scores.macro_auc", "scores.calibration_error")
@@ -149,7 +150,8 @@ def settings_of(metrics: dict[str, Any], project: dict[str, Any]) -> dict[str, s
     values = {name.removeprefix("vars."): value for name, value in values.items() if name.startswith("vars.")}
     basic = {"dataset": metrics["dataset"], "seed": metrics["seed"], **values}
     basic = {name: value if isinstance(value, str) else json.dumps(value) for name, value in basic.items()}
-    return basic | recover_settings(project, metrics.get("steps", {})) | {"metrics": "rebuilt"}
+    settings = basic | recover_settings(project, metrics.get("steps", {}))
+    return settings | ({"metrics": ELSEWHERE} if "metrics" in project["vars"] else {})
 
 
 def rebuild(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +168,8 @@ def rebuild(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
         if path.is_file() and not (folder / path).exists():
             copy(path, folder / path)
     settings = settings_of(metrics, project)
+    result = folder / settings.get("metrics", f"metrics/{metrics['dataset']}") / f"{variant}.json"
+    result.unlink(missing_ok=True)  # the commit's own; what is read below must have been made
     command = [sys.executable, "-m", "spacy", "project", "run", variant, "."]
     command += [word for name, value in settings.items() for word in (f"--vars.{name}", value)]
     env = dict(os.environ)
@@ -173,7 +177,7 @@ def rebuild(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
         env = {name: value for name, value in env.items() if name not in THREADS} | metrics["train"]["threads"]
     if subprocess.run(command, cwd=folder, env=env, check=False).returncode:
         raise UserError(f"{folder}: the workflow {variant} failed, see above.")
-    return read_json(folder / "rebuilt" / f"{variant}.json")
+    return read_json(result)
 
 
 def different_packages(published: dict[str, Any], here: dict[str, Any]) -> list[str]:
@@ -257,7 +261,7 @@ def first_difference(published: dict[str, Any], rebuilt: dict[str, Any]) -> str:
                 return f"{path}, made by {step}"
     for name, checksum in published["env"]["corpus_md5"].items():
         if rebuilt["env"]["corpus_md5"].get(name) != checksum:
-            return f"corpus/{name}, made by convert"
+            return f"{name} of the corpus, made by convert"
     return ""
 
 
@@ -268,11 +272,11 @@ def show(rows: list[Row]) -> None:
 
 
 def reproduce(
-    metrics: Annotated[Path, typer.Argument(help="Published result, METRICS/VARIANT.json.")],
+    metrics: Annotated[Path, typer.Argument(help="Published result, METRICS/DATASET/VARIANT.json.")],
+    output: Annotated[Path, typer.Argument(help="Folder for the clone.")],
     commit: Annotated[str, typer.Option(help="Commit to rebuild from; that in the metrics file if not given.")] = (
         RECORDED
     ),
-    output: Annotated[Path, typer.Option(help="Folder for the clone.")] = Path("training/reproduce"),
 ) -> None:
     """Rebuild a published result from a clean clone and compare the two."""
     published = read_json(metrics)

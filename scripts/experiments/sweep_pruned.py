@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 import spacy
 import typer
-from spacy.training.initialize import convert_vectors, init_nlp
+from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as train_nlp
 from thinc.api import Config
 from tqdm import tqdm
@@ -20,20 +20,11 @@ from wasabi import msg
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, whole_file, write_json
 from scripts.training.config import compose_config, task_settings
-from scripts.vectors.words import add_keys
+from scripts.vectors.words import make_table
 
 ROWS = [500, 1000, 2000, 4000]  # and all
 SEEDS = [0, 1, 2]
 WITHIN = 0.01  # of the full table's score: the fewest rows that reach it are the knee
-
-
-def make_table(words: Path, spellings: dict[str, list[str]], rows: int, lang: str, folder: Path) -> int:
-    """Write the vectors pruned to `rows` (0: not at all), as `spacy init vectors` would; return the rows there are."""
-    nlp = spacy.blank(lang)
-    convert_vectors(nlp, words, truncate=-1, prune=rows or -1)
-    add_keys(nlp.vocab, spellings)
-    nlp.to_disk(folder)
-    return len(nlp.vocab.vectors.data)
 
 
 def best_dev_score(config: Config) -> float:
@@ -67,27 +58,27 @@ def sweep_pruned(
     plot: Annotated[Path, typer.Argument(help="SVG file to write.")],
     rows: Annotated[list[int], typer.Option(help="Sizes to try, besides the full table.")] = ROWS,
     seeds: Annotated[list[int], typer.Option(help="Seeds of the trainings.")] = SEEDS,
-    lang: Annotated[str, typer.Option(help="spaCy's code of the texts' language.")] = "en",
     max_epochs: Annotated[int, typer.Option(help="Passes over the data; 0 keeps the config's own number.")] = 0,
     overlay: Annotated[Path, typer.Option(help="The variant's config.")] = Path("configs/pruned.cfg"),
-    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
+    corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
 ) -> None:
     """Score pruned vectors of several sizes on dev."""
     if not words.is_file():
         raise UserError(f"{words}: no such file. Make it with the command `learn-vectors`.")
-    facts, others = read_json(task), read_json(spellings)
+    facts, others = read_json(corpus / "task.json"), read_json(spellings)
     points: list[dict[str, Any]] = []
     sizes = sorted({size for size in rows if size > 0}) + [0]
     with tempfile.TemporaryDirectory(prefix="tables-") as name, tqdm(total=len(sizes) * len(seeds)) as progress:
         for size in sizes:
             table = Path(name) / str(size)
-            kept = make_table(words, others, size, lang, table)
+            kept = len(make_table(words, others, facts["lang"], table, size).vectors.data)
             if points and kept == points[-1]["rows"]:
                 continue  # the table is smaller than this size
             scores = []
             for seed in seeds:
                 settings = task_settings(facts) | {
                     "system.seed": seed,
+                    "paths.corpus": corpus.as_posix(),
                     "paths.vectors": table.as_posix(),
                     "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "progress_bar": None},
                 }

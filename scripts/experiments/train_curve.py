@@ -24,7 +24,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import whole_file, write_json
-from scripts.common.variants import config_chain, merge_configs, variant_names
+from scripts.common.variants import variant_names
 from scripts.evaluation.scores import score
 from scripts.training.config import write_config
 from scripts.training.fitting import fit
@@ -57,26 +57,27 @@ def interval(values: list[float]) -> list[float] | None:
     return [float(np.mean(values) - margin), float(np.mean(values) + margin)]
 
 
-def train_once(variant: str, share: float, seed: int, max_epochs: int, gpu_id: int) -> tuple[int, float]:
+def train_once(
+    variant: str, corpus: Path, training: Path, share: float, seed: int, max_epochs: int, gpu_id: int
+) -> tuple[int, float]:
     """Train on a share of the variant's corpus and return the number of texts and macro-F1 on dev.
 
     Raises:
         UserError: the training failed; the end of what it printed is in the message.
     """
-    overlay, task = Path("configs") / f"{variant}.cfg", Path("corpus/task.json")
+    overlay = Path("configs") / f"{variant}.cfg"
     log = io.StringIO()
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(log):
         folder = Path(name)
-        paths = merge_configs(config_chain(overlay))[0]["paths"]
-        corpus, config = folder / "train.spacy", folder / "config.cfg"
-        texts = subset(Path(paths["train"]), share, seed, corpus)
-        settings = {"paths.train": corpus.as_posix()}
-        found = write_config(overlay, config, task, seed, max_epochs, gpu_id, settings)
+        train, config = folder / "train.spacy", folder / "config.cfg"
+        texts = subset(corpus / "train.spacy", share, seed, train)
+        settings = {"paths.train": train.as_posix()}
+        found = write_config(overlay, config, corpus, training, seed, max_epochs, gpu_id, settings)
         try:
             fit(config, folder, gpu_id, found.get("half_precision", False))
         except (Exception, SystemExit) as error:  # spaCy prints what is wrong, and exits
             raise UserError(f"train-{variant} failed: {error}\n{log.getvalue()[-1500:]}") from None
-        scores, _ = score(spacy.load(folder / "model-best"), Path(paths["dev"]))
+        scores, _ = score(spacy.load(folder / "model-best"), corpus / "dev.spacy")
     return texts, scores["macro_f1"]
 
 
@@ -128,6 +129,8 @@ def plot(points: list[dict[str, Any]], variant: str) -> str:
 def train_curve(
     variant: Annotated[str, typer.Argument(help="A variant that has a train command in project.yml.")],
     output: Annotated[Path, typer.Argument(help="Folder for VARIANT.json and VARIANT.svg.")],
+    corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
+    training: Annotated[Path, typer.Option(help="Folder of what is trained on it.")] = Path("training"),
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each share, with seeds 0, 1, …")] = 3,
     max_epochs: Annotated[int, typer.Option(help="Passes over the data; 0 keeps the config's own number.")] = 0,
     gpu_id: Annotated[int, typer.Option(help="GPU to use; -1 for the CPU.")] = -1,
@@ -139,7 +142,7 @@ def train_curve(
     jobs = [(share, seed) for share in SHARES for seed in range(repeats)]
     runs = []
     for share, seed in tqdm(jobs, desc=f"train {variant}", unit=" runs"):
-        texts, macro_f1 = train_once(variant, share, seed, max_epochs, gpu_id)
+        texts, macro_f1 = train_once(variant, corpus, training, share, seed, max_epochs, gpu_id)
         runs.append({"share": share, "seed": seed, "texts": texts, "macro_f1": macro_f1})
     points = summarize(runs)
     write_json(output / f"{variant}.json", {"variant": variant, "scored_on": "dev", "points": points, "runs": runs})

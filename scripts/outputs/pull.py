@@ -20,6 +20,7 @@ from weasel.cli.run import check_rerun, update_lockfile
 from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli
+from scripts.common.locks import use_lock
 from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
 
 
@@ -61,11 +62,15 @@ def fetch_one(storage: RemoteStorage, output: str, key: str) -> bool:
     return url is not None
 
 
-def pull(remote: Annotated[str, typer.Argument(help="Folder or URL of the cache.")]) -> None:
+def pull(
+    remote: Annotated[str, typer.Argument(help="Folder or URL of the cache.")],
+    dataset: Annotated[str, typer.Option(help="Data set whose outputs to fetch.")],
+) -> None:
     """Pull what the cache has for the data, settings and code that are here."""
     root = Path.cwd()
     open_remote(remote, root)
-    waiting = commands_of(load_project_config(root))
+    use_lock(dataset, root)
+    waiting = commands_of(load_project_config(root, overrides={"vars.dataset": dataset}))
     pulled, missing = [], []
     with tqdm(total=len(waiting), desc="pull", unit=" commands", leave=False) as progress:
         # What one command makes another one needs, so go on as long as there is one whose inputs are here.

@@ -17,16 +17,19 @@ from weasel.cli.run import check_rerun
 from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli
+from scripts.common.locks import use_lock
 from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
 
 
 def push(
     remote: Annotated[str, typer.Argument(help="Folder or URL of the cache.")],
+    dataset: Annotated[str, typer.Option(help="Data set whose outputs these are.")],
 ) -> None:
     """Push the outputs of all commands that are up to date."""
     root = Path.cwd()
     storage = open_remote(remote, root)
-    commands = commands_of(load_project_config(root))
+    use_lock(dataset, root)
+    commands = commands_of(load_project_config(root, overrides={"vars.dataset": dataset}))
     made = [c for c in commands if inputs_exist(c, root) and all((root / out).exists() for out in c["outputs"])]
     current = [command for command in made if not check_rerun(root, command)]
     for command in tqdm(current, desc="push", unit=" commands", leave=False):

@@ -110,6 +110,11 @@ def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
         if metrics["dataset"] != dataset:
             msg.warn(f"{path}: left out, it was measured on {metrics['dataset']}, not on {dataset}.")
             continue
+        if fold := metrics.get("fold"):
+            msg.warn(
+                f"{path}: left out, it was measured on fold {fold['number']} of {fold['of']}, not on the test set."
+            )
+            continue
         found.append(metrics)
     if not found:
         raise UserError(
@@ -122,7 +127,7 @@ def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
 def load_peers(folder: Path, dataset: str) -> list[dict[str, Any]]:
     """Metrics of other tools on a data set, most accurate first; they may lack figures that only spaCy has."""
     found = [check_metrics(read_json(path), path, PEER_REQUIRED) for path in sorted(folder.glob("*.json"))]
-    found = [metrics for metrics in found if metrics["dataset"] == dataset]
+    found = [metrics for metrics in found if metrics["dataset"] == dataset and "fold" not in metrics]
     return sorted(found, key=lambda metrics: -metrics["scores"]["macro_f1"])
 
 
@@ -141,17 +146,10 @@ def load_results(folder: Path, dataset: str) -> Results:
     )
 
 
-def find_runs(training: Path, corpus: Path, dataset: str) -> Path | None:
-    """The training folder, or None if the corpus beside it is that of another data set, and so are its models."""
-    task = corpus / "task.json"
-    return training if not task.is_file() or read_json(task).get("dataset") == dataset else None
-
-
-def find_unfinished(runs: Path | None, variants: Sequence[dict[str, Any]]) -> list[str]:
+def find_unfinished(runs: Path, variants: Sequence[dict[str, Any]]) -> list[str]:
     """Names of the variants whose training was begun and that have no metrics, as after a failure."""
     measured = {metrics["variant"] for metrics in variants}
-    names = {path.parent.name for path in runs.glob("*/config.cfg")} if runs else set()
-    return sorted(names - measured)
+    return sorted({path.parent.name for path in runs.glob("*/config.cfg")} - measured)
 
 
 def pareto_front(variants: Sequence[dict[str, Any]], *costs: tuple[str, int]) -> set[str]:
@@ -364,14 +362,12 @@ def report(
     dataset: Annotated[str, typer.Option(help="Data set to report on.")] = "bbc",
     readme: Annotated[Path | None, typer.Option(help="Page whose table of the best to bring up to date.")] = None,
     page: Annotated[Path | None, typer.Option(help="Page whose tables of all to bring up to date.")] = None,
-    training: Annotated[Path, typer.Option(help="Folder of logs and predictions, if any.")] = Path("training"),
-    corpus: Annotated[Path, typer.Option(help="Folder that tells which data set they are of.")] = Path("corpus"),
+    training: Annotated[Path, typer.Option(help="Folder of its logs and predictions, if any.")] = Path("training"),
     project: Annotated[Path | None, typer.Option(help="Folder of a project.yml whose other variants to name.")] = None,
 ) -> None:
     """Write METRICS/report.md, METRICS/report.svg and METRICS/report.html, and print the table."""
     results = load_results(metrics, dataset)
     variants = results.variants
-    runs = find_runs(training, corpus, dataset)
     svg = vl_convert.vegalite_to_svg(make_chart(variants, results.peers).to_json())
     tuning_svg = vl_convert.vegalite_to_svg(tuning_chart(results.tuning, dataset).to_json()) if results.tuning else None
     html = make_page(
@@ -384,8 +380,8 @@ def report(
         tuning=results.tuning,
         tuning_svg=tuning_svg,
         curves=learning_curves(metrics / "curve"),
-        missing=find_unfinished(runs, variants),
-        runs=runs,
+        missing=find_unfinished(training, variants),
+        runs=training,
     )
     write_text(metrics / "report.svg", svg)
     if tuning_svg:

@@ -29,10 +29,12 @@ def compose(
     gpu_id: Annotated[int, typer.Option(help="GPU that will train; -1 for the CPU.")] = -1,
     set_: Annotated[list[str], typer.Option("--set", help="Any other value: SECTION.KEY=VALUE.")] = [],  # noqa: B006
     configs: Annotated[Path, typer.Option(help="Folder of the configs.")] = Path("configs"),
-    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
+    corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
+    training: Annotated[Path, typer.Option(help="Folder of what is trained on it.")] = Path("training"),
 ) -> None:
     """Write the complete config of a variant."""
-    write_config(configs / f"{variant}.cfg", output, task, seed, max_epochs, gpu_id, dict(map(parse_setting, set_)))
+    settings = dict(map(parse_setting, set_))
+    write_config(configs / f"{variant}.cfg", output, corpus, training, seed, max_epochs, gpu_id, settings)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def task_settings(
     """What a config takes from the task facts: dotted names and their values.
 
     Args:
-        facts: corpus/task.json.
+        facts: those that convert wrote, task.json.
         sizes: the variant's rule for its sizes, a name in `SIZES`.
         config: the variant's merged config, if its rule needs it.
 
@@ -143,10 +143,17 @@ def task_settings(
     }
 
 
+def read_paths(config: Config, corpus: Path, training: Path) -> dict[str, Any]:
+    """The section `[paths]` of a merged config, references resolved, for a data set's folders."""
+    folders = {"corpus": corpus.as_posix(), "training": training.as_posix()}
+    return dict(Config({"paths": config["paths"] | folders}).interpolate()["paths"])
+
+
 def write_config(
     overlay: Path,
     output: Path,
-    task: Path,
+    corpus: Path,
+    training: Path,
     seed: int,
     max_epochs: int = 0,
     gpu_id: int = -1,
@@ -157,7 +164,8 @@ def write_config(
     Args:
         overlay: the variant's config.
         output: complete config to write; the log of the training goes beside it.
-        task: task facts written by convert.
+        corpus: folder that convert wrote.
+        training: folder of what is trained on it.
         seed: of everything random.
         max_epochs: passes over the data; 0 keeps the config's own number.
         gpu_id: GPU that will train; -1 for the CPU.
@@ -168,7 +176,9 @@ def write_config(
     """
     config, variant = merge_configs(config_chain(overlay))
     import_code(variant.get("code"))
-    values = task_settings(read_json(task), variant.get("sizes"), config)
+    config["paths"] = read_paths(config, corpus, training)
+    values = task_settings(read_json(corpus / "task.json"), variant.get("sizes"), config)
+    values |= {"paths.corpus": corpus.as_posix(), "paths.training": training.as_posix()}
     values |= {"system.seed": seed, "paths.log": (output.parent / "log.jsonl").as_posix()}
     if max_epochs:
         # What the user says is not cut off by a number of updates.

@@ -13,7 +13,7 @@ from wasabi import msg
 from scripts.common.cli import UserError, run_cli
 from scripts.common.skipping import pass_on
 from scripts.common.variants import config_chain, merge_configs
-from scripts.training.config import write_config
+from scripts.training.config import read_paths, write_config
 from scripts.training.inputs import check_inputs, open_config
 
 
@@ -23,15 +23,16 @@ def pretrain(
     epochs: Annotated[int, typer.Option(help="Passes over the raw text; 0 keeps the config's own number.")] = 0,
     gpu_id: Annotated[int, typer.Option(help="GPU to use; -1 for the CPU.")] = -1,
     configs: Annotated[Path, typer.Option(help="Folder of the configs.")] = Path("configs"),
-    training: Annotated[Path, typer.Option(help="A folder NAME is made in it.")] = Path("training"),
-    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
+    corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
+    training: Annotated[Path, typer.Option(help="Folder of what is trained on it, such as NAME/.")] = Path("training"),
 ) -> None:
     """Teach a layer of a variant from raw text: write weights.bin, and pretrain.cfg, with which that was done."""
     overlay, folder = configs / f"{variant}.cfg", training / variant
     chain, _ = merge_configs(config_chain(overlay))
     if not chain.get("pretraining"):
         raise UserError(f"{overlay}: has no [pretraining] block. See configs/pretrain-chars.cfg for one.")
-    read = [Path(value) for key, value in chain["paths"].items() if value and key != "init_tok2vec"]
+    paths = read_paths(chain, corpus, training)
+    read = [Path(value) for key, value in paths.items() if value and key != "init_tok2vec"]
     pass_on(read, files=[folder / name for name in ("pretrain.cfg", "weights.bin", "weights.cfg", "weights.jsonl")])
     values: dict[str, Any] = {"initialize.init_tok2vec": None}
     if epochs:
@@ -39,7 +40,7 @@ def pretrain(
     if "pretraining_vectors" in chain["paths"]:
         values["initialize.vectors"] = "${paths.pretraining_vectors}"
     config, output = folder / "pretrain.cfg", folder / "weights.bin"
-    write_config(overlay, config, task, seed, settings=values)
+    write_config(overlay, config, corpus, training, seed, settings=values)
     settings = open_config(config, gpu_id)
     check_inputs(config, settings)
     objective = settings["pretraining"]["objective"]["@architectures"]

@@ -76,8 +76,7 @@ def encoder_width(folder: Path) -> int:
     return int(read_json(path).get("hidden_size", WIDTH)) if path.is_file() else WIDTH
 
 
-# Each gives values of the section [task] from the task facts that convert wrote (corpus/task.json) and the merged
-# config.
+# Each gives values of the section [task] from the task facts that convert wrote (task.json) and the merged config.
 SIZES: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
     "linear": linear_sizes,
     "compact": compact_sizes,

@@ -9,7 +9,7 @@ from wasabi import msg
 from scripts.common.cli import run_cli
 from scripts.common.skipping import pass_on
 from scripts.common.variants import config_chain, merge_configs
-from scripts.training.config import write_config
+from scripts.training.config import read_paths, write_config
 from scripts.training.fitting import fit
 
 
@@ -19,14 +19,15 @@ def train(
     max_epochs: Annotated[int, typer.Option(help="Passes over the data; 0 keeps the config's own number.")] = 0,
     gpu_id: Annotated[int, typer.Option(help="GPU to use; -1 for the CPU.")] = -1,
     configs: Annotated[Path, typer.Option(help="Folder of the configs.")] = Path("configs"),
-    training: Annotated[Path, typer.Option(help="A folder NAME is made in it.")] = Path("training"),
-    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
+    corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
+    training: Annotated[Path, typer.Option(help="Folder of what is trained on it, such as NAME/.")] = Path("training"),
 ) -> None:
     """Write config.cfg, model-best, log.jsonl and train.json of a variant."""
     output, overlay = training / variant, configs / f"{variant}.cfg"
-    read = [Path(value) for value in merge_configs(config_chain(overlay))[0]["paths"].values() if value]
+    paths = read_paths(merge_configs(config_chain(overlay))[0], corpus, training)
+    read = [Path(value) for value in paths.values() if value]
     pass_on(read, [output / name for name in ("config.cfg", "log.jsonl", "train.json")], [output / "model-best"])
-    found = write_config(overlay, output / "config.cfg", task, seed, max_epochs, gpu_id)
+    found = write_config(overlay, output / "config.cfg", corpus, training, seed, max_epochs, gpu_id)
     fit(output / "config.cfg", output, gpu_id, found.get("half_precision", False))
     msg.good(f"{output / 'model-best'}: trained")
 

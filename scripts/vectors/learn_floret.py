@@ -13,11 +13,13 @@ from typing import Annotated
 
 import floret
 import numpy as np
+import spacy
 import typer
+from spacy.training.initialize import convert_vectors
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import whole_file
+from scripts.common.files import read_json, whole_file, whole_folder
 from scripts.vectors.words import lower_counts
 
 MIN_THREADS = 10
@@ -62,7 +64,8 @@ def zero_rows(path: Path) -> int:
 def learn_floret(
     tokens: Annotated[Path, typer.Argument(help="Words of the raw text, one text a line.")],
     counts: Annotated[Path, typer.Argument(help="How often each spelling occurs, JSON.")],
-    output: Annotated[Path, typer.Argument(help="Table to write, in floret's text format.")],
+    output: Annotated[Path, typer.Argument(help="Vectors to write, in floret's text format.")],
+    table: Annotated[Path, typer.Argument(help="Folder to write them to as spaCy's table.")],
     model: Annotated[FloretModel, typer.Option(help="What to learn.")] = FloretModel.skipgram,
     dim: Annotated[int, typer.Option(help="Length of a vector.", min=1)] = 100,
     buckets: Annotated[int, typer.Option(help="Rows of the table.")] = 10_000,
@@ -73,10 +76,11 @@ def learn_floret(
     epochs: Annotated[int, typer.Option(help="Passes over the text.", min=1)] = 15,
     min_count: Annotated[int, typer.Option(help="Rarer words are not learned from.", min=1)] = 3,
     threads: Annotated[int, typer.Option(help="Threads; ten or more.")] = MIN_THREADS,
+    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
 ) -> None:
     """Train floret vectors on raw text."""
     check_settings(buckets, hashes, min_n, max_n, threads)
-    words = lower_counts(counts)
+    words, lang = lower_counts(counts), read_json(task)["lang"]
     if not any(count >= min_count for count in words.values()):
         raise UserError(
             f"None of the raw text's words occurs {min_count} times or more. "
@@ -93,6 +97,10 @@ def learn_floret(
                 f"{empty} of floret's {buckets} rows are zero: fewer rows suffice for this text. "
                 f"Set `--vars.floret_buckets {buckets // 2}`."
             )
+    nlp = spacy.blank(lang)
+    convert_vectors(nlp, output, truncate=-1, prune=-1, mode="floret", attr="LOWER")
+    with whole_folder(table) as folder:
+        nlp.to_disk(folder)
     msg.good(f"{output}: {buckets:,} rows of {dim} dimensions, from {words.total():,} words of text")
 
 

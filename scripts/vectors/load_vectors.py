@@ -1,4 +1,4 @@
-"""Complete a table written by `spacy init vectors`: `Profit` and `PROFIT` find the vector of `profit`."""
+"""Write the word vectors as spaCy's table, in which `Profit` and `PROFIT` find the vector of `profit`, too."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,15 +7,19 @@ import typer
 from wasabi import msg
 
 from scripts.common.cli import run_cli
-from scripts.vectors.words import add_spellings
+from scripts.common.files import read_json
+from scripts.vectors.words import make_table
 
 
 def load_vectors(
-    table: Annotated[Path, typer.Argument(help="Folder written by `spacy init vectors`; it is changed.")],
+    words: Annotated[Path, typer.Argument(help="Vectors in word2vec's text format, most frequent word first.")],
     spellings: Annotated[Path, typer.Argument(help="JSON: word -> its other spellings (learn_vectors writes it).")],
+    table: Annotated[Path, typer.Argument(help="Folder to write.")],
+    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
 ) -> None:
-    """Add the other spellings of the words to a vectors table."""
-    msg.good(f"{table}: {add_spellings(table, spellings)}")
+    """Write a vectors table."""
+    vectors = make_table(words, read_json(spellings), read_json(task)["lang"], table).vectors
+    msg.good(f"{table}: {vectors.shape[0]:,} rows; {vectors.n_keys:,} words and spellings")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from scripts.common.cli import UserError, run_cli
 from scripts.common.files import write_json
 from scripts.vectors.words import lower_counts
 
-COUNTS = Path("corpus/counts.json")
 DEFAULT_WORDS = 4  # shown when none are asked for
 
 
@@ -46,17 +45,17 @@ def nearest(vocab: Vocab, words: list[str], candidates: list[str], n: int) -> di
 
 def neighbours(
     table: Annotated[Path, typer.Argument(help="Folder of a vectors table.")],
+    counts: Annotated[Path, typer.Argument(help="Counts of the raw text's words, the candidates, JSON.")],
     output: Annotated[Path, typer.Argument(help="JSON file to write.")],
     words: Annotated[
         list[str] | None, typer.Argument(help="Words to look up; without any, some frequent ones.")
     ] = None,
-    counts: Annotated[Path, typer.Option(help="Counts of the raw text's words, the candidates.")] = COUNTS,
     n: Annotated[int, typer.Option(help="Neighbours shown of each word.", min=1)] = 5,
     among: Annotated[int, typer.Option(help="How many of the most frequent words are candidates.", min=2)] = 10_000,
 ) -> None:
     """List the nearest neighbours of words."""
     if not (table / "config.cfg").is_file():
-        raise UserError(f"{table}: no vectors table. Make it with `spacy init vectors`.")
+        raise UserError(f"{table}: no vectors table. Make it with the command `learn-floret`.")
     nlp = spacy.load(table)
     seen = lower_counts(counts)
     frequent = [word for word, _ in seen.most_common(among) if word.isalpha() and not nlp.vocab[word].is_stop]

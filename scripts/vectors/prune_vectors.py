@@ -1,4 +1,4 @@
-"""Complete a pruned table, and tell how much of the labelled text it covers, before and after pruning.
+"""Prune the word vectors, and tell how much of the labelled text the table covers, before and after pruning.
 
 The figures are those of spaCy's guide to optimizing vector coverage
 (https://spacy.io/usage/linguistic-features#vectors-coverage): pruning keeps every word's entry, but words whose row is
@@ -18,8 +18,8 @@ from spacy.vocab import Vocab
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import folder_bytes, write_json
-from scripts.vectors.words import add_spellings
+from scripts.common.files import folder_bytes, read_json, write_json
+from scripts.vectors.words import make_table
 
 
 def load_table(folder: Path) -> Vocab:
@@ -29,7 +29,7 @@ def load_table(folder: Path) -> Vocab:
         UserError: there is none, or it has no entry for each word (floret).
     """
     if not (folder / "config.cfg").is_file():
-        raise UserError(f"{folder}: no vectors table. Make it with `spacy init vectors`.")
+        raise UserError(f"{folder}: no vectors table. Make it with the command `load-vectors`.")
     vocab = spacy.load(folder).vocab
     if vocab.vectors.mode != "default":
         raise UserError(f"{folder}: a {vocab.vectors.mode} table has a vector for every word; there is no coverage.")
@@ -80,15 +80,17 @@ def describe_remapped(before: Vocab, after: Vocab, texts: dict[str, Counter[str]
 
 def prune_vectors(
     full: Annotated[Path, typer.Argument(help="Vectors table before pruning.")],
-    pruned: Annotated[Path, typer.Argument(help="Table written by `spacy init vectors --prune`; it is changed.")],
+    words: Annotated[Path, typer.Argument(help="Its vectors in word2vec's text format, most frequent word first.")],
     spellings: Annotated[Path, typer.Argument(help="JSON: word -> its other spellings (learn_vectors writes it).")],
+    pruned: Annotated[Path, typer.Argument(help="Pruned table to write.")],
     output: Annotated[Path, typer.Argument(help="Coverage, JSON file to write.")],
     corpora: Annotated[list[Path], typer.Argument(help="Labelled texts (.spacy) to be covered.", exists=True)],
+    rows: Annotated[int, typer.Option(min=1, help="Rows that the table keeps.")] = 4000,
 ) -> None:
-    """Add the other spellings to a pruned vectors table, and compare it with the full one."""
-    msg.good(f"{pruned}: {add_spellings(pruned, spellings)}")
+    """Write a pruned vectors table, and compare it with the full one."""
+    before = load_table(full)
+    after = make_table(words, read_json(spellings), before.lang, pruned, rows)
     texts = {path.stem: count_words(path) for path in corpora}
-    before, after = load_table(full), load_table(pruned)
     result = {
         "before": describe_table(before, full, texts),
         "after": describe_table(after, pruned, texts),

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import spacy
 from spacy.strings import get_string_id
+from spacy.training.initialize import convert_vectors
 from spacy.vocab import Vocab
 
 from scripts.common.cli import UserError
-from scripts.common.files import read_json
+from scripts.common.files import read_json, whole_folder
 
 
 def add_keys(vocab: Vocab, spellings: dict[str, list[str]]) -> int:
@@ -47,20 +48,28 @@ def read_spellings(path: Path) -> Counter[str]:
     return Counter(read_json(path))
 
 
-def add_spellings(table: Path, spellings: Path) -> str:
-    """Give the vectors of a stored table to the other spellings of its words; say what it holds then.
+def make_table(words: Path, spellings: dict[str, list[str]], lang: str, folder: Path, rows: int = 0) -> Vocab:
+    """Write word vectors as spaCy's table, as `spacy init vectors` does, with the words' other spellings; return it.
 
     spaCy looks vectors up by the exact word, and `spacy init vectors --attr LOWER` is forgotten when an ordinary table
     is saved. Several keys may share a row, so this costs some 12 bytes a spelling: no row, and no string, since words
     are looked up by their hash. It must come after pruning, which would else count each spelling as a word of its own.
 
+    Args:
+        words: vectors in word2vec's text format, most frequent word first.
+        spellings: the other spellings of each word.
+        lang: spaCy's code of the language.
+        folder: to write.
+        rows: how many the table keeps; 0 for all.
+
     Raises:
-        UserError: there is no table.
+        UserError: there are no vectors.
     """
-    if not (table / "config.cfg").is_file():
-        raise UserError(f"{table}: no vectors table. Make it with `spacy init vectors`.")
-    nlp = spacy.load(table)
-    before = nlp.vocab.vectors.n_keys
-    added = add_keys(nlp.vocab, read_json(spellings))
-    nlp.to_disk(table)
-    return f"{nlp.vocab.vectors.shape[0]:,} rows; {before:,} words and {added:,} other spellings"
+    if not words.is_file():
+        raise UserError(f"{words}: no such file. Make it with the command `learn-vectors`.")
+    nlp = spacy.blank(lang)
+    convert_vectors(nlp, words, truncate=-1, prune=rows or -1)
+    add_keys(nlp.vocab, spellings)
+    with whole_folder(folder) as temporary:
+        nlp.to_disk(temporary)
+    return nlp.vocab

@@ -56,7 +56,7 @@ def test_ray_is_asked_for_by_name(monkeypatch):
 
 @pytest.mark.parametrize("verb", ["experiment", "classify"])
 def test_wrong_engines_are_named(run, verb):
-    arguments = ("grid.yml", "metrics") if verb == "experiment" else ("model", "in.txt", "out.jsonl")
+    arguments = ("grid.yml", "toy") if verb == "experiment" else ("model", "in.txt", "out.jsonl")
     assert "no engine 'spark', only local and ray" in message(run(verb, *arguments, "--engine", "spark"))
 
 
@@ -155,8 +155,6 @@ def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project
             "-m",
             "scripts.experiments.experiment",
             f"configs/grids/{grid}.yml",
-            "metrics",
-            "--dataset",
             "toy",
         ]
         with (cluster.folder / f"{grid}.out").open("w") as output:
@@ -169,14 +167,14 @@ def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project
     local = start("one")
     cluster.start("first", 1)
     driver = start("few", "--engine", "ray", "--address", cluster.address)
-    cluster.wait_for("a run to train", lambda: list((cluster.folder / "first").glob("experiment-*/training/bow/*")))
+    cluster.wait_for("a run to train", lambda: list((cluster.folder / "first").glob("experiment-*/training/toy/bow/*")))
     cluster.kill("first")
-    assert driver.poll() is None and not list((toy_project / "metrics" / "few").glob("*"))
+    assert driver.poll() is None and not list((toy_project / "metrics" / "toy" / "few").glob("*"))
     cluster.start("second", 2)
     versions = set()
 
     def finished():
-        files = (toy_project / "metrics" / "few").glob("*.json*")
+        files = (toy_project / "metrics" / "toy" / "few").glob("*.json*")
         versions.update((path.name, path.stat().st_ino, path.stat().st_mtime_ns) for path in files)
         return driver.poll() is not None
 
@@ -188,7 +186,7 @@ def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project
     assert not list((cluster.folder / "second").glob("experiment-*")), "nothing is left behind"
 
     assert local.wait(PATIENCE) == 0, (cluster.folder / "one.out").read_text(encoding="utf-8")
-    here, there = (toy_project / "metrics" / grid for grid in ("one", "few"))
+    here, there = (toy_project / "metrics" / "toy" / grid for grid in ("one", "few"))
     predictions = "bow--default--0.predictions.jsonl"
     assert (here / predictions).read_bytes() == (there / predictions).read_bytes()
     metrics = [srsly.read_json(folder / "bow--default--0.json") for folder in (here, there)]

@@ -1,9 +1,18 @@
 """The data check finds what spoils scores, stops at what convert would refuse, and says nothing about good data."""
 
+import numpy as np
 import pytest
 import srsly
 
-from scripts.data.check import Findings, find_few, language_shares, near_duplicates, open_tokenizer, percentiles
+from scripts.data.check import (
+    Findings,
+    detectable,
+    find_few,
+    find_few_texts,
+    near_duplicates,
+    open_tokenizer,
+    percentiles,
+)
 from scripts.data.formats import Example
 from tests.conftest import ROOT, message, toy_records
 
@@ -39,7 +48,7 @@ def kinds(result):
 def test_good_data_brings_only_remarks_on_its_size(check):
     process, result = check(toy_records(per_label=160))
     assert process.returncode == 0, process.output
-    assert set(kinds(result)) <= {"near_duplicates_test", "near_duplicates_dev"}
+    assert set(kinds(result)) <= {"few_texts", "near_duplicates_test", "near_duplicates_dev"}
     assert result["mode"] == "single" and result["examples"]["train"] + result["examples"]["test"] < 480
     assert set(result["labels"]) == {"film", "money", "sport"}
     assert "Text Classification: 3 label(s)" in result["debug_data"]
@@ -84,13 +93,6 @@ def test_language(check, lang, text, expected):
     assert (found is None) if expected is None else (f"--vars.lang {expected}" in found["text"])
 
 
-def test_stop_words_tell_languages_apart():
-    from collections import Counter
-
-    for text, lang in ((GERMAN, "de"), (ENGLISH, "en")):
-        assert next(iter(language_shares(Counter(text.casefold().split())))) == lang
-
-
 def test_few_examples():
     findings = Findings()
     find_few({"a": {"train": 20, "dev": 10, "test": 10}, "b": {"train": 19, "dev": 10, "test": 9}}, findings)
@@ -98,6 +100,32 @@ def test_few_examples():
         ("few_in_train", ["b: 19"]),
         ("few_in_test", ["b: 9"]),
     ]
+
+
+def test_what_a_test_set_can_tell():
+    """By simulation: of twice as large a true difference, the paired test finds nearly all; of none, hardly any."""
+    rng = np.random.default_rng(0)
+    n, found = 525, {}
+    for difference in (0.0, 2 * detectable(n)):
+        # One of two is right: text by text, more often the first.
+        shares = [(0.1 + difference) / 2, (0.1 - difference) / 2, 0.9]
+        counts = rng.multinomial(n, shares, 2000)
+        delta = (counts[:, 0] - counts[:, 1]) / n
+        spread = np.sqrt((counts[:, 0] + counts[:, 1]) / n**2)
+        found[difference] = (np.abs(delta) > 1.96 * spread).mean()
+    none, twice = found.values()
+    assert none < 0.07 and twice > 0.95
+    assert detectable(525) == pytest.approx(0.027, abs=0.001)
+
+
+def test_folds_are_recommended_for_few_texts(check):
+    _, result = check()
+    assert "72 labelled texts, of which 18 are tested" in kinds(result)["few_texts"]["text"]
+    assert "14.6 points" in kinds(result)["few_texts"]["text"] and "7.3 points" in kinds(result)["few_texts"]["text"]
+    findings = Findings()
+    many = [example(f"text {i}") for i in range(1000)]
+    find_few_texts({"train": many, "dev": [], "test": many}, findings)
+    assert findings.items == []
 
 
 def test_near_duplicates_need_half_of_the_runs():

@@ -1,6 +1,8 @@
 """The corpus is honest (no text on two sides), reproducible, and bad input is named by file and line."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,11 +11,12 @@ import srsly
 from spacy.tokens import DocBin
 
 from scripts.common.cli import UserError
-from scripts.data.bbc import group_versions, read_bbc
 from scripts.data.corpus import clean_raw
 from scripts.data.formats import Example
 from scripts.data.labels import resolve_mode
+from scripts.data.published import group_versions, read_bbc
 from scripts.data.splits import complete_splits, drop_repeated, normalize, take_share
+from scripts.experiments.grids import copy
 from tests.conftest import ROOT, message, toy_records
 
 
@@ -225,7 +228,26 @@ def test_wrong_checksum_and_missing_asset(toy_assets, run, tmp_path):
     srsly.write_yaml(tmp_path / "project.yml", {"assets": [asset]})
     assert "project.yml expects 00000" in message(run("convert", "toy", "corpus"))
     (toy_assets / "train.jsonl").unlink()
-    assert "train.jsonl: the file is missing. Fetch it" in message(run("convert", "toy", "corpus"))
+    srsly.write_yaml(tmp_path / "project.yml", {"assets": [asset | {"url": "https://host/train.jsonl"}]})
+    found = message(run("convert", "toy", "corpus"))
+    assert "train.jsonl: the file is missing. Fetch it" in found and "from https://host/train.jsonl)" in found
+
+
+@pytest.mark.parametrize("state", ["absent", "another"])
+def test_a_workflow_ends_with_an_asset_that_could_not_be_fetched(tmp_path, state):
+    """`spacy project assets` only prints a wrong checksum, and exits with 0."""
+    for name in ("project.yml", "scripts", "assets/trec/README.md"):
+        copy(ROOT / name, tmp_path / name)
+    if state == "another":
+        for split in ("train", "test"):
+            (tmp_path / "assets" / "trec" / f"TREC.{split}").write_text("DESC:manner How so ?\n", encoding="utf-8")
+    command = [sys.executable, "-m", "weasel", "run", "bow", ".", "--vars.dataset", "trec"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    output = " ".join((process.stdout + process.stderr).split())
+    assert process.returncode == 1 and "Traceback" not in output and "train-bow" not in output
+    assert output.count("✘") == 1
+    assert ("the file is missing" if state == "absent" else "project.yml expects 073462e3") in output
+    assert not list(tmp_path.glob("corpus/*"))
 
 
 # Kinds of tasks

@@ -110,8 +110,43 @@ def test_forms(tmp_path, write, name):
     assert notes.formats == {path.as_posix(): name}
 
 
+@pytest.mark.parametrize(
+    ("line", "text", "labels"),
+    [
+        ('__label__positive A fine, "wise" film', 'A fine, "wise" film', ("positive",)),
+        ("__label__b __label__a Two of them", "Two of them", ("a", "b")),
+        ("__label__a\tWith a tab", "With a tab", ("a",)),
+        ("The label comes last __label__a", "The label comes last", ("a",)),
+        ("__label__food-safety  Spaces   are one", "Spaces are one", ("food-safety",)),
+    ],
+)
+def test_fasttext_s_form(tmp_path, line, text, labels):
+    path = tmp_path / "train.txt"
+    path.write_text(f"{line}\n\n__label__a and another\nwithout a label\n", encoding="utf-8")
+    assert detect(path) == "fasttext"
+    assert read(path) == [(text, labels), ("and another", ("a",)), ("without a label", ())]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("__label__a", "line 2: labels without a text. Add it"), ("__label__ text", "line 2: __label__ without a name")],
+)
+def test_broken_lines_of_fasttext_s_form(tmp_path, line, expected):
+    path = tmp_path / "train.txt"
+    path.write_text(f"__label__a text\n{line}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=expected):
+        read(path)
+
+
+def test_splits_are_found_by_fasttext_s_usual_names(tmp_path):
+    for name in ("cooking.train", "cooking.valid", "cooking.test.gz"):
+        (tmp_path / name).touch()
+    found = {split: paths[0].name for split, paths in find_inputs(tmp_path).items()}
+    assert found == {"train": "cooking.train", "dev": "cooking.valid", "test": "cooking.test.gz"}
+
+
 def test_every_format_is_tried_here():
-    assert {name for _, name in FORMS.values()} | {"folders", "prodigy"} == set(FORMATS)
+    assert {name for _, name in FORMS.values()} | {"folders", "prodigy", "fasttext"} == set(FORMATS)
 
 
 def test_a_folder_for_each_label(tmp_path):

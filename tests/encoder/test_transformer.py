@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from scripts.common.cli import UserError
+from scripts.common.files import link_folder
 from scripts.encoder.encoders import load_encoder, package_folder, resolve
 from scripts.encoder.shrink import layer_stack, read_texts, spaced, trim_tokenizer
 from scripts.training import half_precision
@@ -110,6 +111,35 @@ def test_a_package_that_ships_an_encoder(encoder, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(site))
     assert package_folder("some-weights") == site / "some_weights" / "model"
     assert package_folder("spacy") is None
+
+
+def test_data_sets_share_the_files_of_a_packaged_encoder(encoder, tmp_path, run, monkeypatch):
+    """91 MB are not stored once for each data set; but a folder of the user's may change, and is copied."""
+    monkeypatch.setattr("scripts.encoder.weights.resolve", lambda name: str(encoder))
+    monkeypatch.setattr("scripts.encoder.weights.metadata.version", lambda name: "1.0")
+    for dataset in ("one", "two"):
+        assert run("weights", "some/weights", f"training/{dataset}/weights/transformer").returncode == 0
+    one, two = (tmp_path / "training" / dataset / "weights" / "transformer" for dataset in ("one", "two"))
+    assert (one / "model.safetensors").samefile(two / "model.safetensors")
+    assert [path.name for path in (tmp_path / "training" / ".encoders").iterdir()] == ["some--weights-1.0"]
+    shutil.rmtree(one)
+    assert torch.equal(hidden_states(encoder, TEXTS), hidden_states(two, TEXTS))
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert run("weights", encoder, "own").returncode == 0
+    assert (tmp_path / "own" / "model.safetensors").stat().st_nlink == 1
+
+
+def test_links_are_copies_where_there_can_be_none(tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise OSError("not on this file system")
+
+    monkeypatch.setattr("os.link", refuse)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "x").write_bytes(b"1")
+    link_folder(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "c" / "b" / "x").read_bytes() == b"1"
+    assert not (tmp_path / "c" / "b" / "x").samefile(tmp_path / "a" / "b" / "x")
 
 
 def test_a_folder_without_an_encoder(tmp_path):

@@ -9,7 +9,14 @@ from spacy.util import dict_to_dot, load_config
 
 from scripts.common.cli import UserError
 from scripts.common.variants import config_chain, merge_configs, names_in, variant_names
-from scripts.experiments.compare import compare_groups, format_rows, holm, load_results, two_sided_p
+from scripts.experiments.compare import (
+    compare_groups,
+    format_rows,
+    holm,
+    label_matrices,
+    load_results,
+    two_sided_p,
+)
 from scripts.experiments.experiment import is_finished, prepare
 from scripts.experiments.grids import Run, change_config, config_of, earlier_outputs, expand_grid
 from tests.conftest import ROOT, message
@@ -61,7 +68,7 @@ def test_shipped_grids_apply_to_the_project(path, tmp_path):
     variants = names_in(PROJECT)
     for run in {run.setting + run.variant: run for run in expand_grid(path, variants)}.values():
         folder = tmp_path / run.name
-        prepare(ROOT, folder, PROJECT, run)
+        prepare(ROOT, folder, PROJECT, run, "bbc")
         change_config(folder, PROJECT, run)
         for name, value in run.values.items():
             section, key = name.rsplit(".", 1)
@@ -75,7 +82,7 @@ def test_shipped_grids_apply_to_the_project(path, tmp_path):
 def test_run_folder_leaves_the_project_untouched(tmp_path):
     before = (ROOT / "configs" / "bow.cfg").read_bytes()
     run = Run("bow", "x", 0, {"training.dropout": 0.9})
-    prepare(ROOT, tmp_path / "run", PROJECT, run)
+    prepare(ROOT, tmp_path / "run", PROJECT, run, "bbc")
     change_config(tmp_path / "run", PROJECT, run)
     assert (ROOT / "configs" / "bow.cfg").read_bytes() == before
     assert (tmp_path / "run" / "scripts" / "training" / "train.py").is_file()
@@ -149,7 +156,7 @@ def test_commits_in_which_variants_shared_a_config(tmp_path):
 
 def test_earlier_outputs_are_those_before_training():
     assert set(earlier_outputs(PROJECT, "bow")) == {
-        f"corpus/{name}" for name in ("train.spacy", "dev.spacy", "test.spacy", "raw.jsonl", "task.json")
+        f"corpus/bbc/{name}" for name in ("train.spacy", "dev.spacy", "test.spacy", "raw.jsonl", "task.json")
     }
 
 
@@ -214,6 +221,49 @@ def test_different_documents_cannot_be_compared():
     rng = np.random.default_rng(1)
     with pytest.raises(UserError, match="different documents"):
         compare_groups({"a": make_runs(0.9, 1, rng), "b": make_runs(0.9, 1, rng, n=300)}, "a")
+
+
+def fold_runs(accuracies, seed, rng, of=4):
+    """Runs of one variant and seed on the folds, each with texts of its own and a threshold of its own."""
+    runs = make_runs(0.5, len(accuracies), rng, n=100)
+    for number, (run, accuracy) in enumerate(zip(runs, accuracies, strict=True)):
+        for i, row in enumerate(row for row in run["predictions"]):
+            right = i < 100 * accuracy
+            label = row["gold"][0] if right else "abc"[("abc".index(row["gold"][0]) + 1) % 3]
+            row |= {"text": f"{number} {i}", "cats": {name: float(name == label) for name in "abc"}}
+        run |= {"variant": "bow", "dataset": "toy", "seed": seed, "fold": {"number": number, "of": of}}
+        run |= {"experiment": {"setting": f"fold-{number}", "values": {"vars.fold": number}}}
+    return runs
+
+
+def write_runs(folder, runs):
+    folder.mkdir(exist_ok=True)
+    for run in runs:
+        name = f"{run['variant']}--{run['experiment']['setting']}--{run['seed']}"
+        srsly.write_jsonl(folder / f"{name}.predictions.jsonl", run["predictions"])
+        srsly.write_json(folder / f"{name}.json", {key: run[key] for key in run if key != "predictions"})
+
+
+def test_folds_are_put_together(tmp_path, run):
+    """The score is that over all documents, not the mean of the folds' scores, and the test has all documents."""
+    rng = np.random.default_rng(0)
+    runs = [run for seed in (0, 1) for run in fold_runs((0.9, 0.8, 0.7, 0.6), seed, rng)]
+    worse = [run | {"variant": "cnn"} for run in fold_runs((0.5, 0.5, 0.5, 0.5), 0, rng)]
+    write_runs(tmp_path / "g", [*runs, *worse])
+    groups = load_results(tmp_path / "g")
+    assert {name: len(found) for name, found in groups.items()} == {"bow": 2, "cnn": 1}
+    gold, predicted = label_matrices(groups["bow"][0])
+    assert gold.shape == (400, 3) and (gold & predicted).sum() == 300
+    assert groups["bow"][0]["scores"]["macro_f1"] == pytest.approx(0.75, abs=0.02)
+    rows = {row["name"]: row for row in compare_groups(groups, "bow")}
+    assert rows["cnn"]["p"] < 0.01 and rows["cnn"]["difference"] == pytest.approx(-0.25, abs=0.03)
+    assert run("compare", "g").returncode == 0
+    assert "400 test documents, put together from 4 folds" in (tmp_path / "g" / "compare.md").read_text(
+        encoding="utf-8"
+    )
+    (tmp_path / "g" / "bow--fold-2--1.json").unlink()
+    error = message(run("compare", "g"))
+    assert "bow, seed 1: of its 4 folds there are 0 of 4, 1 of 4, 3 of 4. Run the experiment again" in error
 
 
 def test_missing_results_are_named(tmp_path, run):

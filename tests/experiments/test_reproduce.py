@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import srsly
@@ -28,7 +29,7 @@ from tests.project.test_project import PROJECT
 
 @pytest.fixture
 def metrics():
-    published = srsly.read_json(ROOT / "metrics" / "bow.json")
+    published = srsly.read_json(ROOT / "metrics" / "bbc" / "bow.json")
     published["env"]["cpu"] = "AMD EPYC"  # whatever machine it was published from
     return published
 
@@ -112,6 +113,8 @@ def test_settings_come_from_the_recorded_script_lines():
     assert recover_settings(project, steps) == {"dim": "300"}
     result = {"dataset": "own", "seed": 4, "experiment": {"values": {"vars.dim": 50, "training.dropout": 0.5}}}
     assert settings_of(result, project) == {"dataset": "own", "seed": "4", "dim": "50", "metrics": "rebuilt"}
+    del project["vars"]["metrics"]  # later, when the data set says it
+    assert settings_of(result, project) == {"dataset": "own", "seed": "4", "dim": "50"}
     steps["learn"]["script"][1] = "z"
     with pytest.raises(UserError, match="The step learn of this commit is not the one that made the result: z"):
         recover_settings(project, steps)
@@ -124,19 +127,21 @@ def test_settings_of_all_steps_can_be_recovered():
     for variant in ("compact-distilled", "floret", "transformer-trim"):
         filled = load_project_config(ROOT, overrides={"vars.seed": 7, "vars.dataset": "own", "vars.lang": "de"})
         scripts = {command["name"]: command["script"] for command in filled["commands"]}
-        steps = {step: {"script": scripts[step], "outputs": {}} for step in PROJECT["workflows"][variant][:-1]}
+        steps = {step: {"script": scripts[step], "outputs": {}} for step in PROJECT["workflows"][variant][1:-1]}
         assert recover_settings(raw, steps) == {"seed": "7", "dataset": "own", "lang": "de"}
 
 
 def test_steps_are_those_of_the_workflow(tmp_path):
     srsly.write_yaml(
-        tmp_path / "project.yml", {"workflows": {"all": ["a", "evaluate-x", "report"], "x": ["a", "evaluate-x"]}}
+        tmp_path / "project.yml", {"workflows": {"all": ["a", "evaluate-x", "report"], "x": ["a", "c", "evaluate-x"]}}
     )
-    entry = {"cmd": "…", "script": ["python a"], "deps": [], "outs": [{"path": "out", "md5": "12"}]}
-    srsly.write_yaml(tmp_path / "project.lock", {"a": entry, "b": entry})
-    found = steps_before("evaluate-x", tmp_path / "project.yml", tmp_path / "project.lock")
-    assert found == {"a": {"script": ["python a"], "outputs": {"out": "12"}}}
-    assert steps_before("evaluate-x", tmp_path / "project.yml", tmp_path / "none") == {}
+    entry = {"cmd": "…", "script": ["python a"], "deps": [], "outs": [{"path": "corpus/own/x", "md5": "12"}]}
+    other = entry | {"outs": [{"path": "corpus/other/x", "md5": "12"}]}
+    srsly.write_yaml(tmp_path / "project.lock", {"a": entry, "b": entry, "c": other})
+    folders = (Path("corpus/own"), Path("training/own"))
+    found = steps_before("evaluate-x", folders, tmp_path / "project.yml", tmp_path / "project.lock")
+    assert found == {"a": {"script": ["python a"], "outputs": {"corpus/own/x": "12"}}}
+    assert steps_before("evaluate-x", folders, tmp_path / "project.yml", tmp_path / "none") == {}
 
 
 def test_the_first_output_that_differs_is_named(metrics):
@@ -155,11 +160,11 @@ def git(folder, *arguments):
 
 def test_commits_that_cannot_be_rebuilt(tmp_path, run, metrics):
     srsly.write_json(tmp_path / "bow.json", metrics | {"env": metrics["env"] | {"git_commit": None}})
-    assert "records no commit. Name one: --vars.commit HEAD" in message(run("reproduce", "bow.json"))
+    assert "records no commit. Name one: --vars.commit HEAD" in message(run("reproduce", "bow.json", "clones"))
     srsly.write_json(tmp_path / "bow.json", metrics | {"env": metrics["env"] | {"git_commit": "deadbeef-dirty"}})
-    assert "not a git repository" in message(run("reproduce", "bow.json"))
+    assert "not a git repository" in message(run("reproduce", "bow.json", "clones"))
     git(tmp_path, "init", "--quiet")
-    error = message(run("reproduce", "bow.json"))
+    error = message(run("reproduce", "bow.json", "clones"))
     assert "made with changes that were not committed" in error
     assert "Commit deadbeef is not in this clone. Fetch it" in error
 
@@ -181,13 +186,13 @@ def test_a_deviation_is_an_error(tmp_path, run, metrics, monkeypatch):
     write_json(tmp_path / "bow.json", metrics)  # srsly would round the floats
     rebuilt = copy.deepcopy(metrics)
     monkeypatch.setattr("scripts.experiments.reproduce.rebuild", lambda folder, published: rebuilt)
-    process = run("reproduce", "bow.json", "--commit", "HEAD")
+    process = run("reproduce", "bow.json", "clones", "--commit", "HEAD")
     assert process.returncode == 0 and "bow.json: reproduced to the last digit" in process.output
     rebuilt["scores"]["macro_f1"] += 1e-6
-    error = message(run("reproduce", "bow.json", "--commit", "HEAD"))
+    error = message(run("reproduce", "bow.json", "clones", "--commit", "HEAD"))
     assert "+1e-06" in error and "bow.json: not reproduced. Out of tolerance: scores.macro_f1." in error
     rebuilt["env"]["cpu"] = "another"
-    process = run("reproduce", "bow.json", "--commit", "HEAD")
+    process = run("reproduce", "bow.json", "clones", "--commit", "HEAD")
     assert process.returncode == 0 and "Compared within tolerances: another machine" in process.output
 
 
@@ -209,16 +214,16 @@ def test_a_result_is_rebuilt_to_the_last_digit(toy_project, tmp_path):
         return process.returncode, " ".join((process.stdout + process.stderr).split())
 
     assert go("bow", *settings)[0] == 0
-    published = srsly.read_json(project / "metrics" / "bow.json")
+    published = srsly.read_json(project / "metrics" / "toy" / "bow.json")
     assert published["env"]["git_commit"] == git(project, "rev-parse", "--short=12", "HEAD")
     assert published["env"]["git_changed"] == []
     assert published["train"]["threads"] == {"OMP_NUM_THREADS": "1"}
     config.write_text(config.read_text(encoding="utf-8").replace("ngram_size = 1", "ngram_size = 2"), encoding="utf-8")
-    code, output = go("reproduce")
-    assert code == 0 and "metrics/bow.json: reproduced to the last digit" in output, output
+    code, output = go("reproduce", "--vars.dataset", "toy")
+    assert code == 0 and "metrics/toy/bow.json: reproduced to the last digit" in output, output
     assert "other bytes" not in output
-    model = "training/bow/model-best/textcat/model"
-    assert md5_file(project / "training" / "reproduce" / "bow" / "project" / model) == md5_file(project / model)
+    model = "training/toy/bow/model-best/textcat/model"
+    assert md5_file(project / "training" / "toy" / "reproduce" / "bow" / "project" / model) == md5_file(project / model)
 
 
 @pytest.mark.slow

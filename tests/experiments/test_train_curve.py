@@ -16,6 +16,7 @@ from scripts.training.config import write_config
 from tests.conftest import ROOT, message, toy_records
 from tests.project.test_project import COMMANDS, VARIANTS
 
+FOLDERS = (Path("corpus"), Path("training"))
 TAUGHT = "training/distilled/taught.spacy"
 
 
@@ -57,10 +58,10 @@ def test_every_variant_has_a_curve(corpus, variant, monkeypatch):
 
     monkeypatch.setattr(train_curve, "fit", fit)
     with pytest.raises(UserError, match=f"train-{variant} failed: stop here"):
-        train_once(variant, 0.5, 3, 2, -1)
+        train_once(variant, *FOLDERS, 0.5, 3, 2, -1)
     assert composed["output"].is_absolute() and trained_here(corpus) == [], "the model goes elsewhere"
     assert composed["half_precision"] == variant.startswith("transformer")
-    write_config(Path("configs") / f"{variant}.cfg", Path("own.cfg"), Path("corpus/task.json"), 3, 2, -1)
+    write_config(Path("configs") / f"{variant}.cfg", Path("own.cfg"), *FOLDERS, 3, 2, -1)
     texts = (Path("own.cfg").read_text(encoding="utf-8"), composed["text"])
     own, curve = (Config().from_str(text, interpolate=False) for text in texts)
     assert curve["paths"].pop("train").startswith(composed["output"].as_posix())
@@ -74,13 +75,14 @@ def test_every_variant_has_a_curve(corpus, variant, monkeypatch):
             del rate["total_steps"], rate["warmup_steps"]
     assert curve == own
     assert COMMANDS[f"train-{variant}"]["script"] == [
-        f"python -m scripts.training.train {variant} --seed 0 --max-epochs 0 --gpu-id -1"
+        f"python -m scripts.training.train {variant} --corpus corpus/bbc --training training/bbc --seed 0 "
+        "--max-epochs 0 --gpu-id -1"
     ]
 
 
 @pytest.mark.slow
 def test_a_point_of_the_curve(corpus, capfd):
-    texts, macro_f1 = train_once("bow", 0.25, 0, 3, -1)
+    texts, macro_f1 = train_once("bow", *FOLDERS, 0.25, 0, 3, -1)
     assert texts == 18 and 0 < macro_f1 <= 1
     assert trained_here(corpus) == []
 
@@ -88,7 +90,7 @@ def test_a_point_of_the_curve(corpus, capfd):
 def test_a_failed_training_says_why(corpus):
     (corpus / "corpus" / "dev.spacy").unlink()
     with pytest.raises(UserError, match="train-bow failed: .*dev.spacy"):
-        train_once("bow", 1.0, 0, 1, -1)
+        train_once("bow", *FOLDERS, 1.0, 0, 1, -1)
 
 
 def test_unknown_variant_is_named(run):

@@ -8,7 +8,7 @@ from weasel.cli.run import project_run
 from tests.conftest import message
 
 PROJECT = """
-vars: {indent: 2}
+vars: {indent: 2, dataset: own}
 commands:
   - name: second
     script: ["python -m json.tool work/a.json out/b.json --indent ${vars.indent}"]
@@ -42,72 +42,74 @@ def forget(folder):
 
 def test_pull_brings_what_was_pushed(made, run, capfd):
     output = (made / "out" / "b.json").read_bytes()
-    assert run("push", "cache").returncode == 0
+    assert run("push", "cache", "--dataset", "own").returncode == 0
     forget(made)
-    process = run("pull", "cache")
+    process = run("pull", "cache", "--dataset", "own")
     assert "first, second" in process.output
     assert (made / "out" / "b.json").read_bytes() == output
     project_run(made, "second")
     assert "nothing changed" in capfd.readouterr().out
     assert list((made / "training").iterdir()) == []
-    assert "Pulled" not in run("pull", "cache").output
+    assert "Pulled" not in run("pull", "cache", "--dataset", "own").output
 
 
 def test_weasel_pulls_what_was_pushed(made, run):
     from weasel.cli.pull import project_pull
 
-    run("push", "cache")
+    run("push", "cache", "--dataset", "own")
     forget(made)
     assert {output for url, output in project_pull(made, str(made / "cache")) if url} == {"work/a.json", "out/b.json"}
 
 
 def test_only_what_the_commands_of_now_have_made_is_pushed(made, run):
     project_run(made, "second", overrides={"vars.indent": 4})
-    process = run("push", "cache")
+    process = run("push", "cache", "--dataset", "own")
     assert process.returncode == 0 and "those of now: second." in process.output
     assert [path.name for path in (made / "cache").iterdir()] == ["work%2Fa.json"]
     (made / "work" / "a.json").write_text("{}", encoding="utf-8")
-    assert "nothing to push" in message(run("push", "other"))
+    assert "nothing to push" in message(run("push", "other", "--dataset", "own"))
 
 
 def test_pull_replaces_what_is_out_of_date(made, run):
     output = (made / "out" / "b.json").read_bytes()
-    run("push", "cache")
+    run("push", "cache", "--dataset", "own")
     forget(made)
     (made / "out").mkdir()
     (made / "out" / "b.json").write_text("committed long ago", encoding="utf-8")
-    run("pull", "cache")
+    run("pull", "cache", "--dataset", "own")
     assert (made / "out" / "b.json").read_bytes() == output
 
 
 def test_pull_says_what_it_does_not_find(made, run):
-    run("push", "cache")
+    run("push", "cache", "--dataset", "own")
     forget(made)
     (made / "data.json").write_text('{"a": 2}', encoding="utf-8")
-    assert "Not in the cache, run them: first" in run("pull", "cache").output
+    assert "Not in the cache, run them: first" in run("pull", "cache", "--dataset", "own").output
     (made / "data.json").unlink()
-    assert "Nothing can be pulled without data.json. Get the data" in message(run("pull", "cache"))
+    assert "Nothing can be pulled without data.json. Get the data" in message(run("pull", "cache", "--dataset", "own"))
 
 
 def test_damage_is_noticed(made, run):
-    run("push", "cache")
+    run("push", "cache", "--dataset", "own")
     forget(made)
     (packed,) = (made / "cache" / "out%2Fb.json").glob("*/*")
     good = packed.read_bytes()
     packed.write_bytes(good[: len(good) // 2])
-    assert "out/b.json: is damaged in the cache" in message(run("pull", "cache"))
+    assert "out/b.json: is damaged in the cache" in message(run("pull", "cache", "--dataset", "own"))
     assert not (made / "out").exists()
     packed.write_bytes(good)
     packed.rename(packed.with_name("0" * 32))
-    assert "is damaged. Remove it, and push again" in message(run("pull", "cache"))
+    assert "is damaged. Remove it, and push again" in message(run("pull", "cache", "--dataset", "own"))
 
 
 @pytest.mark.parametrize("verb", ["push", "pull"])
 def test_caches_that_cannot_be_used(made, run, verb, monkeypatch):
-    assert "expected a folder, or a URL that begins with s3://" in message(run(verb, "ftp://host/folder"))
+    assert "expected a folder, or a URL that begins with s3://" in message(
+        run(verb, "ftp://host/folder", "--dataset", "own")
+    )
     # As if the package were missing, also where it is not
     monkeypatch.setattr("cloudpathlib.cloudpath.implementation_registry", missing_packages())
-    assert 'pip install "cloudpathlib[gs]==' in message(run(verb, "gs://bucket/folder"))
+    assert 'pip install "cloudpathlib[gs]==' in message(run(verb, "gs://bucket/folder", "--dataset", "own"))
 
 
 def missing_packages():

@@ -67,7 +67,8 @@ REFUSED = {
     "no data set": (None, [], "no such data set"),
     "no train": ({"test.jsonl": jsonl()}, [], "no training data (found: test.jsonl). Name it train.jsonl"),
     "train twice": ({"train.jsonl": jsonl(), "train.csv": table()}, [], "train comes twice. Keep one"),
-    "plain text without labels": ({"train.txt": b"just some words\nand more\n"}, [], "line 1: neither JSON nor a table"),
+    "plain text without labels": ({"train.txt": b"just some words\nand more\n"}, [], "line 1: neither JSON, nor a table with a line of column names, nor a text with fastText's labels"),
+    "fastText's labels without a text": ({"train.txt": b"__label__a text\n__label__b\n"}, [], "train.txt, line 2: labels without a text"),
     "workbook": ({"train.xlsx": workbook()}, [], "a workbook such as .xlsx. Unpack it, or save the sheet as CSV"),
     "broken gzip": ({"train.jsonl.gz": gzip.compress(jsonl())[:-20]}, [], "broken gzip file"),
     "broken DocBin": ({"train.spacy": b"\x78\x9cnonsense"}, [], "train.spacy: not a DocBin"),
@@ -132,6 +133,7 @@ HANDLED = {
     "numbers as labels": ({"train.jsonl": b"\n".join(json.dumps({"text": f"text {i}", "label": i % 2}).encode() for i in range(80))}, [], "2 labels", 80),
     "a text that is a number, in a table": ({"train.csv": table("42,sport")}, [], "3 labels", 73),
     "one slip makes it multi-label": ({"train.jsonl": jsonl(record(labels=["film", "sport"]))}, [], "Mode multi: assets/own/train.jsonl, line 3 has 2 labels", 73),
+    "fastText's form": ({"cooking.train": "\n".join(f"__label__{r['label']} {r['text']}" for r in toy_records()).encode()}, [], "cooking.train: read as fasttext", 72),
     "documents beside the data": ({"train.jsonl": jsonl(), "README.md": b"# about", "LICENSE": b"x"}, [], "read as jsonl", 72),
     "a column named with a comma": ({"train.csv": b'text,"label, final"\n' + "\n".join(TABLE[1:]).encode()}, ["--label-column", "label, final"], "3 labels", 72),
 }  # fmt: skip

@@ -51,7 +51,7 @@ def test_guide_fits_a_screen():
 
 
 def test_settings_named_in_the_guide_exist():
-    for name in ("format", "text_column", "label_column", "label_separator", "mode", "lang", "dataset", "metrics"):
+    for name in ("format", "text_column", "label_column", "label_separator", "mode", "lang", "dataset"):
         assert f"`{name}" in GUIDE and name in PROJECT["vars"]
 
 
@@ -82,7 +82,7 @@ def test_guide_from_clone_to_wheel(clone):
     srsly.write_jsonl(clone / "new.jsonl", [{"text": "The goal and match of today"}, {"text": ""}])
     project = clone / "project.yml"
     text = project.read_text(encoding="utf-8")
-    for name, value in {"dataset": "mytask", "metrics": "metrics/mytask"}.items():
+    for name, value in {"dataset": "mytask"}.items():
         text = re.sub(rf'^  {name}: ".*"', f'  {name}: "{value}"', text, count=1, flags=re.M)
     # toy size
     for name, value in {"max_epochs": 4, "repeats": 1, "curve_repeats": 1}.items():
@@ -92,7 +92,10 @@ def test_guide_from_clone_to_wheel(clone):
     printed = {line.split()[5]: shell(clone, *line.split()) for line in RUNS}
 
     assert "annotations.jsonl: read as prodigy" in printed["bow"] and "Mode multi" in printed["bow"]
-    assert "no errors" in printed["check"] and srsly.read_json(clone / "corpus" / "check.json")["mode"] == "multi"
+    assert (
+        "no errors" in printed["check"]
+        and srsly.read_json(clone / "corpus" / "mytask" / "check.json")["mode"] == "multi"
+    )
     metrics = srsly.read_json(clone / "metrics" / "mytask" / "bow.json")
     assert metrics["dataset"] == "mytask" and set(metrics["scores"]["thresholds"]["per_label"]) == {
         "film",

@@ -13,7 +13,9 @@ from tests.conftest import ROOT
 PROJECT = load_project_config(ROOT)
 COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
 VARIANTS = variant_names(ROOT)
+DATASET = PROJECT["vars"]["dataset"]
 ALWAYS_RUN = {
+    "select",
     "check",
     "experiment",
     "compare",
@@ -54,19 +56,21 @@ def test_there_are_variants():
 def test_one_stem_everywhere(variant):
     train, evaluate = COMMANDS[f"train-{variant}"], COMMANDS[f"evaluate-{variant}"]
     assert f"configs/{variant}.cfg" in train["deps"]
-    assert f"training/{variant}/model-best" in train["outputs"]
-    assert f"training/{variant}/model-best" in evaluate["deps"]
-    assert f"metrics/{variant}.json" in evaluate["outputs"]
+    assert f"training/{DATASET}/{variant}/model-best" in train["outputs"]
+    assert f"training/{DATASET}/{variant}/model-best" in evaluate["deps"]
+    assert f"metrics/{DATASET}/{variant}.json" in evaluate["outputs"]
     steps = PROJECT["workflows"][variant]
-    assert steps[0] == "convert"
+    assert steps[:2] == ["select", "convert"]
     assert steps[-2:] == [f"train-{variant}", f"evaluate-{variant}"]
 
 
 def test_report_reads_all_that_there_is():
     """It is made of whatever has been measured, so no list of files can say when it is up to date."""
     report = COMMANDS["report"]
-    assert report["no_skip"] and "python -m scripts.report.report metrics " in report["script"][0]
-    assert all(f"metrics/{variant}.json" in COMMANDS[f"evaluate-{variant}"]["outputs"] for variant in VARIANTS)
+    assert report["no_skip"] and "python -m scripts.report.report metrics/bbc " in report["script"][0]
+    assert all(
+        f"metrics/{DATASET}/{variant}.json" in COMMANDS[f"evaluate-{variant}"]["outputs"] for variant in VARIANTS
+    )
 
 
 def test_all_is_the_union_of_the_workflows():
@@ -107,6 +111,16 @@ def test_commands_are_cached(command):
     assert command["outputs"], "a command without outputs runs every time"
     assert not set(command["deps"]) & set(command["outputs"])
     assert not any(output.startswith("assets/") for output in command["outputs"])
+
+
+def test_data_sets_have_folders_of_their_own():
+    """A data set is chosen by its name alone, and nothing that is made for one is overwritten for another."""
+    own = load_project_config(ROOT, overrides={"vars.dataset": "own"})
+    for command, other in zip(PROJECT["commands"], own["commands"], strict=True):
+        assert not set(command.get("outputs", [])) & set(other.get("outputs", [])), command["name"]
+        for line in (*other["script"], *other.get("deps", [])):
+            for path in re.findall(r"(?<![\w./])(?:corpus|training|metrics|assets)/\S+", line):
+                assert path.split("/")[1] == "own", f"{command['name']}: {path}"
 
 
 def test_every_output_has_one_maker():

@@ -21,20 +21,16 @@ def block(text, kind, dataset):
     return found.partition(f"<!-- {kind} {dataset}: end -->")[0]
 
 
-def metrics_of(dataset):
-    return ROOT / "metrics" if dataset == "bbc" else ROOT / "metrics" / dataset
-
-
 @pytest.mark.parametrize("dataset", REPORTS)
 def test_results_are_those_of_the_metrics_files(dataset):
-    folder = metrics_of(dataset)
+    folder = ROOT / "metrics" / dataset
     expected = make_markdown(load_results(folder, dataset), f"../{folder.relative_to(ROOT).as_posix()}/")
     assert block(RESULTS, "RESULTS", dataset) == expected
     assert (folder / "report.svg").is_file()
 
 
 def test_the_table_in_readme_is_that_of_the_metrics_files():
-    assert block(README, "BEST", "bbc") == make_best_table(load_results(metrics_of("bbc"), "bbc").variants)
+    assert block(README, "BEST", "bbc") == make_best_table(load_results(ROOT / "metrics" / "bbc", "bbc").variants)
 
 
 def test_the_default_data_set_is_reported():

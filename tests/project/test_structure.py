@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.common.variants import config_chain, merge_configs, variant_code
+from scripts.training.config import read_paths
 from tests.conftest import ROOT
 from tests.project.test_project import COMMANDS, PROJECT, VARIANTS
 
@@ -205,7 +206,8 @@ def test_variants_differ_by_their_name_only(verb, variant):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_a_config_reads_is_among_the_deps(variant):
     config, _ = merge_configs(config_chain(CONFIGS / f"{variant}.cfg"))
-    paths = {path for path in config["paths"].values() if path and path.startswith("training/")}
+    folders = Path("corpus/bbc"), Path("training/bbc")
+    paths = {path for path in read_paths(config, *folders).values() if path and path.startswith("training/bbc/")}
     runs = [
         command for command in CACHED.values() for module, words in run_by(command)
         if module in OF_A_VARIANT and words[0] == variant and command["name"] != f"evaluate-{variant}"

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import srsly
+from weasel.util.config import load_project_config
 
 from tests.project.test_project import PROJECT, VARIANTS
 
@@ -21,7 +22,7 @@ TOY = ("--vars.dataset", "toy", "--vars.max_epochs", "10", "--vars.repeats", "1"
 TOY += ("--vars.compact_bytes", "40000", "--vars.compact_small_bytes", "20000", "--vars.taught_sentences", "100")
 # So little raw text must be read often: compact-domain knows nothing else.
 TOY += ("--vars.encoded_epochs", "2", "--vars.vectors_epochs", "60")
-REPORT = [f"metrics/report.{kind}" for kind in ("md", "svg", "html")]
+REPORT = [f"metrics/toy/report.{kind}" for kind in ("md", "svg", "html")]
 
 
 def start(project, step, *extra):
@@ -45,7 +46,7 @@ def run(project, step, *extra):
 
 
 def scores(project, variant):
-    metrics = srsly.read_json(project / "metrics" / f"{variant}.json")
+    metrics = srsly.read_json(project / "metrics" / "toy" / f"{variant}.json")
     return {key: metrics[key] for key in ("variant", "dataset", "seed", "scores", "dev", "baseline", "size")}
 
 
@@ -57,7 +58,7 @@ def finished(toy_project):
 
 def test_all_makes_every_output(finished):
     project, _ = finished
-    for command in PROJECT["commands"]:
+    for command in load_project_config(project, overrides={"vars.dataset": "toy"})["commands"]:
         if command["name"] in PROJECT["workflows"]["all"]:
             for output in command.get("outputs", REPORT):
                 assert (project / output).exists(), output
@@ -67,26 +68,26 @@ def test_all_makes_every_output(finished):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variants_learn(finished, variant):
-    metrics = srsly.read_json(finished[0] / "metrics" / f"{variant}.json")
+    metrics = srsly.read_json(finished[0] / "metrics" / "toy" / f"{variant}.json")
     assert (metrics["variant"], metrics["dataset"]) == (variant, "toy")
     assert metrics["scores"]["macro_f1"] > metrics["baseline"]["majority"]["macro_f1"] + 0.2
     low, high = metrics["scores"]["macro_f1_ci"]
     assert low <= metrics["scores"]["macro_f1"] <= high
     assert metrics["speed"]["docs_per_s"] > 0 and metrics["train"]["seconds"] > 0
-    predictions = list(srsly.read_jsonl(finished[0] / "training" / variant / "predictions.jsonl"))
+    predictions = list(srsly.read_jsonl(finished[0] / "training" / "toy" / variant / "predictions.jsonl"))
     assert len(predictions) == metrics["scores"]["documents"]
 
 
 def test_report_has_a_row_for_every_variant(finished):
-    report = (finished[0] / "metrics" / "report.md").read_text(encoding="utf-8")
+    report = (finished[0] / "metrics" / "toy" / "report.md").read_text(encoding="utf-8")
     for variant in VARIANTS:
         assert f"| {variant} " in report
 
 
 def test_second_run_skips_everything(finished):
     output = run(finished[0], "all")
-    assert output.count("nothing changed") == len(PROJECT["workflows"]["all"]) - 1
-    assert re.findall(r"Running command: \S+ -m (\S+)", output) == ["scripts.report.report"]
+    assert output.count("nothing changed") == len(PROJECT["workflows"]["all"]) - 2
+    assert re.findall(r"Running command: \S+ -m (\S+)", output) == ["scripts.outputs.select", "scripts.report.report"]
 
 
 def test_a_changed_config_runs_only_what_depends_on_it_again(finished):
@@ -107,7 +108,7 @@ def test_a_killed_run_ends_in_the_same_result(finished):
         lock.pop(name)
     srsly.write_yaml(project / "project.lock", lock)
     process = start(project, "cnn")
-    log = project / "training" / "cnn" / "log.jsonl"
+    log = project / "training" / "toy" / "cnn" / "log.jsonl"
     started = time.time()
     while log.stat().st_mtime < started if log.exists() else True:
         assert process.poll() is None and time.time() - started < 120
@@ -121,7 +122,7 @@ def test_a_killed_run_ends_in_the_same_result(finished):
 
 def test_a_broken_data_set_stops_the_run_and_keeps_the_corpus(finished):
     project, _ = finished
-    before = (project / "corpus" / "task.json").read_bytes()
+    before = (project / "corpus" / "toy" / "task.json").read_bytes()
     path = project / "assets" / "toy" / "train.jsonl"
     good = path.read_bytes()
     try:
@@ -129,14 +130,14 @@ def test_a_broken_data_set_stops_the_run_and_keeps_the_corpus(finished):
         process = start(project, "bow")
         output, _ = process.communicate()
         assert process.returncode == 1 and "broken JSON" in output and "Traceback" not in output
-        assert (project / "corpus" / "task.json").read_bytes() == before
+        assert (project / "corpus" / "toy" / "task.json").read_bytes() == before
     finally:
         path.write_bytes(good)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_metrics_are_strict_json(finished, variant):
-    text = (finished[0] / "metrics" / f"{variant}.json").read_text(encoding="utf-8")
+    text = (finished[0] / "metrics" / "toy" / f"{variant}.json").read_text(encoding="utf-8")
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
@@ -152,12 +153,13 @@ def test_a_second_clone_pulls_what_the_first_one_made(finished, tmp_path):
         for name in ("configs", "scripts", "assets"):
             shutil.copytree(project / name, clone / name)
         (clone / "project.yml").write_text(text, encoding="utf-8")
-    for name in ("corpus", "metrics", "training/vectors"):
+    for name in ("corpus/toy", "metrics/toy", "training/toy/vectors"):
         shutil.copytree(project / name, first / name)
     shutil.copy(project / "project.lock", first)
     run(first, "push")
-    assert not (second / "corpus" / "raw.jsonl").exists()
+    assert not (second / "corpus" / "toy" / "raw.jsonl").exists()
     run(second, "pull")
     output = run(second, "vectors")
-    assert output.count("nothing changed") == len(PROJECT["workflows"]["vectors"]) and "Running command" not in output
+    assert output.count("nothing changed") == len(PROJECT["workflows"]["vectors"]) - 1
+    assert re.findall(r"Running command: \S+ -m (\S+)", output) == ["scripts.outputs.select"]
     assert scores(second, "vectors") == scores(project, "vectors")

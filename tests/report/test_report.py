@@ -101,6 +101,14 @@ def test_a_single_variant_is_enough(metrics, run):
     assert "1 variant(s)" in run("report", "metrics", "--dataset", "toy").output
 
 
+def test_results_on_a_fold_are_left_out(metrics, run):
+    """They were tested on other texts; `compare` puts them together."""
+    change(metrics / "bad.json", lambda data: data.update(fold={"number": 1, "of": 4}))
+    output = run("report", "metrics", "--dataset", "toy").output
+    assert "bad.json: left out, it was measured on fold 1 of 4, not on the test set" in output
+    assert "| bad" not in (metrics / "report.md").read_text(encoding="utf-8")
+
+
 def test_other_data_sets_are_left_out_and_named(metrics, run):
     change(metrics / "bad.json", lambda data: data.update(dataset="bbc"))
     output = run("report", "metrics", "--dataset", "toy").output
@@ -150,15 +158,6 @@ def test_report_writes_the_page_with_peers_and_failed_variants(metrics, run, tmp
     assert "svm peer 0.770 – 1.7" in found
     assert "not in this report: failed." in found
     assert "Some CPU, 2 cores" in found
-
-
-def test_a_training_folder_of_another_data_set_is_left_alone(metrics, run, tmp_path):
-    (tmp_path / "training" / "other").mkdir(parents=True)
-    (tmp_path / "training" / "other" / "config.cfg").touch()
-    (tmp_path / "corpus").mkdir()
-    srsly.write_json(tmp_path / "corpus" / "task.json", {"dataset": "bbc"})
-    assert run("report", "metrics", "--dataset", "toy").returncode == 0
-    assert "not in this report" not in (metrics / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_score_that_is_no_number_is_an_error(metrics, run):

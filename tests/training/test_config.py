@@ -67,11 +67,11 @@ def test_setting_in_unknown_section():
 
 def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
     facts = {"lang": "de", "exclusive": False, "labels": [f"l{i}" for i in range(150)], "examples": {"train": 5000}}
-    srsly.write_json(tmp_path / "task.json", facts)
     (tmp_path / "corpus").mkdir()
+    srsly.write_json(tmp_path / "corpus" / "task.json", facts)
     DocBin(docs=[spacy.blank("de")(f"Text {i}") for i in range(70)]).to_disk(tmp_path / "corpus" / "train.spacy")
     output = Path("run/config.cfg")
-    process = run("compose", "bow", output, *CONFIGS, "--task", "task.json", "--seed", 3, "--max-epochs", 2)
+    process = run("compose", "bow", output, *CONFIGS, "--seed", 3, "--max-epochs", 2)
     assert process.returncode == 0, process.output
     config = load_config(tmp_path / output, interpolate=True)
     assert config["nlp"]["lang"] == "de"
@@ -109,28 +109,27 @@ def test_a_schedule_is_as_long_as_the_training(tmp_path, monkeypatch, epochs, st
 
 
 def test_missing_files_are_named(tmp_path, run):
-    assert "task.json: cannot be read" in message(run("compose", "bow", "out.cfg", *CONFIGS, "--task", "task.json"))
-    srsly.write_json(
-        tmp_path / "task.json", {"lang": "en", "exclusive": True, "labels": ["a", "b"], "examples": {"train": 9}}
-    )
-    assert "x.cfg: no such config" in message(run("compose", "x", "out.cfg", *CONFIGS, "--task", "task.json"))
+    assert "task.json: cannot be read" in message(run("compose", "bow", "out.cfg", *CONFIGS))
+    (tmp_path / "corpus").mkdir()
+    facts = {"lang": "en", "exclusive": True, "labels": ["a", "b"], "examples": {"train": 9}}
+    srsly.write_json(tmp_path / "corpus" / "task.json", facts)
+    assert "x.cfg: no such config" in message(run("compose", "x", "out.cfg", *CONFIGS))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("labels", [["a"], ["a", "b", "c"]], ids=["binary", "multi"])
 @pytest.mark.parametrize("variant", ["bow", "cnn", "ensemble"])
 def test_blank_variants_learn_one_and_several_labels(tmp_path, run, variant, labels):
-    srsly.write_json(
-        tmp_path / "task.json", {"lang": "en", "exclusive": False, "labels": labels, "examples": {"train": 9}}
-    )
     (tmp_path / "corpus").mkdir()
+    facts = {"lang": "en", "exclusive": False, "labels": labels, "examples": {"train": 9}}
+    srsly.write_json(tmp_path / "corpus" / "task.json", facts)
     docs = DocBin()
     for i in range(40):
         doc = spacy.blank("en")(f"text {'odd' if i % 2 else 'even'} {i}")
         doc.cats = {label: float(i % 2 == n % 2) for n, label in enumerate(labels)}
         docs.add(doc)
     docs.to_disk(tmp_path / "corpus" / "train.spacy")
-    assert run("compose", variant, "config.cfg", *CONFIGS, "--task", "task.json").returncode == 0
+    assert run("compose", variant, "config.cfg", *CONFIGS).returncode == 0
     nlp = load_model_from_config(load_config(tmp_path / "config.cfg", interpolate=True))
     corpus = Corpus(tmp_path / "corpus" / "train.spacy")
     optimizer = nlp.initialize(lambda: corpus(nlp))

@@ -14,11 +14,11 @@ from tests.conftest import ROOT
 
 def composed(tmp_path, run, n_texts, *extra):
     facts = {"lang": "en", "exclusive": True, "labels": ["a", "b"], "examples": {"train": n_texts}}
-    srsly.write_json(tmp_path / "task.json", facts | {"words": {"train": {"mean": 2.0}}})
     (tmp_path / "corpus").mkdir(exist_ok=True)
+    srsly.write_json(tmp_path / "corpus" / "task.json", facts | {"words": {"train": {"mean": 2.0}}})
     docs = [spacy.blank("en")(f"Text {i}") for i in range(n_texts)]
     DocBin(docs=docs).to_disk(tmp_path / "corpus" / "train.spacy")
-    process = run("compose", "compact", "c.cfg", "--configs", ROOT / "configs", "--task", "task.json", *extra)
+    process = run("compose", "compact", "c.cfg", "--configs", ROOT / "configs", *extra)
     assert process.returncode == 0, process.output
     return load_config(tmp_path / "c.cfg", interpolate=True)
 

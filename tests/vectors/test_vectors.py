@@ -1,12 +1,12 @@
 """Vectors, their spellings, pruning, coverage and neighbours: small tables with known contents, and a toy training."""
 
-import logging
 from collections import Counter
 
 import numpy as np
 import pytest
 import spacy
 import srsly
+from spacy.cli.init_pipeline import init_vectors_cli
 from spacy.tokens import DocBin
 from spacy.training.initialize import convert_vectors
 from spacy.vectors import Vectors
@@ -32,7 +32,8 @@ def raw(tmp_path):
 
 
 WORDS = ("tokens.txt", "counts.json")
-COVERAGE = ("spellings.json", "coverage.json", "train.spacy")
+LOADED = ("words.txt", "spellings.json", "table", "--task", "task.json")
+PRUNED = ("full", "words.txt", "spellings.json", "pruned", "coverage.json", "train.spacy")
 
 
 def tokenize(run, *extra):
@@ -153,30 +154,41 @@ def test_pruning_keeps_the_frequent_words_and_finds_the_others_a_row(tmp_path):
 
 def test_spellings_share_their_words_row(tmp_path, run):
     write_words(tmp_path / "words.txt")
-    make_table(tmp_path / "table", tmp_path / "words.txt")
+    srsly.write_json(tmp_path / "task.json", {"lang": "en"})
     srsly.write_json(tmp_path / "spellings.json", {"w1": ["W1", "w2"], "unknown": ["Unknown"]})
-    for _ in range(2):  # a second time changes nothing
-        assert run("load_vectors", "table", "spellings.json").returncode == 0
-        vocab = spacy.load(tmp_path / "table").vocab
-        assert vocab.vectors.shape == (40, 8) and vocab.vectors.n_keys == 41
-        assert vocab.vectors.key2row[vocab.strings["W1"]] == vocab.vectors.key2row[vocab.strings["w1"]]
-        assert vocab.vectors.key2row[vocab.strings["w2"]] != vocab.vectors.key2row[vocab.strings["w1"]]
-        assert not vocab["Unknown"].has_vector
+    assert run("load_vectors", *LOADED).returncode == 0
+    vocab = spacy.load(tmp_path / "table").vocab
+    assert vocab.vectors.shape == (40, 8) and vocab.vectors.n_keys == 41
+    assert vocab.vectors.key2row[vocab.strings["W1"]] == vocab.vectors.key2row[vocab.strings["w1"]]
+    assert vocab.vectors.key2row[vocab.strings["w2"]] != vocab.vectors.key2row[vocab.strings["w1"]]
+    assert not vocab["Unknown"].has_vector
 
 
-def test_no_table_to_add_spellings_to(tmp_path, run):
+def test_the_table_is_that_of_spacy_init_vectors(tmp_path, run):
+    vectors = write_words(tmp_path / "words.txt")
+    srsly.write_json(tmp_path / "task.json", {"lang": "de"})
     srsly.write_json(tmp_path / "spellings.json", {})
-    assert "table: no vectors table" in message(run("load_vectors", "table", "spellings.json"))
+    assert run("load_vectors", *LOADED).returncode == 0
+    arguments = {"prune": -1, "truncate": 0, "mode": "default", "name": None, "verbose": False, "jsonl_loc": None}
+    init_vectors_cli("de", tmp_path / "words.txt", tmp_path / "expected", attr="ORTH", **arguments)
+    made, expected = (spacy.load(tmp_path / name).vocab for name in ("table", "expected"))
+    assert made.lang == expected.lang == "de"
+    assert made.vectors.to_bytes() == expected.vectors.to_bytes() and made.vectors.shape == vectors.shape
+
+
+def test_no_vectors_to_load(tmp_path, run):
+    srsly.write_json(tmp_path / "task.json", {"lang": "en"})
+    srsly.write_json(tmp_path / "spellings.json", {})
+    assert "words.txt: no such file. Make it with the command `learn-vectors`" in message(run("load_vectors", *LOADED))
 
 
 def test_coverage_counts_tokens_types_and_remapped_words(tmp_path, run):
     write_words(tmp_path / "words.txt")
     make_table(tmp_path / "full", tmp_path / "words.txt")
-    make_table(tmp_path / "pruned", tmp_path / "words.txt", prune=10)
     nlp = spacy.blank("en")
     DocBin(docs=[nlp.make_doc("w1 w1 w20 nothing")]).to_disk(tmp_path / "train.spacy")
     srsly.write_json(tmp_path / "spellings.json", {})
-    assert run("prune_vectors", "full", "pruned", *COVERAGE).returncode == 0
+    assert run("prune_vectors", *PRUNED, "--rows", 10).returncode == 0
     report = srsly.read_json(tmp_path / "coverage.json")
     for table, rows in (("before", 40), ("after", 10)):
         assert (report[table]["rows"], report[table]["keys"]) == (rows, 40)
@@ -193,22 +205,20 @@ def test_coverage_of_an_unpruned_table_and_of_none(tmp_path, run):
     make_table(tmp_path / "full", tmp_path / "words.txt")
     DocBin(docs=[spacy.blank("en").make_doc("w1")]).to_disk(tmp_path / "train.spacy")
     srsly.write_json(tmp_path / "spellings.json", {})
-    assert run("prune_vectors", "full", "full", *COVERAGE).returncode == 0
+    assert run("prune_vectors", *PRUNED, "--rows", 100).returncode == 0
     assert srsly.read_json(tmp_path / "coverage.json")["remapped"] == {
         "keys": 0, "mean_similarity": None, "tokens": {"train": 0.0}
     }  # fmt: skip
-    assert "none: no vectors table" in message(run("prune_vectors", "full", "none", *COVERAGE))
-    assert "none: no vectors table" in message(run("prune_vectors", "none", "full", *COVERAGE))
+    assert "none: no vectors table" in message(run("prune_vectors", "none", *PRUNED[1:]))
 
 
 def test_a_pruned_table_gets_the_other_spellings(tmp_path, run):
     write_words(tmp_path / "words.txt")
-    make_table(tmp_path / "full", tmp_path / "words.txt")
-    make_table(tmp_path / "pruned", tmp_path / "words.txt", prune=10)
+    srsly.write_json(tmp_path / "task.json", {"lang": "en"})
     DocBin(docs=[spacy.blank("en").make_doc("W20 w1")]).to_disk(tmp_path / "train.spacy")
     srsly.write_json(tmp_path / "spellings.json", {"w1": ["W1"], "w20": ["W20"]})
-    assert run("load_vectors", "full", "spellings.json").returncode == 0
-    assert run("prune_vectors", "full", "pruned", *COVERAGE).returncode == 0
+    assert run("load_vectors", "words.txt", "spellings.json", "full", *LOADED[3:]).returncode == 0
+    assert run("prune_vectors", *PRUNED, "--rows", 10).returncode == 0
     vocab = spacy.load(tmp_path / "pruned").vocab
     assert vocab.vectors.shape == (10, 8) and vocab.vectors.n_keys == 42
     assert vocab.vectors.key2row[vocab.strings["W20"]] == vocab.vectors.key2row[vocab.strings["w20"]]
@@ -228,21 +238,21 @@ def test_nearest_words_without_the_word_itself():
 
 def floret(run, *extra):
     tokenize(run)
-    return run("learn_floret", *WORDS, "f/t.floret", "--dim", 8, "--buckets", 50, *extra)
+    return run(
+        "learn_floret", *WORDS, "f/t.floret", "table", "--task", "task.json", "--dim", 8, "--buckets", 50, *extra
+    )
 
 
-def test_floret_knows_unseen_words_and_any_spelling(raw, run, tmp_path, caplog):
+def test_floret_knows_unseen_words_and_any_spelling(raw, run, tmp_path):
     assert floret(run).returncode == 0
     lines = (tmp_path / "f" / "t.floret").read_text(encoding="utf-8").splitlines()
     assert lines[0].split()[:6] == ["50", "8", "3", "5", "2", "2166136261"]
     rows = np.array([line.split()[1:] for line in lines[1:]], dtype=float)
     assert rows.shape == (50, 8) and rows.any(axis=1).all()
-    with caplog.at_level(logging.ERROR):
-        make_table(tmp_path / "table", tmp_path / "f" / "t.floret", mode="floret", attr="LOWER")
     vocab = spacy.load(tmp_path / "table").vocab
     assert vocab["goalkeeping"].vector.any()
     np.testing.assert_array_equal(vocab["goal"].vector, vocab["GOAL"].vector)
-    process = run("neighbours", "table", "n.json", "goalmatch", "--counts", "counts.json")
+    process = run("neighbours", "table", "counts.json", "n.json", "goalmatch")
     assert process.returncode == 0 and "goalmatch (not in the raw text)" in process.output
     assert len(srsly.read_json(tmp_path / "n.json")["goalmatch"]) == 5
 

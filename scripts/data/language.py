@@ -1,0 +1,91 @@
+"""In which language a data set is."""
+
+import contextlib
+import importlib
+import pkgutil
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import spacy.lang
+import srsly
+
+from scripts.data.formats import AUTO, Splits
+
+DEFAULT, SEVERAL = "en", "xx"  # spaCy's codes
+ENOUGH_WORDS = 500  # fewer do not tell a language
+MARGIN = 1.5  # how many times more stop words another language must explain
+SHARE = 0.15  # of all words, at the least
+SAMPLE_TEXTS = 2000
+FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.S)  # of a data set card of the Hugging Face hub
+LINE = re.compile(r"(?im)^[-*]?\s*\**language\.?\**[.:]\**\s*`?([a-z]{2,3})\b")  # `- **Language.** de`
+
+
+def language_codes() -> set[str]:
+    """The languages that spaCy has."""
+    return {module.name for module in pkgutil.iter_modules(spacy.lang.__path__) if module.ispkg}
+
+
+def stop_words() -> dict[str, set[str]]:
+    """The stop words of spaCy by language, for the languages that have a list."""
+    words = {}
+    for name in language_codes():
+        with contextlib.suppress(ImportError):
+            words[name] = set(importlib.import_module(f"spacy.lang.{name}.stop_words").STOP_WORDS)
+    return words
+
+
+def language_shares(words: Counter[str]) -> dict[str, float]:
+    """Share of the words that are stop words of each language, highest first."""
+    total = sum(words.values())
+    shares = {lang: sum(words[word] for word in stops if word in words) / total for lang, stops in stop_words().items()}
+    return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
+
+
+def likelier(shares: dict[str, float], lang: str) -> str | None:
+    """Another language than `lang` that the stop words speak for; None if they do not."""
+    best, share = next(iter(shares.items()))
+    return best if lang in shares and share >= SHARE and share > MARGIN * shares[lang] else None
+
+
+def stated_language(folder: Path) -> str | None:
+    """The language that README.md of a data set's folder names: in a line `Language: de`, or as the hub's cards do."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    names: Any = LINE.findall(text)
+    if front := FRONT_MATTER.match(text):
+        with contextlib.suppress(ValueError):
+            card = srsly.yaml_loads(front[1])
+            names = card.get("language") or names if isinstance(card, dict) else names
+    names = [str(name).casefold() for name in (names if isinstance(names, list) else [names])]
+    if len(names) > 1:
+        return SEVERAL
+    return names[0] if names and names[0] in language_codes() else None
+
+
+def sample_texts(splits: Splits) -> Iterable[str]:
+    """Some thousand training texts, from all over them."""
+    examples = splits["train"]
+    return (example.text for example in examples[:: max(1, len(examples) // SAMPLE_TEXTS)])
+
+
+def resolve_language(wanted: str, folder: Path, texts: Iterable[str]) -> tuple[str, str]:
+    """SpaCy's code of a data set's language, and why that.
+
+    Args:
+        wanted: a code; or `auto`: what README.md of the data set says, else English, unless the stop words speak
+            clearly for another language.
+        folder: of the data set.
+        texts: some thousand of it.
+    """
+    if wanted != AUTO:
+        return wanted, "as set"
+    if stated := stated_language(folder):
+        return stated, f"{folder.as_posix()}/README.md says so"
+    words = Counter(word.casefold() for text in texts for word in re.findall(r"[^\W\d_]{2,}", text))
+    shares = language_shares(words) if words.total() >= ENOUGH_WORDS else {}
+    if found := likelier(shares, DEFAULT) if shares else None:
+        return found, f"{shares[found]:.0%} of the words are its stop words. If that is wrong: --vars.lang"
+    return DEFAULT, "nothing speaks for another one. If that is wrong: --vars.lang"
