@@ -13,37 +13,72 @@ from typing import Any
 import srsly
 from tqdm import tqdm
 
-from scripts.common.cli import UserError
+from scripts.common.cli import UserError, is_disk_full, no_room
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Turn whatever an exception says of a full disk into a message that names what was to be written.
+
+    Raises:
+        UserError: there is no room for it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_disk_full(error):
+            raise no_room(path, error) from None
+        raise
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files private; what we produce is as readable as any other file.
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+
+    Raises:
+        UserError: there is no room, or a folder stands there.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder. Give the name of a file.")
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp makes files private; what we produce is as readable as any other file.
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a new temporary folder beside `path`; put it in the place of `path` on success, remove it on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    """Give a new temporary folder beside `path`; put it in the place of `path` on success, remove it on failure.
+
+    Raises:
+        UserError: there is no room.
+    """
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            remove(path)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def link_folder(source: Path, target: Path) -> None:

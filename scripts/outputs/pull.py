@@ -5,21 +5,23 @@ up to date, such as a committed metrics file), what is fetched must have the che
 outputs of a command come all or not at all.
 """
 
-import shutil
 import tarfile
 import tempfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
 from tqdm import tqdm
 from wasabi import msg
-from weasel.cli.remote_storage import RemoteStorage, get_content_hash
+from weasel.cli.remote_storage import RemoteStorage
 from weasel.cli.run import check_rerun, update_lockfile
+from weasel.util import download_file
 from weasel.util.config import load_project_config
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.archives import content_hash, extract, open_archive
+from scripts.common.cli import UserError, is_disk_full, run_cli
+from scripts.common.files import remove
 from scripts.common.locks import use_lock
 from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
 
@@ -40,8 +42,7 @@ def fetch(command: dict[str, Any], remote: str, root: Path) -> bool:
             return False
         for output in found:
             target = root / output
-            if target.is_dir():
-                shutil.rmtree(target)
+            remove(target)
             target.parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / output).replace(target)
     return True
@@ -50,16 +51,35 @@ def fetch(command: dict[str, Any], remote: str, root: Path) -> bool:
 def fetch_one(storage: RemoteStorage, output: str, key: str) -> bool:
     """Unpack one output into the storage's own folder; whether the cache has it.
 
+    Nothing is unpacked before its checksum is that of its name in the cache.
+
     Raises:
         UserError: it is damaged.
     """
+    url = storage.find(Path(output), command_hash=key)
+    if url is None:
+        return False
+    packed = storage.root / ".packed"
     try:
-        url = storage.pull(output, command_hash=key)
+        download_file(url, packed, force=True)
+        with packed.open("rb") as stream, open_archive(stream) as archive:
+            if strange := [name for name in archive.getnames() if not is_below(name, output)]:
+                raise tarfile.TarError(f"{strange[0]!r} in it is not below {output}")
+            if content_hash(archive) != url.parts[-1]:
+                raise tarfile.TarError("its checksum is not that of its name")
+            extract(archive, storage.root)
+        if not (storage.root / output).exists():
+            raise tarfile.TarError("it is not in its archive")
     except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
-        raise UserError(f"{output}: is damaged in the cache ({error}). Remove it there, push again.") from None
-    if url is not None and get_content_hash(storage.root / output) != url.parts[-1]:
-        raise UserError(f"{url}: is damaged. Remove it, and push again.")
-    return url is not None
+        if is_disk_full(error):
+            raise
+        raise UserError(f"{output}: is damaged in the cache ({error}). Remove {url}, and push again.") from None
+    return True
+
+
+def is_below(name: str, output: str) -> bool:
+    """Whether a path is that of an output, or of something in it."""
+    return PurePosixPath(output) in (PurePosixPath(name), *PurePosixPath(name).parents)
 
 
 def pull(

@@ -39,8 +39,9 @@ def test_packed_files_arrive(tmp_path):
 def test_archives_cannot_write_elsewhere(tmp_path):
     (tmp_path / "x").touch()
     (tmp_path / "in").mkdir()
-    with pytest.raises(Exception, match="outside the destination"):
+    with pytest.raises(UserError, match="'../x' in it leads out of the folder"):
         unpack(pack(tmp_path / "in", ["../x"]), tmp_path / "there")
+    assert not (tmp_path / "there").exists()
 
 
 def test_only_runs_with_an_encoder_take_a_gpu():
