@@ -103,6 +103,17 @@ def message(process):
     return process.output
 
 
+def snapshot(folder):
+    """What lies in a folder: each path with its content, the target of a link, or nothing for anything else."""
+
+    def content(path):
+        if path.is_symlink():
+            return os.readlink(path)
+        return path.read_bytes() if path.is_file() else None
+
+    return {path.relative_to(folder).as_posix(): content(path) for path in folder.rglob("*")}
+
+
 def copy_project(source, target, *without):
     """Copy a project without what machines wrote, and without some more; the stage scripts/training is no output."""
     made = {"corpus", "training", "packages", "project.lock", ".git", ".venv", *without}

@@ -14,8 +14,8 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, write_json, write_text
-from scripts.common.tables import markdown_table
-from scripts.data.formats import AUTO
+from scripts.forms.records import AUTO
+from scripts.forms.tables import markdown_table
 
 
 def package_name(dataset: str, variant: str) -> str:

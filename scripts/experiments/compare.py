@@ -21,9 +21,9 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, write_json, write_text
-from scripts.common.tables import markdown_table
 from scripts.common.thresholds import macro_f1
 from scripts.evaluation.scores import indicators
+from scripts.forms.tables import markdown_table
 
 RESAMPLES = 2000
 BATCH = 100  # resamples computed at a time; bounds the memory

@@ -18,8 +18,8 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, write_text
-from scripts.common.tables import markdown_table
 from scripts.common.variants import variant_names
+from scripts.forms.tables import markdown_table
 from scripts.report.grids import SEEDS, comparison_markdown, read_comparison, read_tuning, tuning_chart, tuning_markdown
 from scripts.report.page import learning_curves, make_page, read_seeds, task_mode
 
