@@ -27,11 +27,11 @@ from wasabi import msg
 from scripts.baselines.classifiers import ENCODERS, fasttext_line, load_fasttext, load_peer, squash
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import folder_bytes, read_json, whole_file, whole_folder, write_json
-from scripts.common.thresholds import DEFAULT, best_threshold, macro_f1
 from scripts.encoder.encoders import is_weights_folder, load_encoder, save_encoder
 from scripts.evaluation.provenance import environment
 from scripts.evaluation.scores import score_examples
 from scripts.evaluation.speed import run_measure
+from scripts.evaluation.thresholds import DEFAULT, best_threshold, macro_f1
 
 INSTALL = "python -m pip install -r requirements-baselines.txt"
 PACKAGES = ("spacy", "numpy", "scipy", "tokenizers", "transformers")

@@ -14,9 +14,10 @@ from spacy.language import Language
 
 from scripts.common.cli import UserError
 from scripts.common.files import folder_bytes
-from scripts.common.thresholds import COMPONENT
+from scripts.common.finished import check_model
 from scripts.common.variants import variant_names
 from scripts.deploy.labelling import Reading, answer, pipe, text_of, write_file
+from scripts.evaluation.thresholds import COMPONENT
 from scripts.forms.lines import is_blank
 from scripts.forms.records import AUTO, Record
 
@@ -69,8 +70,9 @@ def load_pipeline(path: Path) -> Language:
     """Load a pipeline and let it read one text, so that the first one timed is not the first one ever.
 
     Raises:
-        UserError: it cannot be loaded, or does not classify.
+        UserError: it cannot be loaded, is not finished, or does not classify.
     """
+    check_model(path)
     try:
         nlp = spacy.load(path)
         nlp("One text to warm up.")

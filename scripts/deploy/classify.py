@@ -26,8 +26,9 @@ from weasel.util import get_checksum
 from scripts.common.cli import UserError, run_cli
 from scripts.common.cluster import LOCAL, check_engine, connect, pack, unpack
 from scripts.common.files import read_json, write_json
-from scripts.common.thresholds import COMPONENT
+from scripts.common.finished import check_model
 from scripts.deploy.labelling import SUFFIXES, Reading, pipe, text_of, write_file
+from scripts.evaluation.thresholds import COMPONENT
 from scripts.forms.records import AUTO, FORMS, Record
 from scripts.forms.tables import FORMULAS
 
@@ -207,8 +208,9 @@ def load(model: str, code: Path | None) -> Language:
     """Load a pipeline that classifies.
 
     Raises:
-        UserError: there is none, or it does not classify.
+        UserError: there is none, it is not finished, or it does not classify.
     """
+    check_model(Path(model))
     import_code(code)
     try:
         nlp = spacy.load(model)

@@ -13,7 +13,7 @@ from spacy.language import Language
 
 from scripts.common.cli import UserError
 from scripts.common.files import whole_file
-from scripts.common.thresholds import COMPONENT
+from scripts.evaluation.thresholds import COMPONENT
 from scripts.forms.lines import CONTROL, is_blank
 from scripts.forms.records import (
     AUTO,

@@ -10,7 +10,7 @@ from spacy.scorer import Scorer
 from spacy.training import Corpus, Example
 from tqdm import tqdm
 
-from scripts.common.thresholds import COMPONENT, gold_of, label_thresholds, macro_f1
+from scripts.evaluation.thresholds import COMPONENT, gold_of, label_thresholds, macro_f1
 
 BOOTSTRAP_RESAMPLES = 2000
 CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On calibration of modern neural networks"

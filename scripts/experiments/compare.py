@@ -21,8 +21,8 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, write_json, write_text
-from scripts.common.thresholds import macro_f1
 from scripts.evaluation.scores import indicators
+from scripts.evaluation.thresholds import macro_f1
 from scripts.forms.tables import markdown_table
 
 RESAMPLES = 2000

@@ -13,8 +13,8 @@ from sklearn.svm import LinearSVC
 from spacy.tokens import Doc
 from tqdm import tqdm
 
-from scripts.common.thresholds import macro_f1
 from scripts.components import LINEAR_ROWS, count_words, hash_rows, split_pieces
+from scripts.evaluation.thresholds import macro_f1
 
 STRENGTHS = (1.0, 0.3, 3.0)  # C of the support vector machine; the first of equals is taken
 BALANCES = (1.0, 0.5)  # exponents of the weight that rare labels get

@@ -6,7 +6,6 @@ outputs of a command come all or not at all.
 """
 
 import tarfile
-import tempfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -21,7 +20,7 @@ from weasel.util.config import load_project_config
 
 from scripts.common.archives import content_hash, extract, open_archive
 from scripts.common.cli import UserError, is_disk_full, run_cli
-from scripts.common.files import remove
+from scripts.common.files import put, workspace
 from scripts.common.locks import use_lock
 from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
 
@@ -32,19 +31,16 @@ def fetch(command: dict[str, Any], remote: str, root: Path) -> bool:
     Raises:
         UserError: one of them is damaged.
     """
-    (root / "training").mkdir(exist_ok=True)
     # On the same disk as the outputs, so that moving them is renaming
-    with tempfile.TemporaryDirectory(prefix=".pull-", dir=root / "training") as folder:
-        storage = open_remote(remote, Path(folder))
+    with workspace(root / "training" / "pull") as folder:
+        storage = open_remote(remote, folder)
         key = command_key(command, root)
         found = {output: fetch_one(storage, output, key) for output in command["outputs"]}
         if not all(found.values()):
             return False
         for output in found:
-            target = root / output
-            remove(target)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (Path(folder) / output).replace(target)
+            (root / output).parent.mkdir(parents=True, exist_ok=True)
+            put(folder / output, root / output)
     return True
 
 

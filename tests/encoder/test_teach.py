@@ -13,9 +13,10 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as train_loop
 from spacy.util import load_config_from_str
 
+from scripts.common.files import md5_folder
 from scripts.components import TaughtCorpus, soften
 from scripts.encoder.crossfit import crossfit
-from scripts.encoder.teach import folder_key, label, read_cache
+from scripts.encoder.teach import label, read_cache
 from scripts.vectors.sentences import MAX_WORDS, choose, sentences, text_key
 from tests.conftest import message
 
@@ -126,11 +127,11 @@ def test_the_cache_belongs_to_one_teacher(tmp_path):
 
 def test_the_key_of_a_teacher_changes_with_its_files(tmp_path):
     (tmp_path / "a").write_text("1")
-    before = folder_key(tmp_path)
+    before = md5_folder(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
-    renamed = folder_key(tmp_path)
+    renamed = md5_folder(tmp_path)
     (tmp_path / "b").write_text("2")
-    assert len({before, renamed, folder_key(tmp_path)}) == 3
+    assert len({before, renamed, md5_folder(tmp_path)}) == 3
 
 
 def test_teach(tmp_path, teacher, run):
