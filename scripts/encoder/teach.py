@@ -25,7 +25,7 @@ from wasabi import msg
 
 from scripts import components  # noqa: F401  registers what the teacher is made of
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import md5_folder, read_raw_texts, room_for, whole_file
+from scripts.common.files import md5_folder, one_at_a_time, read_raw_texts, room_for, whole_file
 from scripts.common.finished import check_model
 from scripts.common.machine import check_gpu
 from scripts.common.skipping import pass_on
@@ -125,7 +125,8 @@ def teach(
         msg.info(f"{raw}: holds training texts only. They are labelled by the frozen encoder, cross-fitted.")
         labels = label_training_texts(docs, encoder)
     else:
-        labels = label_sentences(teacher, raw, limit, cache or output.with_suffix(".jsonl"), gpu_id)
+        with one_at_a_time(output):
+            labels = label_sentences(teacher, raw, limit, cache or output.with_suffix(".jsonl"), gpu_id)
     taught = DocBin(attrs=["ORTH", "SPACY"])
     for text, cats in labels.items():
         doc = blank.make_doc(text)
