@@ -6,10 +6,13 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
+from tqdm import tqdm
 from wasabi import msg
 
 # What the system refuses, and what a user can do about it
@@ -30,6 +33,7 @@ NO_ROOM_WORDS = re.compile(
     r"no space left|quota exceeded|file too large|\d+ requested and \d+ written|unexpected pos \d+ vs \d+",
     re.IGNORECASE,
 )
+LONG = 5.0  # seconds; what takes less needs no line in a log
 
 
 class UserError(Exception):
@@ -72,6 +76,55 @@ def no_room(place: Path, error: BaseException) -> UserError:
         f"{place}: the disk is full ({disk}, {free:,.1f} MB free). What was there before is as it was. Make room, and "
         "run it again."
     )
+
+
+class Line:
+    """What stands in the place of a progress bar in a log: one line at the end of what took long."""
+
+    def __init__(
+        self, iterable: Iterable[Any] | None, desc: str = "", unit: str = "", initial: int = 0, **_: Any
+    ) -> None:
+        self.iterable, self.desc, self.unit, self.count = () if iterable is None else iterable, desc, unit, initial
+        self.start = time.perf_counter()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give what is worked on."""
+        for item in self.iterable:
+            yield item
+            self.count += 1
+        self.close()
+
+    def __enter__(self) -> "Line":
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self.close()
+
+    def update(self, count: float = 1) -> bool:
+        """Count; nothing is shown."""
+        self.count += int(count)
+        return False
+
+    def close(self) -> None:
+        """Say how much there was, once, if it took long."""
+        seconds = time.perf_counter() - self.start
+        if seconds >= LONG and self.count:
+            msg.text(f"{self.desc}: {self.count:,} {self.unit.strip()} in {seconds:,.0f} s")
+        self.count = 0
+
+
+def show_progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
+    """A progress bar on a terminal; a line at the end elsewhere, since a bar writes thousands of characters into a log.
+
+    Args:
+        iterable: what is worked on, if the bar shall count it.
+        options: those of tqdm.
+    """
+    if not sys.stderr.isatty():
+        return Line(iterable, **options)
+    return tqdm(iterable, **{"leave": False, **options})
 
 
 def is_apt(record: logging.LogRecord) -> bool:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import srsly
-from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common.cli import UserError, is_disk_full, no_room
+from scripts.common.cli import UserError, is_disk_full, no_room, show_progress
 
 HOST = hashlib.md5(socket.gethostname().encode(), usedforsecurity=False).hexdigest()[:6]
 TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-\w+\.tmp")
@@ -239,7 +238,7 @@ def read_raw_texts(path: Path, activity: str) -> Iterator[str]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file. Make it with the command `convert`.")
-    return (line["text"] for line in tqdm(srsly.read_jsonl(path), desc=activity, unit=" lines", leave=False))
+    return (line["text"] for line in show_progress(srsly.read_jsonl(path), desc=activity, unit=" lines"))
 
 
 def md5_bytes(chunks: Iterable[bytes]) -> str:

@@ -15,10 +15,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from spacy.cli.debug_data import debug_data
-from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, write_json, write_text
 from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, read_dataset, write_corpus
@@ -236,7 +235,7 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
     words: Counter[str] = Counter()
     lengths, pieces = [], []
     examples = [example for split in SPLITS for example in splits[split]]
-    for example in tqdm(examples, desc="lengths", unit=" texts", leave=False):
+    for example in show_progress(examples, desc="lengths", unit=" texts"):
         tokens = nlp.make_doc(example.text)
         lengths.append(len(tokens))
         words.update(token.lower_ for token in tokens if token.is_alpha)

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from scripts.common.cli import UserError
+from scripts.common.cli import UserError, show_progress
 from scripts.forms.lines import CONTROL, check_file, is_blank, text_lines
 from scripts.forms.records import (
     AUTO,
@@ -446,7 +444,7 @@ def read_input(path: Path, options: Options, notes: Notes) -> list[Example]:
     if name not in OF_FOLDERS:
         check_file(path)
     notes.formats[path.as_posix()] = name
-    examples = list(tqdm(FORMATS[name](path, options, notes), desc=path.name, unit=" texts", leave=False))
+    examples = list(show_progress(FORMATS[name](path, options, notes), desc=path.name, unit=" texts"))
     if not examples:
         raise UserError(f"{path}: the file holds no examples (read as {name}).")
     return examples
@@ -530,7 +528,7 @@ def raw_texts(path: Path) -> Iterator[str]:
         UserError: a line is broken.
     """
     as_json: bool | None = None
-    for number, line in enumerate(tqdm(text_lines(path), desc=path.name, unit=" lines", leave=False), 1):
+    for number, line in enumerate(show_progress(text_lines(path), desc=path.name, unit=" lines"), 1):
         if not line.strip():
             continue
         if as_json is None:

@@ -19,11 +19,10 @@ import spacy
 import typer
 from spacy.cli._util import import_code
 from spacy.language import Language
-from tqdm import tqdm
 from wasabi import msg
 from weasel.util import get_checksum
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.cluster import LOCAL, check_engine, connect, pack, unpack
 from scripts.common.files import read_json, write_json
 from scripts.common.finished import check_model
@@ -269,7 +268,7 @@ def classify(
     labels = tuple(nlp.get_pipe(COMPONENT).labels)
     count = 0
     # Closing leaves Ray in good order, whatever happens.
-    with closing(outcomes), tqdm(desc="classify", unit=" texts", leave=False) as bar:
+    with closing(outcomes), show_progress(desc="classify", unit=" texts") as bar:
         for number, records in outcomes:
             counted = (record for record in records if bar.update() or True)
             count += write_file(todo[sources[number]], sources[number], labels, counted, reading)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
+from scripts.common.cli import show_progress
 from scripts.common.files import md5_bytes, md5_folder, room_for
 from scripts.encoder.encoders import load_encoder
 
@@ -84,7 +84,7 @@ def text_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast",
             vectors[batch] = found
         done = sum(map(len, known))
         with (
-            tqdm(total=len(texts), initial=done, desc="encode texts", unit=" texts", leave=False) as bar,
+            show_progress(total=len(texts), initial=done, desc="encode texts", unit=" texts") as bar,
             torch.inference_mode(),
         ):
             for batch in batches[len(known) :]:
@@ -151,7 +151,7 @@ class Encoder:
 
         result = np.zeros((len(sequences), self.model.config.hidden_size), dtype="float32")
         order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-        with tqdm(total=len(order), desc="encode words", unit=" words", leave=False) as bar, torch.inference_mode():
+        with show_progress(total=len(order), desc="encode words", unit=" words") as bar, torch.inference_mode():
             while order:
                 size = max(1, BATCH_PIECES // len(sequences[order[-1]]))
                 batch, order = order[-size:], order[:-size]

@@ -20,11 +20,10 @@ import spacy
 import typer
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
-from tqdm import tqdm
 from wasabi import msg
 
 from scripts import components  # noqa: F401  registers what the teacher is made of
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import md5_folder, one_at_a_time, read_raw_texts, room_for, whole_file
 from scripts.common.finished import check_model
 from scripts.common.machine import check_gpu
@@ -63,7 +62,7 @@ def label(nlp: Language, texts: list[str], path: Path, teacher: str) -> dict[str
     with room_for(path), path.open("a", encoding="utf-8") as stream:
         # After an interruption the last line may lack its end.
         stream.write("\n")
-        progress = tqdm(total=len(texts), initial=len(texts) - len(missing), desc="teacher", unit=" texts", leave=False)
+        progress = show_progress(total=len(texts), initial=len(texts) - len(missing), desc="teacher", unit=" texts")
         rest = iter(missing)
         while batch := list(islice(rest, BATCH)):
             for text, doc in zip(batch, nlp.pipe(batch, batch_size=BATCH), strict=True):

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
-from tqdm import tqdm
 from wasabi import msg
 from weasel.cli.remote_storage import RemoteStorage
 from weasel.cli.run import check_rerun, update_lockfile
@@ -19,7 +18,7 @@ from weasel.util import download_file
 from weasel.util.config import load_project_config
 
 from scripts.common.archives import content_hash, extract, open_archive
-from scripts.common.cli import UserError, is_disk_full, run_cli
+from scripts.common.cli import UserError, is_disk_full, run_cli, show_progress
 from scripts.common.files import put, workspace
 from scripts.common.locks import use_lock
 from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
@@ -88,7 +87,7 @@ def pull(
     use_lock(dataset, root)
     waiting = commands_of(load_project_config(root, overrides={"vars.dataset": dataset}))
     pulled, missing = [], []
-    with tqdm(total=len(waiting), desc="pull", unit=" commands", leave=False) as progress:
+    with show_progress(total=len(waiting), desc="pull", unit=" commands") as progress:
         # What one command makes another one needs, so go on as long as there is one whose inputs are here.
         while ready := [command for command in waiting if inputs_exist(command, root)]:
             for command in ready:

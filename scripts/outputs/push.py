@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 from wasabi import msg
 from weasel.cli.remote_storage import RemoteStorage, get_content_hash
 from weasel.cli.run import check_rerun
 from weasel.util.config import load_project_config
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import put, workspace
 from scripts.common.locks import use_lock
 from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
@@ -50,7 +49,7 @@ def push(
     commands = commands_of(load_project_config(root, overrides={"vars.dataset": dataset}))
     made = [c for c in commands if inputs_exist(c, root) and all((root / out).exists() for out in c["outputs"])]
     current = [command for command in made if not check_rerun(root, command)]
-    for command in tqdm(current, desc="push", unit=" commands", leave=False):
+    for command in show_progress(current, desc="push", unit=" commands"):
         key = command_key(command, root)
         for output in command["outputs"]:
             share(storage, output, key)

@@ -6,16 +6,19 @@ words of the training texts.
 
 import os
 import shutil
+import sys
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import srsly
 from spacy.cli.train import train as spacy_train
 from spacy.language import Language
 from spacy.strings import StringStore
-from spacy.util import get_lang_class, load_config
+from spacy.util import dot_to_object, get_lang_class, load_config
 from wasabi import msg
 
 from scripts.common.files import md5_folder, put, whole_file, workspace, write_json
@@ -23,6 +26,7 @@ from scripts.common.finished import BEST, CONFIG, FACTS, LOG, MODEL_MD5
 from scripts.common.machine import THREADS
 from scripts.evaluation.thresholds import tune_threshold
 from scripts.linear.mixing import left_out_scores, mix
+from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
 from scripts.training.inputs import check_inputs, open_config
 
@@ -81,9 +85,13 @@ def fit(config: Path, output: Path, gpu_id: int = -1, half_precision: bool = Fal
     with workspace(output / "training") as work:
         model, log, dev = work / BEST, work / LOG, Path(settings["paths"]["dev"])
         start = time.perf_counter()
-        spacy_train(config, work, use_gpu=gpu_id, overrides={"paths.log": log.as_posix()})
+        # Where this run logs is no part of what is trained: afterwards the stored config is as it was given.
+        here: dict[str, Any] = {"paths.log": log.as_posix()}
+        if not sys.stderr.isatty():
+            here["training.logger.progress_bar"] = None
+        spacy_train(config, work, use_gpu=gpu_id, overrides=here)
         seconds = time.perf_counter() - start
-        name_log(model, settings["paths"]["log"])
+        restore(model, config, here)
         others = None
         if linear := settings["paths"].get("linear"):
             mix(model, dev)
@@ -104,9 +112,9 @@ def fit(config: Path, output: Path, gpu_id: int = -1, half_precision: bool = Fal
             put(work / name, output / name)
 
 
-def name_log(model: Path, final: str) -> None:
-    """Write into the config of a stored pipeline where the log of its training will lie."""
+def restore(model: Path, config: Path, names: Iterable[str]) -> None:
+    """Give values of a stored pipeline's config, by their dotted names, as they stand in the config given."""
     path = model / CONFIG
-    config = load_config(path, interpolate=False)
-    config["paths"]["log"] = final
-    config.to_disk(path)
+    stored, given = (load_config(file, interpolate=False) for file in (path, config))
+    set_values(stored, {name: dot_to_object(given, name) for name in names})
+    stored.to_disk(path)

@@ -14,8 +14,8 @@ import srsly
 from scripts.deploy.classify import MADE_BY
 from scripts.deploy.labelling import Reading, answer, pipe
 from scripts.forms.records import import_pyarrow
-from tests.common.test_thresholds import BOW
 from tests.conftest import message
+from tests.evaluation.test_thresholds import BOW
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,7 @@ def test_the_pipeline_takes_its_place_whole(project):
     for path in (folder / "config.cfg", folder / "model-best" / "config.cfg"):
         config = spacy.util.load_config(path)
         assert config["paths"]["log"] == "training/bow/log.jsonl"
+        assert config["training"]["logger"]["progress_bar"] == "train", "whether there was a terminal does not matter"
         assert ".tmp" not in path.read_text(encoding="utf-8")
     assert srsly.read_json(folder / "train.json")["model_md5"] == fitting.md5_folder(folder / "model-best")
 
