@@ -33,6 +33,7 @@ NO_ROOM_WORDS = re.compile(
     r"no space left|quota exceeded|file too large|\d+ requested and \d+ written|unexpected pos \d+ vs \d+",
     re.IGNORECASE,
 )
+STEP = "TEXTCAT_STEP"  # environment variable: the number of the process of a step
 LONG = 5.0  # seconds; what takes less needs no line in a log
 
 
@@ -148,7 +149,16 @@ def run_cli(command: Callable[..., None]) -> None:
     logging.getLogger("transformers.tokenization_utils_base").addFilter(is_apt)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
+    if os.name == "nt":
+        # There, weasel leaves the quotes of a script line in place.
+        sys.argv[1:] = [re.sub(r'^"(.*)"$', r"\1", word) for word in sys.argv[1:]]
     try:
+        if os.environ.get(STEP) != str(os.getppid()):
+            # Not for what a step starts: a process that is measured shall not hold what checking needs.
+            from scripts.common.settings import check_run
+
+            check_run()
+        os.environ[STEP] = str(os.getpid())
         app()
     except Exception as error:
         if (sentence := explain(error)) is None:

@@ -15,8 +15,8 @@ from spacy.training.initialize import init_nlp
 from spacy.util import minibatch, registry, resolve_dot_names
 
 from scripts.common.cli import show_progress
-from scripts.common.machine import peak_rss_bytes
 from scripts.common.variants import config_chain, merge_configs
+from scripts.machines.machine import peak_rss_bytes
 from scripts.training.config import compose_config, count_updates, task_settings
 
 # A variant that is timed, and those that cost about as much, as a share of its time.

@@ -23,13 +23,13 @@ from wasabi import msg
 from weasel.util import get_checksum
 
 from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.cluster import LOCAL, check_engine, connect, pack, unpack
 from scripts.common.files import read_json, write_json
 from scripts.common.finished import check_model
 from scripts.deploy.labelling import SUFFIXES, Reading, pipe, text_of, write_file
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.forms.records import AUTO, FORMS, Record
 from scripts.forms.tables import FORMULAS
+from scripts.machines.cluster import LOCAL, check_engine, connect, pack, unpack
 
 MADE_BY = ".classify.json"  # in a folder of labelled shards: by which model
 # What travels to a worker at once, at most: small enough to spread, large enough for the overhead not to matter.

@@ -26,10 +26,10 @@ from scripts import components  # noqa: F401  registers what the teacher is made
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import md5_folder, one_at_a_time, read_raw_texts, room_for, whole_file
 from scripts.common.finished import check_model
-from scripts.common.machine import check_gpu
 from scripts.common.skipping import pass_on
 from scripts.encoder.crossfit import crossfit
 from scripts.encoder.embed import embed
+from scripts.machines.machine import check_gpu
 from scripts.vectors.sentences import MAX_WORDS, MIN_WORDS, choose, sentences, text_key
 
 BATCH = 128  # texts; at most so much work is lost when a run is interrupted

@@ -26,7 +26,6 @@ from wasabi import msg
 from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.cluster import LOCAL, check_engine, connect, pack, unpack
 from scripts.common.files import read_json, whole_file, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.variants import names_in
@@ -39,6 +38,7 @@ from scripts.experiments.grids import (
     expand_grid,
     takes_encoder,
 )
+from scripts.machines.cluster import LOCAL, check_engine, connect, pack, unpack
 
 LOG = "output.log"
 LOG_LINES = 5  # shown of the log of a run that failed

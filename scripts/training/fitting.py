@@ -23,9 +23,9 @@ from wasabi import msg
 
 from scripts.common.files import md5_folder, put, whole_file, workspace, write_json
 from scripts.common.finished import BEST, CONFIG, FACTS, LOG, MODEL_MD5
-from scripts.common.machine import THREADS
 from scripts.evaluation.thresholds import tune_threshold
 from scripts.linear.mixing import left_out_scores, mix
+from scripts.machines.machine import THREADS
 from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
 from scripts.training.inputs import check_inputs, open_config

@@ -95,7 +95,7 @@ def test_speed_figures_are_consistent(pipeline):
 
 
 def test_peak_memory_is_that_of_the_process():
-    code = "from scripts.common.machine import peak_rss_bytes as p; b = p(); x = b'x' * 10**8; print(p() - b, p())"
+    code = "from scripts.machines.machine import peak_rss_bytes as p; b = p(); x = b'x' * 10**8; print(p() - b, p())"
     ballast = b"x" * 10**9  # the parent's memory must not count
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     grown, peak = map(int, process.stdout.split())

@@ -17,8 +17,8 @@ import srsly
 from spacy.cli._util import import_code
 
 from scripts.common.cli import UserError
-from scripts.common.cluster import connect, pack, unpack
 from scripts.experiments.grids import takes_encoder
+from scripts.machines.cluster import connect, pack, unpack
 from tests.conftest import ROOT, message
 from tests.project.test_project import PROJECT
 
