@@ -11,6 +11,7 @@ import srsly
 from thinc.api import Config
 
 from scripts.common.cli import run_cli
+from scripts.common.files import md5_folder
 from scripts.training.config import set_values
 
 ROOT = Path(__file__).parent.parent
@@ -101,6 +102,24 @@ def message(process):
     """The output of a failed script as one line of words; an exception other than UserError would have come through."""
     assert process.returncode == 1, process.output
     return process.output
+
+
+def finish(folder, **facts):
+    """Say of the pipeline in a training folder that its training has come to its end; its checksum."""
+    found = md5_folder(folder / "model-best")
+    srsly.write_json(folder / "train.json", {"seconds": 1.0, "model_md5": found} | facts)
+    return found
+
+
+def snapshot(folder):
+    """What lies in a folder: each path with its content, the target of a link, or nothing for anything else."""
+
+    def content(path):
+        if path.is_symlink():
+            return os.readlink(path)
+        return path.read_bytes() if path.is_file() else None
+
+    return {path.relative_to(folder).as_posix(): content(path) for path in folder.rglob("*")}
 
 
 def copy_project(source, target, *without):

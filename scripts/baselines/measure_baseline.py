@@ -13,8 +13,8 @@ import typer
 from scripts.baselines.classifiers import BATCH, MODULES, load_peer
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, write_json
-from scripts.common.machine import peak_rss_bytes
 from scripts.evaluation.speed import latency, spread, throughput
+from scripts.machines.machine import peak_rss_bytes
 
 
 def measure_baseline(

@@ -21,17 +21,16 @@ import srsly
 import typer
 from spacy.language import Language
 from spacy.training import Corpus, Example
-from tqdm import tqdm
 from wasabi import msg
 
 from scripts.baselines.classifiers import ENCODERS, fasttext_line, load_fasttext, load_peer, squash
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import folder_bytes, read_json, whole_file, whole_folder, write_json
-from scripts.common.thresholds import DEFAULT, best_threshold, macro_f1
 from scripts.encoder.encoders import is_weights_folder, load_encoder, save_encoder
 from scripts.evaluation.provenance import environment
 from scripts.evaluation.scores import score_examples
 from scripts.evaluation.speed import run_measure
+from scripts.evaluation.thresholds import DEFAULT, best_threshold, macro_f1
 
 INSTALL = "python -m pip install -r requirements-baselines.txt"
 PACKAGES = ("spacy", "numpy", "scipy", "tokenizers", "transformers")
@@ -169,7 +168,7 @@ def fit_linear(
         strengths: values of C, its inverse strength of regularization.
     """
     tried = []
-    with tempfile.TemporaryDirectory(prefix="peer-") as name, tqdm(
+    with tempfile.TemporaryDirectory(prefix="peer-") as name, show_progress(
         total=len(options) * len(strengths), desc=kind, unit=" fits", leave=False
     ) as progress:  # fmt: skip
         for number, (settings, write) in enumerate(options):
@@ -229,7 +228,7 @@ def fit_model2vec(data: Data, folder: Path, _: dict[str, Any] | None = None) -> 
     start = time.perf_counter()
     options = []
     with tempfile.TemporaryDirectory(prefix="model2vec-") as name:
-        for vocabulary in tqdm(vocabularies, desc="distil", unit=" models", leave=False):
+        for vocabulary in show_progress(vocabularies, desc="distil", unit=" models"):
             encoder, tokenizer = open_encoder(data.encoder)
             known = tokenizer.get_vocab()
             # Model2Vec refuses words that are word pieces already; the others' punctuation it would split.
@@ -305,7 +304,7 @@ def fit_fasttext(data: Data, folder: Path, settings: dict[str, Any] | None = Non
     with tempfile.TemporaryDirectory(prefix="peer-") as name:
         lines = Path(name) / "train.txt"
         write_lines(lines, data.train)
-        for number, chosen in enumerate(tqdm(grid, desc="fasttext", unit=" fits", leave=False)):
+        for number, chosen in enumerate(show_progress(grid, desc="fasttext", unit=" fits")):
             options = chosen
             if "dim" not in chosen:
                 with data.vectors.open(encoding="utf-8") as stream:
@@ -343,7 +342,7 @@ def fit_quantized(data: Data, folder: Path, settings: dict[str, Any] | None = No
         lines, full = Path(name) / "train.txt", Path(name) / "full"
         write_lines(lines, data.train)
         base = fit_fasttext(data, full, given)
-        for number, chosen in enumerate(tqdm(grid, desc="quantize", unit=" models", leave=False)):
+        for number, chosen in enumerate(show_progress(grid, desc="quantize", unit=" models")):
             candidate = Path(name) / str(number)
             candidate.mkdir()
             model = fasttext.load_model(str(full / "model.bin"))

@@ -1,15 +1,131 @@
 """Errors for users, and command lines that show them as one message."""
 
+import errno
 import logging
+import os
+import re
+import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import typer
+from tqdm import tqdm
 from wasabi import msg
+
+# What the system refuses, and what a user can do about it
+MENDS = {
+    errno.EACCES: "Give yourself the right to it, or choose another place.",
+    errno.EPERM: "Give yourself the right to it, or choose another place.",
+    errno.EROFS: "Choose another place.",
+    errno.ENOTDIR: "A file stands where a folder is needed. Move it, or choose another name.",
+    errno.EEXIST: "A file stands where a folder is needed. Move it, or choose another name.",
+    errno.EISDIR: "A folder stands where a file is needed. Move it, or choose another name.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ELOOP: "Its symbolic links lead in a circle. Mend them.",
+    errno.EIO: "The disk or network drive failed. Check it.",
+}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# How libraries say it that keep the system's number for themselves: Rust's, NumPy's, PyTorch's
+NO_ROOM_WORDS = re.compile(
+    r"no space left|quota exceeded|file too large|\d+ requested and \d+ written|unexpected pos \d+ vs \d+",
+    re.IGNORECASE,
+)
+STEP = "TEXTCAT_STEP"  # environment variable: the number of the process of a step
+LONG = 5.0  # seconds; what takes less needs no line in a log
 
 
 class UserError(Exception):
     """Something the user can mend. The message names the place and the mend; no traceback is shown."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, and those that led to it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an exception says, in whatever words, that something could not be written for lack of room."""
+    return any(
+        getattr(cause, "errno", None) in NO_ROOM or NO_ROOM_WORDS.search(str(cause)) is not None
+        for cause in causes(error)
+        if not isinstance(cause, UserError)
+    )
+
+
+def no_room(place: Path, error: BaseException) -> UserError:
+    """What to tell of an exception of `is_disk_full`.
+
+    Args:
+        place: what was to be written.
+        error: the exception.
+    """
+    if any(getattr(cause, "errno", None) == errno.EFBIG for cause in causes(error)):
+        return UserError(
+            f"{place}: no file may become as large here (`ulimit -f`, or the file system). Nothing is lost."
+        )
+    disk = place.resolve()
+    while not (disk.exists() and os.path.ismount(disk)) and disk != disk.parent:
+        disk = disk.parent
+    free = shutil.disk_usage(disk).free / 1e6
+    return UserError(
+        f"{place}: the disk is full ({disk}, {free:,.1f} MB free). What was there before is as it was. Make room, and "
+        "run it again."
+    )
+
+
+class Line:
+    """What stands in the place of a progress bar in a log: one line at the end of what took long."""
+
+    def __init__(
+        self, iterable: Iterable[Any] | None, desc: str = "", unit: str = "", initial: int = 0, **_: Any
+    ) -> None:
+        self.iterable, self.desc, self.unit, self.count = () if iterable is None else iterable, desc, unit, initial
+        self.start = time.perf_counter()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give what is worked on."""
+        for item in self.iterable:
+            yield item
+            self.count += 1
+        self.close()
+
+    def __enter__(self) -> "Line":
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self.close()
+
+    def update(self, count: float = 1) -> bool:
+        """Count; nothing is shown."""
+        self.count += int(count)
+        return False
+
+    def close(self) -> None:
+        """Say how much there was, once, if it took long."""
+        seconds = time.perf_counter() - self.start
+        if seconds >= LONG and self.count:
+            msg.text(f"{self.desc}: {self.count:,} {self.unit.strip()} in {seconds:,.0f} s")
+        self.count = 0
+
+
+def show_progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
+    """A progress bar on a terminal; a line at the end elsewhere, since a bar writes thousands of characters into a log.
+
+    Args:
+        iterable: what is worked on, if the bar shall count it.
+        options: those of tqdm.
+    """
+    if not sys.stderr.isatty():
+        return Line(iterable, **options)
+    return tqdm(iterable, **{"leave": False, **options})
 
 
 def is_apt(record: logging.LogRecord) -> bool:
@@ -17,13 +133,35 @@ def is_apt(record: logging.LogRecord) -> bool:
     return "indexing errors" not in record.getMessage()
 
 
+def explain(error: Exception) -> str | None:
+    """One sentence about an exception that a user can mend; None for one that only a developer can."""
+    if isinstance(error, UserError):
+        return str(error)
+    if is_disk_full(error):
+        return str(no_room(Path(getattr(error, "filename", None) or "."), error))
+    if isinstance(error, OSError) and error.errno in MENDS and isinstance(error.filename, str | os.PathLike):
+        return f"{os.fspath(error.filename)}: {error.strerror}. {MENDS[error.errno]}"
+    return None
+
+
 def run_cli(command: Callable[..., None]) -> None:
-    """Run a function as a Typer command line; a `UserError` becomes one message and exit status 1."""
+    """Run a function as a Typer command line; what a user can mend becomes one message and exit status 1."""
     logging.getLogger("transformers.tokenization_utils_base").addFilter(is_apt)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
+    if os.name == "nt":
+        # There, weasel leaves the quotes of a script line in place.
+        sys.argv[1:] = [re.sub(r'^"(.*)"$', r"\1", word) for word in sys.argv[1:]]
     try:
+        if os.environ.get(STEP) != str(os.getppid()):
+            # Not for what a step starts: a process that is measured shall not hold what checking needs.
+            from scripts.common.settings import check_run
+
+            check_run()
+        os.environ[STEP] = str(os.getpid())
         app()
-    except UserError as error:
-        msg.fail(str(error))
+    except Exception as error:
+        if (sentence := explain(error)) is None:
+            raise
+        msg.fail(sentence)
         sys.exit(1)

@@ -3,47 +3,168 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import srsly
-from tqdm import tqdm
+from wasabi import msg
 
-from scripts.common.cli import UserError
+from scripts.common.cli import UserError, is_disk_full, no_room, show_progress
+
+HOST = hashlib.md5(socket.gethostname().encode(), usedforsecurity=False).hexdigest()[:6]
+TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-\w+\.tmp")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Turn whatever an exception says of a full disk into a message that names what was to be written.
+
+    Raises:
+        UserError: there is no room for it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_disk_full(error):
+            raise no_room(path, error) from None
+        raise
+
+
+# Temporary files and folders: beside the place of what they become. Their names tell whose they are.
+
+
+def stamp(path: Path) -> str:
+    """The beginning of the name of a temporary file for a path: it tells the machine and the process."""
+    return f".{path.name[:100]}.{HOST}-{os.getpid()}-"
+
+
+def is_debris(path: Path) -> bool:
+    """Whether a path is that of a temporary file or folder of a process of this machine that is no more."""
+    found = TEMPORARY.fullmatch(path.name)
+    if not found or found["host"] != HOST:
+        return False
+    # Not before it is needed: a process that is measured shall not hold it.
+    import psutil
+
+    try:
+        # A process that began after the file was last changed has only got the number of the one that made it.
+        return psutil.Process(int(found["pid"])).create_time() > path.lstat().st_ctime + 1
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return True
+    except psutil.AccessDenied:
+        return False
+
+
+@cache
+def sweep(folder: Path) -> None:
+    """Remove from a folder what dead processes have left in the midst of their work; once for each process."""
+    for path in folder.glob(".*.tmp"):
+        if is_debris(path):
+            with suppress(OSError):
+                remove(path)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files private; what we produce is as readable as any other file.
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+
+    Raises:
+        UserError: there is no room, or a folder stands there.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder. Give the name of a file.")
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent.resolve())
+        handle, name = tempfile.mkstemp(prefix=stamp(path), suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp makes files private; what we produce is as readable as any other file.
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def workspace(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, for work whose results are moved from there; it is removed in any case.
+
+    Raises:
+        UserError: there is no room.
+    """
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent.resolve())
+        temporary = Path(tempfile.mkdtemp(prefix=stamp(path), suffix=".tmp", dir=path.parent))
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a new temporary folder beside `path`; put it in the place of `path` on success, remove it on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    """Give a new temporary folder beside `path`; put it in the place of `path` on success, remove it on failure.
+
+    Raises:
+        UserError: there is no room.
+    """
+    with workspace(path) as temporary:
+        folder = temporary / "new"
+        folder.mkdir()
+        yield folder
+        put(folder, path)
+
+
+def put(source: Path, target: Path) -> None:
+    """Move a file or folder out of a workspace to its place; what was there goes the other way first."""
+    if target.is_dir() or source.is_dir():
+        # No folder takes the place of another in one go, but two renamings take no time.
+        with suppress(FileNotFoundError):
+            target.rename(source.with_name(f"{source.name}.old"))
+    source.replace(target)
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait, and say so, as long as another process of this machine makes the same.
+
+    Args:
+        path: what is made; the locked file is elsewhere, so that it does not lie among results.
+    """
+    from filelock import FileLock, Timeout
+
+    name = hashlib.md5(os.path.realpath(path).encode(), usedforsecurity=False).hexdigest()
+    lock = FileLock(Path(tempfile.gettempdir()) / f"making-{name}.lock")
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.rename(path)
+        lock.acquire(blocking=False)
+    except Timeout:
+        msg.info(f"{path}: another process is making it. Waiting for it to end.")
+        lock.acquire()
+    except OSError as error:
+        msg.warn(f"{path}: cannot be locked ({error}). Do not let two processes make it at a time.")
+    try:
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        lock.release()
 
 
 def link_folder(source: Path, target: Path) -> None:
@@ -63,10 +184,16 @@ def link_folder(source: Path, target: Path) -> None:
                 shutil.copy2(path, copy)
 
 
+def write_texts(texts: dict[Path, str]) -> None:
+    """Write UTF-8 texts with Unix line ends on every system; none takes its place before all are written."""
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            stack.enter_context(whole_file(path)).write_bytes(text.encode("utf-8"))
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with Unix line ends on every system, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+    """Write a UTF-8 text, see `write_texts`."""
+    write_texts({path: text})
 
 
 def format_json(data: Any, indent: int = 0) -> str:
@@ -111,7 +238,7 @@ def read_raw_texts(path: Path, activity: str) -> Iterator[str]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file. Make it with the command `convert`.")
-    return (line["text"] for line in tqdm(srsly.read_jsonl(path), desc=activity, unit=" lines", leave=False))
+    return (line["text"] for line in show_progress(srsly.read_jsonl(path), desc=activity, unit=" lines"))
 
 
 def md5_bytes(chunks: Iterable[bytes]) -> str:
@@ -126,6 +253,12 @@ def md5_file(path: Path) -> str:
     """Hexadecimal MD5 of a file, read in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def md5_folder(folder: Path) -> str:
+    """Hexadecimal MD5 of a folder: of the names and contents of its files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return md5_bytes(f"{path.relative_to(folder).as_posix()} {md5_file(path)}\n".encode() for path in files)
 
 
 def folder_bytes(folder: Path) -> int:

@@ -22,20 +22,23 @@ LOCK = "project.lock"
 NAME = re.compile(r"\w[\w.-]*")  # survives in paths and command lines, on every system
 
 
-def check_dataset(dataset: str, assets: Path) -> None:
-    """Make sure that there is a data set of this name.
+def check_dataset(dataset: str, assets: Path) -> Path:
+    """The folder of a data set.
 
     Raises:
-        UserError: there is not, or it cannot be a folder's name.
+        UserError: there is none, or it cannot be a folder's name.
     """
     if not NAME.fullmatch(dataset):
-        raise UserError(f"dataset {dataset!r}: must be the name of a folder of letters, digits and . _ -")
+        raise UserError(
+            f"dataset {dataset!r}: must be the name of a folder in {assets.as_posix()}/, of letters, digits and . _ -"
+        )
     if not (assets / dataset).is_dir():
         known = sorted(path.name for path in assets.iterdir() if path.is_dir()) if assets.is_dir() else []
         raise UserError(
             f"There is no data set {dataset!r} in {assets.as_posix()}/, only {', '.join(known) or 'nothing'}. Put your "
             f"files into {(assets / dataset).as_posix()}/ (docs/own-task.md)."
         )
+    return assets / dataset
 
 
 def read_lock(path: Path) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from spacy.cli.debug_data import debug_data
-from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, write_json, write_text
+from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, read_dataset, write_corpus
 from scripts.data.estimates import estimate
 from scripts.data.formats import AUTO, NONE, SPLITS, Example, Notes, Options, Splits
@@ -235,7 +235,7 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
     words: Counter[str] = Counter()
     lengths, pieces = [], []
     examples = [example for split in SPLITS for example in splits[split]]
-    for example in tqdm(examples, desc="lengths", unit=" texts", leave=False):
+    for example in show_progress(examples, desc="lengths", unit=" texts"):
         tokens = nlp.make_doc(example.text)
         lengths.append(len(tokens))
         words.update(token.lower_ for token in tokens if token.is_alpha)
@@ -287,8 +287,10 @@ def inspect(
     find_repeats(given, findings)
     mode, reason = findings.attempt("mode", resolve_mode, given, wanted) or ("multi", "")
     labels = findings.attempt("labels", check_labels, given, mode)
-    splits = complete_splits(given)
-    findings.attempt("splits", assert_honest, splits)
+    splits = findings.attempt("splits", complete_splits, given)
+    if splits is None:
+        return facts
+    findings.attempt("splits", assert_honest, splits, labels or [])
     counts = label_counts(splits)
     facts |= {
         "mode": mode,
@@ -364,12 +366,13 @@ def check(
     """Check a data set; errors end with status 1, warnings do not."""
     findings, notes = Findings(), Notes()
     options = Options(format_, text_column, label_column, label_separator, mode)
-    findings.attempt("assets", check_assets, project, assets / dataset)
+    folder = check_dataset(dataset, assets)
+    findings.attempt("assets", check_assets, project, folder)
     if lang != AUTO:
         findings.attempt("language", blank_pipeline, lang)
-    given = findings.attempt("reading", read_dataset, assets / dataset, options, notes)
+    given = findings.attempt("reading", read_dataset, folder, options, notes)
     if given and not findings.errors:
-        lang, reason = resolve_language(lang, assets / dataset, sample_texts(given))
+        lang, reason = resolve_language(lang, folder, sample_texts(given))
         findings.attempt("language", blank_pipeline, lang)
         msg.info(f"Language {lang}: {reason}")
     facts: dict[str, Any] = {"dataset": dataset, "lang": lang, "formats": notes.formats}

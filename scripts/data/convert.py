@@ -20,6 +20,7 @@ import typer
 from wasabi import msg
 
 from scripts.common.cli import run_cli
+from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, clean_raw, read_dataset, write_corpus
 from scripts.data.formats import AUTO, NONE, SPLITS, Notes, Options, Splits, read_raw
 from scripts.data.labels import check_labels, resolve_mode
@@ -34,7 +35,7 @@ def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits,
     mode, reason = resolve_mode(given, mode)
     labels = check_labels(given, mode)
     splits = cut_fold(given["train"], fold) if fold else complete_splits(given)
-    assert_honest(splits)
+    assert_honest(splits, labels)
     return splits, labels, mode, reason
 
 
@@ -63,7 +64,7 @@ def convert(
     folds: Annotated[int, typer.Option(help="How many blocks there are.")] = 4,
 ) -> None:
     """Turn a data set into train.spacy, dev.spacy, test.spacy, raw.jsonl and task.json."""
-    folder, block = assets / dataset, parse_fold(fold, folds)
+    folder, block = check_dataset(dataset, assets), parse_fold(fold, folds)
     check_assets(project, folder)
     if lang != AUTO:
         blank_pipeline(lang)

@@ -14,10 +14,9 @@ import srsly
 from spacy.language import Language
 from spacy.strings import get_string_id
 from spacy.tokens import DocBin
-from tqdm import tqdm
 from weasel.util import get_checksum
 
-from scripts.common.cli import UserError
+from scripts.common.cli import UserError, show_progress
 from scripts.common.files import format_json, md5_file, whole_file
 from scripts.data.formats import SPLITS, Notes, Options, Splits, read_folder
 from scripts.data.published import READERS
@@ -142,7 +141,7 @@ def write_corpus(
         }
         for split in SPLITS:
             docs, lengths = DocBin(attrs=["ORTH", "SPACY"]), []
-            for example in tqdm(splits[split], desc=split, unit=" docs", leave=False):
+            for example in show_progress(splits[split], desc=split, unit=" docs"):
                 doc = nlp.make_doc(example.text)
                 doc.cats = {label: float(label in example.labels) for label in labels}
                 docs.add(doc)

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from spacy.cli._util import import_code
 from spacy.training.initialize import init_nlp
 from spacy.util import minibatch, registry, resolve_dot_names
-from tqdm import tqdm
 
-from scripts.common.machine import peak_rss_bytes
+from scripts.common.cli import show_progress
 from scripts.common.variants import config_chain, merge_configs
+from scripts.machines.machine import peak_rss_bytes
 from scripts.training.config import compose_config, count_updates, task_settings
 
 # A variant that is timed, and those that cost about as much, as a share of its time.
@@ -88,7 +88,7 @@ def estimate(facts: dict[str, Any], corpus: Path, configs: Path, encoder: str | 
     """
     found = []
     names = [name for name in PROBED if encoder or name != "transformer"]
-    for name in tqdm(names, desc="probe", unit=" variants", leave=False):
+    for name in show_progress(names, desc="probe", unit=" variants"):
         with contextlib.redirect_stdout(io.StringIO()):
             seconds, memory = probe(name, facts, corpus, configs, encoder or "")
         found += [Estimate(like, seconds * share / 60, memory) for like, share in PROBED[name].items()]

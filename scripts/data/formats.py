@@ -4,39 +4,39 @@
 instead (repeated annotations, control characters, …) is counted in `Notes` and said at the end.
 """
 
-import csv
-import gzip
-import io
 import json
 import re
-import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-import spacy
-from spacy.tokens import DocBin
-from tqdm import tqdm
+from scripts.common.cli import UserError, show_progress
+from scripts.forms.lines import CONTROL, check_file, is_blank, text_lines
+from scripts.forms.records import (
+    AUTO,
+    FASTTEXT,
+    MAX_CHARS,
+    NONE,
+    TEXT_COLUMNS,
+    Record,
+    arrow_batches,
+    column,
+    detect_file,
+    fasttext_records,
+    json_records,
+    jsonl_records,
+    parse_json,
+    read_docs,
+    table_records,
+)
 
-from scripts.common.cli import UserError
-
-AUTO = "auto"
-NONE = "none"  # a setting cannot be empty: it would vanish from the command line
-TEXT_COLUMNS = (
-    "text", "sentence", "content", "document", "utterance", "query", "question", "review", "tweet", "comment",
-    "message", "body", "headline", "title", "description",
-)  # fmt: skip
 LABEL_COLUMNS = ("cats", "labels", "label", "category", "intent", "class")
 SPLITS = ("train", "dev", "test")
 SPLIT_NAMES = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
 MODES = (AUTO, "single", "multi", "binary")
-MAX_CHARS = 1_000_000  # of one text; spaCy's own limit (nlp.max_length)
-HEAD_BYTES = 1 << 16  # enough of a file to tell its form
-FASTTEXT = "__label__"  # before each label in fastText's form
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"  # white space, too, where it stands around a label
 
 Splits = dict[str, list["Example"]]
 
@@ -97,82 +97,6 @@ class Notes:
         return [f"{count:,} × {kind} (first: {self.first[kind]})" for kind, count in self.counts.items()]
 
 
-# Bytes and lines
-
-
-def open_bytes(path: Path) -> BinaryIO:
-    """Open a file, unpacked if it is gzip (whatever its name).
-
-    Raises:
-        UserError: the file is missing.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Run `python -m spacy project assets . --extra`, or put it there.")
-    with path.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(path) if packed else path.open("rb"))
-
-
-def read_head(path: Path) -> bytes:
-    """The first bytes of a file, unpacked."""
-    try:
-        with open_bytes(path) as stream:
-            return stream.read(HEAD_BYTES)
-    except (EOFError, OSError, zlib.error) as error:
-        raise UserError(f"{path}: broken gzip file ({error}). Fetch or pack it again.") from None
-
-
-def is_parquet(path: Path) -> bool:
-    """Whether a file begins as Parquet does, whatever its name."""
-    return read_head(path)[:4] == b"PAR1"
-
-
-def text_lines(path: Path) -> Iterator[str]:
-    r"""Stream the lines of a UTF-8 (or marked UTF-16) file without their ends, be those \n, \r\n or \r.
-
-    Raises:
-        UserError: a line is not UTF-8 or holds a NUL byte, or the file is missing or a broken gzip file.
-    """
-    number = 0
-    try:
-        with open_bytes(path) as stream:
-            start = stream.read(3)
-            stream.seek(0)
-            if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                yield from (line.removesuffix("\n") for line in io.TextIOWrapper(stream, encoding="utf-16"))
-                return
-            if start == b"\xef\xbb\xbf":
-                stream.seek(3)
-            for chunk in stream:
-                chunk = chunk.removesuffix(b"\n").removesuffix(b"\r")
-                for line in chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
-                    number += 1
-                    yield decode(line, f"{path}, line {number}")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path}: broken gzip file after line {number} ({error}). Fetch or pack it again.") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: marked as UTF-16 but broken ({error.reason}). Save the file as UTF-8.") from None
-
-
-def decode(line: bytes, source: str) -> str:
-    """Decode one line.
-
-    Raises:
-        UserError: it is not UTF-8, or holds a NUL byte.
-    """
-    if b"\0" in line:
-        raise UserError(
-            f"{source}: a NUL byte; the file is damaged, binary, or UTF-16 without a mark. Save it as UTF-8 text."
-        )
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{source}: byte {error.object[error.start]:#04x} is not UTF-8 (an older encoding such as Windows-1252?). "
-            "Save the file as UTF-8."
-        ) from None
-
-
 # One record -> one example
 
 
@@ -184,32 +108,7 @@ def clean(text: str, source: str, notes: Notes) -> str:
     return cleaned.strip()
 
 
-def column(record: dict[str, Any], wanted: str, candidates: Sequence[str], setting: str, source: str) -> str:
-    """The key of a record that holds what is wanted.
-
-    Raises:
-        UserError: there is none.
-    """
-    if wanted != AUTO:
-        if wanted not in record:
-            raise UserError(
-                f"{source}: no column {wanted!r}; there are {', '.join(map(repr, record))}. "
-                f"Correct the setting {setting}."
-            )
-        return wanted
-    by_name = {str(name).strip().casefold(): name for name in reversed(record)}
-    for name in candidates:
-        if name in by_name:
-            return by_name[name]
-    if setting == "text_column":
-        raise UserError(
-            f"{source}: no column with a known name of texts; there are {', '.join(map(repr, record)) or 'none'}. "
-            f"Set text_column to the one that holds the text (known: {', '.join(candidates)})."
-        )
-    return "label"
-
-
-def read_text(record: dict[str, Any], source: str, options: Options, notes: Notes) -> str:
+def read_text(record: Record, source: str, options: Options, notes: Notes) -> str:
     """The text of a record.
 
     Raises:
@@ -220,7 +119,7 @@ def read_text(record: dict[str, Any], source: str, options: Options, notes: Note
     if text is not None and not isinstance(text, str):
         raise UserError(f"{source}: `{name}` is not text but {text!r:.60}. Put it in quotes, or remove the line.")
     text = clean(text or "", source, notes)
-    if not text:
+    if is_blank(text):
         raise UserError(
             f"{source}: `{name}` is missing or empty. Fill it in, or remove the line; if the text has another name, "
             f"set text_column (found: {', '.join(map(str, record)):.100})."
@@ -235,7 +134,7 @@ def is_flag(value: Any) -> bool:
     return str(value).strip().casefold() in {"0", "1", "0.0", "1.0", "true", "false"}
 
 
-def read_labels(record: dict[str, Any], source: str, options: Options, notes: Notes) -> tuple[str, ...]:
+def read_labels(record: Record, source: str, options: Options, notes: Notes) -> tuple[str, ...]:
     """The labels of a record, sorted.
 
     Raises:
@@ -260,13 +159,23 @@ def read_labels(record: dict[str, Any], source: str, options: Options, notes: No
         found = [part for part in found.split(options.label_separator) if part.strip()]
     elif not isinstance(found, list):
         found = [found]
-    labels = [str(label) if isinstance(label, int) else label for label in found]
-    if not all(isinstance(label, str) and label.strip() for label in labels):
+    labels = [clean_label(label, source, notes) for label in found]
+    if not all(labels):
         raise UserError(
             f"{source}: `{name}` is missing or empty (found {record.get(name)!r:.60}). Add it; if the label has "
             f"another name, set label_column (found: {', '.join(map(str, record)):.100})."
         )
-    return tuple(sorted({clean(label, source, notes) for label in labels}))
+    return tuple(sorted(set(labels)))
+
+
+def clean_label(label: Any, source: str, notes: Notes) -> str:
+    """A label as text, without what cannot be seen around it; empty if it is none, or nothing of it can be seen."""
+    if isinstance(label, int):
+        return str(label)
+    if not isinstance(label, str):
+        return ""
+    text = clean(label, source, notes).strip(f"{ZERO_WIDTH} ")
+    return "" if is_blank(text) else text
 
 
 def to_example(record: object, source: str, options: Options, notes: Notes) -> Example:
@@ -292,129 +201,41 @@ def examples_of(records: Iterable[tuple[object, str]], options: Options, notes: 
         yield example
 
 
-# Files of records
+# Rows of Parquet and Arrow files
 
 
-def parse_json(line: str, source: str) -> Any:
-    """Parse one JSON value.
-
-    Raises:
-        UserError: it is broken.
-    """
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        raise UserError(f"{source}: broken JSON ({reason}). Mend or remove the line.") from None
-
-
-def jsonl_records(path: Path) -> Iterator[tuple[Any, str]]:
-    """Stream the JSON value of each line and its source; blank lines are passed over."""
-    for number, line in enumerate(text_lines(path), 1):
-        if line.strip():
-            yield parse_json(line, f"{path}, line {number}"), f"{path}, line {number}"
-
-
-def json_records(path: Path) -> Iterator[tuple[Any, str]]:
-    """The members of a JSON list (or of the only list in a JSON object), with their sources."""
-    try:
-        data = json.loads("\n".join(text_lines(path)))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: broken JSON ({error}). Mend it, or export JSON Lines.") from None
-    if isinstance(data, dict):
-        lists = [value for value in data.values() if isinstance(value, list)]
-        data = lists[0] if len(lists) == 1 else [data]
-    for number, record in enumerate(data, 1):
-        yield record, f"{path}, item {number}"
-
-
-def find_delimiter(header: str) -> str | None:
-    """The most frequent of tab, comma, semicolon and bar outside quotes in the first line; None if there is none."""
-    bare = re.sub(r'"[^"]*"', "", header)
-    best = max("\t,;|", key=bare.count)
-    return best if best in bare else None
-
-
-def table_records(path: Path) -> Iterator[tuple[dict[str, str], str]]:
-    """Stream the rows of a delimited table whose first line names the columns, with their sources.
+def class_names(path: Path, metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
+    """Label names of the columns that hold class numbers, as Hugging Face `datasets` notes them in the schema.
 
     Raises:
-        UserError: the table is broken, or two columns have one name.
-    """
-    csv.field_size_limit(100_000_000)  # the default refuses texts of more than 128 kB
-    lines = text_lines(path)
-    first = next(lines, "")
-    reader = csv.reader(
-        (line + "\n" for line in chain([first], lines)), delimiter=find_delimiter(first) or ",", strict=True
-    )
-    header: list[str] = []
-    try:
-        for row in reader:
-            source = f"{path}, line {reader.line_num}"
-            if not row:
-                continue
-            if not header:
-                header = [name.strip() for name in row]
-                if repeated := [name for name, count in Counter(header).items() if count > 1]:
-                    raise UserError(f"{source}: more than one column is named {repeated[0]!r}. Rename one.")
-                continue
-            if len(row) != len(header):
-                raise UserError(
-                    f"{source}: the number of fields differs from the header's ({len(row)}, not {len(header)}). "
-                    "Mend the line; a field with a delimiter or a line break in it needs double quotes."
-                )
-            yield dict(zip(header, row, strict=True)), source
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: broken CSV ({error}). Mend the line.") from None
-
-
-def import_pyarrow() -> Any:
-    """The packages for Parquet and Arrow.
-
-    Raises:
-        UserError: they are not installed.
+        UserError: the note is broken.
     """
     try:
-        import pyarrow
-        import pyarrow.ipc
-        import pyarrow.parquet
-    except ImportError:
+        features = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        names = {}
+        for name, feature in features.items():
+            inner = feature[0] if isinstance(feature, list) else feature.get("feature", feature)
+            if isinstance(inner, dict) and inner.get("_type") == "ClassLabel":
+                names[name] = list(map(str, inner["names"]))
+        return names
+    except (ValueError, AttributeError, KeyError, IndexError, TypeError, RecursionError):
         raise UserError(
-            "Parquet files and Hugging Face data sets need pyarrow. Install it: pip install -r requirements.txt"
+            f"{path}: its note for Hugging Face `datasets` (schema metadata `huggingface`) is broken, so that class "
+            "numbers have no names. Export it again, or as CSV with names."
         ) from None
-    return pyarrow
 
 
-def class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
-    """Label names of the columns that hold class numbers, as Hugging Face `datasets` notes them in the schema."""
-    features = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    names = {}
-    for name, feature in features.items():
-        inner = feature[0] if isinstance(feature, list) else feature.get("feature", feature)
-        if isinstance(inner, dict) and inner.get("_type") == "ClassLabel":
-            names[name] = inner["names"]
-    return names
-
-
-def arrow_batches(path: Path) -> Iterator[Any]:
-    """Stream the record batches of a Parquet, Arrow or Feather file.
+def name_classes(value: Any, labels: list[str], source: str) -> Any:
+    """The name of a class number, or the names of a list of them.
 
     Raises:
-        UserError: the file is broken, or pyarrow is missing.
+        UserError: there is no such class.
     """
-    pyarrow = import_pyarrow()
-    try:
-        if is_parquet(path):
-            yield from pyarrow.parquet.ParquetFile(path).iter_batches()
-            return
-        with pyarrow.OSFile(str(path)) as stream:
-            try:
-                yield from pyarrow.ipc.open_stream(stream)
-            except pyarrow.ArrowInvalid:
-                reader = pyarrow.ipc.open_file(str(path))
-                yield from map(reader.get_batch, range(reader.num_record_batches))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path}: broken Parquet or Arrow file ({error}). Export or fetch it again.") from None
+    if isinstance(value, list):
+        return [name_classes(item, labels, source) for item in value]
+    if not isinstance(value, int) or not 0 <= value < len(labels):
+        raise UserError(f"{source}: {value!r:.40} is none of the {len(labels)} class numbers. Export it again.")
+    return labels[value]
 
 
 def arrow_records(path: Path, notes: Notes) -> Iterator[tuple[dict[str, Any], str]]:
@@ -423,16 +244,14 @@ def arrow_records(path: Path, notes: Notes) -> Iterator[tuple[dict[str, Any], st
     for file in paths:
         number = 0
         for batch in arrow_batches(file):
-            names = class_names(batch.schema.metadata)
+            names = class_names(file, batch.schema.metadata)
             for record in batch.to_pylist():
                 number += 1
                 source = f"{file}, row {number}"
-                if any(record[name] in (-1, None) for name in names):
+                if any(record.get(name) in (-1, None) for name in names):
                     notes.add("a row without a label, left out", source)
                     continue
-                for name, labels in names.items():
-                    value = record[name]
-                    record[name] = [labels[i] for i in value] if isinstance(value, list) else labels[value]
+                record |= {name: name_classes(record[name], labels, source) for name, labels in names.items()}
                 yield record, source
 
 
@@ -445,36 +264,24 @@ def read_docbin(path: Path, options: Options, notes: Notes) -> Iterator[Example]
     Raises:
         UserError: the file is broken, or a doc has no or soft categories.
     """
-    try:
-        docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
-    except Exception as error:  # zlib's, msgpack's and spaCy's own
-        raise UserError(f"{path}: not a DocBin of spaCy 3 ({error!s:.80}). Export it again.") from None
-    for number, doc in enumerate(docs, 1):
+    for number, doc in enumerate(read_docs(path), 1):
         if not doc.cats:
             raise UserError(f"{path}, doc {number}: no categories (doc.cats). Set them, or leave the doc out.")
         yield to_example({"text": doc.text, "cats": doc.cats}, f"{path}, doc {number}", Options(), notes)
 
 
 def read_fasttext(path: Path, options: Options, notes: Notes) -> Iterator[Example]:
-    """Read fastText's form: the text and its labels on a line, `__label__positive A fine film`.
-
-    Any word that begins so is a label, wherever it stands, as fastText has it
-    (https://fasttext.cc/docs/en/supervised-tutorial.html).
+    """Read fastText's form.
 
     Raises:
         UserError: a line has no text, or a label no name.
     """
-    for number, line in enumerate(text_lines(path), 1):
-        words, source = line.split(), f"{path}, line {number}"
-        labels = [word.removeprefix(FASTTEXT) for word in words if word.startswith(FASTTEXT)]
-        text = " ".join(word for word in words if not word.startswith(FASTTEXT))
-        if not words:
-            continue
-        if "" in labels:
+    for record, source in fasttext_records(path):
+        if "" in record["labels"]:
             raise UserError(f"{source}: {FASTTEXT} without a name. Write the label right after it: {FASTTEXT}positive")
-        if not text:
+        if not record["text"]:
             raise UserError(f"{source}: labels without a text. Add it, or remove the line.")
-        yield to_example({"text": text, "labels": labels}, source, Options(), notes)
+        yield to_example(record, source, Options(), notes)
 
 
 def read_label_folders(path: Path, options: Options, notes: Notes) -> Iterator[Example]:
@@ -506,6 +313,15 @@ class Answers:
         self.chosen = True
 
 
+# Of an annotated task, besides `answer`: what may stand there
+PRODIGY_TYPES = (
+    ("accept", list, "a list of options"),
+    ("config", dict, "an object"),
+    ("_task_hash", int | str, "a number"),
+    ("_input_hash", int | str, "a number"),
+)
+
+
 def prodigy_tasks(path: Path, notes: Notes) -> Iterator[tuple[dict[str, Any], str]]:
     """Stream the answered tasks of an export, without those ignored or answered before in the same way.
 
@@ -516,11 +332,12 @@ def prodigy_tasks(path: Path, notes: Notes) -> Iterator[tuple[dict[str, Any], st
     for record, source in jsonl_records(path):
         if not isinstance(record, dict):
             raise UserError(f"{source}: expected an annotated task of Prodigy, found {record!r:.60}.")
-        answer, picked = record.get("answer", "accept"), record.get("accept", [])
-        if answer not in {"accept", "reject", "ignore"}:
+        answer, picked = record.get("answer", "accept"), record.get("accept") or []
+        if answer not in ("accept", "reject", "ignore"):
             raise UserError(f"{source}: `answer` is {answer!r:.40}; it must be accept, reject or ignore.")
-        if not isinstance(picked, list):
-            raise UserError(f"{source}: `accept` must be a list of options, found {picked!r:.40}.")
+        for key, kinds, what in PRODIGY_TYPES:
+            if not isinstance(record.get(key), kinds | None):
+                raise UserError(f"{source}: `{key}` must be {what}, found {record[key]!r:.40}.")
         task, given = record.get("_task_hash"), (answer, *picked)
         if task is not None and seen.get(task) == given:
             notes.add("a task answered twice in the same way, read once", source)
@@ -546,8 +363,9 @@ def read_prodigy(path: Path, options: Options, notes: Notes) -> Iterator[Example
         text = read_text(record, source, options, notes)
         answers = found.setdefault(record.get("_input_hash", text), Answers(text, source))
         if "options" in record:
-            several |= record.get("config", {}).get("choice_style") == "multiple" or len(record.get("accept", [])) > 1
-            answers.choose(set(map(str, record.get("accept", []))))
+            picked = set(map(str, record.get("accept") or ()))
+            several |= (record.get("config") or {}).get("choice_style") == "multiple" or len(picked) > 1
+            answers.choose(picked)
         else:
             labels = read_labels(record, source, Options(label_column="label"), notes)
             (answers.accepted if record.get("answer") != "reject" else answers.rejected).update(labels)
@@ -575,21 +393,7 @@ FORMATS: dict[str, Reader] = {
     "spacy": read_docbin,
     "fasttext": read_fasttext,
 }
-
-
-def looks_like_prodigy(line: str) -> bool:
-    """Whether a JSON line is an annotated task."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return False
-    keys = set(record) if isinstance(record, dict) else set()
-    return bool({"answer", "_task_hash"} & keys) or {"options", "accept"} <= keys
-
-
-MAGIC = {b"PAR1": "parquet", b"ARROW1": "datasets", b"\xff\xff\xff\xff": "datasets"} | {
-    b"\x78" + level: "spacy" for level in (b"\x01", b"\x5e", b"\x9c", b"\xda")
-}  # a DocBin is packed with zlib
+OF_FOLDERS = ("folders", "datasets", "parquet")  # may be a folder
 
 
 def detect_folder(path: Path) -> str:
@@ -608,32 +412,18 @@ def detect_folder(path: Path) -> str:
 
 
 def detect(path: Path) -> str:
-    """Tell the form of a file or folder by its content.
+    """Tell the form of a file or folder of labelled texts by its content.
 
     Raises:
         UserError: it is empty or of no known form.
     """
     if path.is_dir():
         return detect_folder(path)
-    head = read_head(path)
-    for start, name in MAGIC.items():
-        if head.startswith(start):
-            return name
-    if head.startswith(b"PK"):
-        raise UserError(
-            f"{path}: a zip file, or a workbook such as .xlsx. Unpack it, or save the sheet as CSV (UTF-8)."
-        )
-    line = next((line.strip() for line in text_lines(path) if line.strip()), "")
+    name, line = detect_file(path)
+    if name != "text":
+        return name
     if not line:
         raise UserError(f"{path}: the file holds no examples. Fill it, or remove it.")
-    if line.startswith("[") or line == "{":
-        return "json"
-    if line.startswith("{"):
-        return "prodigy" if looks_like_prodigy(line) else "jsonl"
-    if any(word.startswith(FASTTEXT) for word in line.split()):
-        return "fasttext"
-    if find_delimiter(line):
-        return "table"
     raise UserError(
         f"{path}, line 1: neither JSON, nor a table with a line of column names, nor a text with fastText's "
         f"labels, found {line!r:.60}. If that is wrong, name the format ({', '.join(FORMATS)})."
@@ -649,8 +439,12 @@ def read_input(path: Path, options: Options, notes: Notes) -> list[Example]:
     if options.format != AUTO and options.format not in FORMATS:
         raise UserError(f"format {options.format!r} is unknown. Choose auto, {', '.join(FORMATS)}.")
     name = detect(path) if options.format == AUTO else options.format
+    if name == "folders" and not path.is_dir():
+        raise UserError(f"{path}: the format is folders, but this is a file. Set format to auto.")
+    if name not in OF_FOLDERS:
+        check_file(path)
     notes.formats[path.as_posix()] = name
-    examples = list(tqdm(FORMATS[name](path, options, notes), desc=path.name, unit=" texts", leave=False))
+    examples = list(show_progress(FORMATS[name](path, options, notes), desc=path.name, unit=" texts"))
     if not examples:
         raise UserError(f"{path}: the file holds no examples (read as {name}).")
     return examples
@@ -676,16 +470,7 @@ def split_of(path: Path) -> str | None:
 
 
 def data_entries(folder: Path) -> list[Path]:
-    """What is to be read in a data set's folder, or, where that names no split, in the folder `data` in it.
-
-    Raises:
-        UserError: there is no such folder.
-    """
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such data set. Put train.jsonl, train.csv or another form of it there (docs/own-task.md), "
-            "or fetch it with `python -m spacy project assets . --extra`."
-        )
+    """What is to be read in a data set's folder, or, where that names no split, in the folder `data` in it."""
     entries = sorted(path for path in folder.iterdir() if is_data(path))
     if (folder / "data").is_dir() and not any(map(split_of, entries)):
         entries = sorted(path for path in (folder / "data").iterdir() if is_data(path))
@@ -743,7 +528,7 @@ def raw_texts(path: Path) -> Iterator[str]:
         UserError: a line is broken.
     """
     as_json: bool | None = None
-    for number, line in enumerate(tqdm(text_lines(path), desc=path.name, unit=" lines", leave=False), 1):
+    for number, line in enumerate(show_progress(text_lines(path), desc=path.name, unit=" lines"), 1):
         if not line.strip():
             continue
         if as_json is None:
@@ -751,8 +536,8 @@ def raw_texts(path: Path) -> Iterator[str]:
         text: Any = line
         if as_json:
             try:
-                text = json.loads(line)["text"]
-            except (ValueError, KeyError, TypeError, RecursionError):
+                text = parse_json(line)["text"]
+            except (ValueError, KeyError, TypeError):
                 text = None
             if not isinstance(text, str):
                 raise UserError(f'{path}, line {number}: expected {{"text": "…"}} in UTF-8. Mend or remove the line.')

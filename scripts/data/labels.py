@@ -1,5 +1,6 @@
 """Tell the mode of a task by its labels, and make sure that they can be learned."""
 
+import unicodedata
 from collections import Counter
 
 from scripts.common.cli import UserError
@@ -48,8 +49,14 @@ def resolve_mode(given: Splits, wanted: str) -> tuple[str, str]:
     return wanted, "as set"
 
 
+def looks(label: str) -> str:
+    """What is the same for labels that a reader takes for the same: without case, width, spaces and what is unseen."""
+    seen = "".join(char for char in unicodedata.normalize("NFKC", label) if unicodedata.category(char) != "Cf")
+    return " ".join(seen.casefold().split())
+
+
 def check_spellings(given: Splits) -> None:
-    """Make sure that no two labels differ in case or white space only.
+    """Make sure that no two labels differ in case, white space or what cannot be seen only.
 
     Raises:
         UserError: two do.
@@ -58,7 +65,7 @@ def check_spellings(given: Splits) -> None:
     for split in given:
         for example in given[split]:
             for label in example.labels:
-                key = " ".join(label.casefold().split())
+                key = looks(label)
                 other, source = spellings.setdefault(key, (label, example.source))
                 if other != label:
                     raise UserError(

@@ -111,10 +111,34 @@ def take_fold(examples: Sequence[Example], fold: Fold) -> tuple[list[Example], l
     return divide(groups, taken)
 
 
+def without(examples: Sequence[Example], held_out: set[str], split: str) -> list[Example]:
+    """The examples whose texts are not held out.
+
+    Args:
+        examples: of a split.
+        held_out: normalised texts.
+        split: its name.
+
+    Raises:
+        UserError: all of them are.
+    """
+    kept = [example for example in examples if normalize(example.text) not in held_out]
+    if examples and not kept:
+        raise UserError(
+            f"{examples[0].source}: each of the {len(examples)} texts of {split} also stands in "
+            f"{'test' if split == 'dev' else 'dev or test'}. What is scored must not be trained on: give {split} texts "
+            "of its own."
+        )
+    return kept
+
+
 def complete_splits(splits: Splits) -> Splits:
     """Cut the missing test and dev sets from train; drop from train what stands in dev or test, and repeats.
 
     Dev is also cleared of test texts. The test set stays as it is given.
+
+    Raises:
+        UserError: nothing is left of dev or train.
     """
     train = splits["train"]
     dev, test = splits.get("dev"), splits.get("test")
@@ -125,12 +149,12 @@ def complete_splits(splits: Splits) -> Splits:
         dev_share = DEV_SHARE
     held_out = {normalize(example.text) for example in test}
     if dev is None:
-        train = drop_repeated([example for example in train if normalize(example.text) not in held_out])
+        train = drop_repeated(without(train, held_out, "train"))
         train, dev = take_share(train, dev_share)
     else:
-        dev = [example for example in dev if normalize(example.text) not in held_out]
+        dev = without(dev, held_out, "dev")
     held_out |= {normalize(example.text) for example in dev}
-    train = drop_repeated([example for example in train if normalize(example.text) not in held_out])
+    train = drop_repeated(without(train, held_out, "train"))
     return in_order({"train": train, "dev": dev, "test": test})
 
 
@@ -177,11 +201,11 @@ def cut_fold(examples: Sequence[Example], fold: Fold) -> Splits:
 # Writing
 
 
-def assert_honest(splits: Splits) -> None:
-    """Make sure that no text and no document group stands on two sides.
+def assert_honest(splits: Splits, labels: Sequence[str] = ()) -> None:
+    """Make sure that no text and no document group stands on two sides, and that each label is left in train.
 
     Raises:
-        UserError: one does, or a side is empty.
+        UserError: one does, a side is empty, or a label is not.
     """
     sides: dict[str, str] = {}
     for split in SPLITS:
@@ -191,3 +215,8 @@ def assert_honest(splits: Splits) -> None:
             for key in {normalize(example.text), normalize(" ".join(example.raw)), example.group} - {""}:
                 if sides.setdefault(key, split) != split:
                     raise UserError(f"{example.source}: this text stands in {sides[key]} and in {split}.")
+    if gone := set(labels) - {label for example in splits["train"] for label in example.labels}:
+        raise UserError(
+            f"label {min(gone)!r}: no text of train with it is left, once repeated texts and those of dev and test are "
+            "left out. Add some, or remove the label."
+        )

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,10 +14,12 @@ from spacy.language import Language
 
 from scripts.common.cli import UserError
 from scripts.common.files import folder_bytes
-from scripts.common.thresholds import COMPONENT
+from scripts.common.finished import check_model
 from scripts.common.variants import variant_names
-from scripts.data.formats import AUTO
-from scripts.deploy.labelling import answer, input_records, json_writer, pipe, table_writer, text_of
+from scripts.deploy.labelling import Reading, answer, pipe, text_of, write_file
+from scripts.evaluation.thresholds import COMPONENT
+from scripts.forms.lines import is_blank
+from scripts.forms.records import AUTO, Record
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 MAX_CHARACTERS = 20_000  # of one text; a transformer reads 1,000 characters in about a second on the CPU
@@ -68,8 +70,9 @@ def load_pipeline(path: Path) -> Language:
     """Load a pipeline and let it read one text, so that the first one timed is not the first one ever.
 
     Raises:
-        UserError: it cannot be loaded, or does not classify.
+        UserError: it cannot be loaded, is not finished, or does not classify.
     """
+    check_model(path)
     try:
         nlp = spacy.load(path)
         nlp("One text to warm up.")
@@ -157,31 +160,41 @@ def label_upload(
         source, output = Path(folder) / f"in{suffix}", Path(folder) / f"out{suffix}"
         source.write_bytes(data)
         try:
-            records = list(islice(input_records(source), MAX_TEXTS + 1))
-            texts = [text_of(record, place) for record, place in records]
-            if long := next(
-                (p for (_, p), text in zip(records, texts, strict=True) if len(text) > MAX_CHARACTERS), None
-            ):
-                raise UserError(f"{long}: a text of more than {MAX_CHARACTERS:,} characters. Label it with `classify`.")
+            records, texts = read_upload(source)
         except UserError as error:
             raise UserError(str(error).replace(str(source), name)) from None
-        if len(records) > MAX_TEXTS:
-            raise UserError(f"{name}: more than {MAX_TEXTS:,} texts. Label it with `classify`.")
-        if not any(text.strip() for text in texts):
-            raise UserError(f"{name}: there is no text in it.")
         shown: list[dict[str, str]] = []
-        with output.open("w", encoding="utf-8", newline="") as stream:
-            labels, delimiter = tuple(nlp.get_pipe(COMPONENT).labels), "\t" if suffix == ".tsv" else ","
-            with json_writer(stream) if suffix == ".jsonl" else table_writer(stream, labels, delimiter) as write:
-                for start in range(0, len(records), BATCH):
-                    with nlp.memory_zone():
-                        labelled = list(pipe(nlp, iter(records[start : start + BATCH]), AUTO, 1))
-                    for record, text in zip(labelled, texts[start:], strict=False):
-                        write(record)
-                        if len(shown) < SHOWN_ROWS:
-                            shown.append(describe_row(record, text))
-                    progress(min(1.0, (start + BATCH) / len(records)))
+
+        def labelled() -> Iterator[Record]:
+            for start in range(0, len(records), BATCH):
+                with nlp.memory_zone():
+                    batch = list(pipe(nlp, iter(records[start : start + BATCH]), AUTO, 1))
+                for record, text in zip(batch, texts[start:], strict=False):
+                    if len(shown) < SHOWN_ROWS:
+                        shown.append(describe_row(record, text))
+                    yield record
+                progress(min(1.0, (start + BATCH) / len(records)))
+
+        write_file(output, source, tuple(nlp.get_pipe(COMPONENT).labels), labelled(), Reading())
         return output.read_bytes(), shown
+
+
+def read_upload(source: Path) -> tuple[list[tuple[Record, str]], list[str]]:
+    """The records of a file with their sources, and their texts.
+
+    Raises:
+        UserError: the file is broken, holds no text, too many or too long ones.
+    """
+    records = list(islice(Reading().records(source), MAX_TEXTS + 1))
+    if len(records) > MAX_TEXTS:
+        raise UserError(f"{source}: more than {MAX_TEXTS:,} texts. Label it with `classify`.")
+    texts = [text_of(record, place) for record, place in records]
+    for (_, place), text in zip(records, texts, strict=True):
+        if len(text) > MAX_CHARACTERS:
+            raise UserError(f"{place}: a text of more than {MAX_CHARACTERS:,} characters. Label it with `classify`.")
+    if all(map(is_blank, texts)):
+        raise UserError(f"{source}: there is no text in it.")
+    return records, texts
 
 
 def describe_row(record: dict[str, Any], text: str) -> dict[str, str]:

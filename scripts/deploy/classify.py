@@ -5,10 +5,12 @@ that are labelled already are left alone, so that a killed run goes on where it 
 machines of a Ray cluster, with the same results in the same order.
 """
 
+import os
 import pickle
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,16 +19,17 @@ import spacy
 import typer
 from spacy.cli._util import import_code
 from spacy.language import Language
-from tqdm import tqdm
 from wasabi import msg
 from weasel.util import get_checksum
 
-from scripts.common.cli import UserError, run_cli
-from scripts.common.cluster import LOCAL, check_engine, connect, pack, unpack
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, write_json
-from scripts.common.thresholds import COMPONENT
-from scripts.data.formats import AUTO
-from scripts.deploy.labelling import SUFFIXES, Record, input_records, pipe, text_of, write_file
+from scripts.common.finished import check_model
+from scripts.deploy.labelling import SUFFIXES, Reading, pipe, text_of, write_file
+from scripts.evaluation.thresholds import COMPONENT
+from scripts.forms.records import AUTO, FORMS, Record
+from scripts.forms.tables import FORMULAS
+from scripts.machines.cluster import LOCAL, check_engine, connect, pack, unpack
 
 MADE_BY = ".classify.json"  # in a folder of labelled shards: by which model
 # What travels to a worker at once, at most: small enough to spread, large enough for the overhead not to matter.
@@ -40,6 +43,8 @@ PIECE_CHARS = 500_000
 def find_shards(source: Path, output: Path) -> dict[Path, Path]:
     """The files of a folder or pattern, each with the file to write for it below the folder `output`.
 
+    Files below the output folder are none of them: they are what an earlier run wrote.
+
     Raises:
         UserError: there are none.
     """
@@ -49,11 +54,25 @@ def find_shards(source: Path, output: Path) -> dict[Path, Path]:
         fixed = next(i for i, part in enumerate(source.parts) if any(sign in part for sign in "*?["))
         base, pattern = Path(*source.parts[:fixed]), "/".join(source.parts[fixed:])
     files = sorted(path for path in base.glob(pattern) if path.is_file() and not path.name.startswith("."))
+    if output.resolve() != base.resolve():
+        files = [path for path in files if output.resolve() not in path.resolve().parents]
     if not files:
         raise UserError(f"{source}: there is no file in it.")
     names = [path.relative_to(base) for path in files]
     ends = ["" if name.suffix in SUFFIXES else ".jsonl" for name in names]
     return {path: output / f"{name}{end}" for path, name, end in zip(files, names, ends, strict=True)}
+
+
+def check_outputs(targets: dict[Path, Path]) -> None:
+    """Make sure that no input would be written over.
+
+    Raises:
+        UserError: one would.
+    """
+    sources = {os.path.realpath(source) for source in targets}
+    for source, target in targets.items():
+        if os.path.realpath(target) in sources or (target.exists() and target.samefile(source)):
+            raise UserError(f"{target}: is the input; its labels would be written over it. Give another output.")
 
 
 def unfinished(shards: dict[Path, Path], output: Path, made_by: Record) -> dict[Path, Path]:
@@ -64,7 +83,9 @@ def unfinished(shards: dict[Path, Path], output: Path, made_by: Record) -> dict[
     """
     note = output / MADE_BY
     if note.exists() and read_json(note) != made_by:
-        raise UserError(f"{output}: holds labels by another model or text column. Remove it, or set another output.")
+        raise UserError(
+            f"{output}: holds labels by another model, or by other settings. Remove it, or set another output."
+        )
     write_json(note, made_by)
     return {
         source: target
@@ -77,14 +98,14 @@ def unfinished(shards: dict[Path, Path], output: Path, made_by: Record) -> dict[
 
 
 def label_here(
-    nlp: Language, sources: list[Path], text_column: str, n_process: int
+    nlp: Language, sources: list[Path], reading: Reading, n_process: int
 ) -> Generator[tuple[int, Iterator[Record]]]:
     """Label files one after another, in some processes."""
     for number, source in enumerate(sources):
-        yield number, pipe(nlp, input_records(source, text_column), text_column, n_process)
+        yield number, pipe(nlp, reading.records(source), reading.text_column, n_process)
 
 
-def read_pieces(batch: dict[str, Any], text_column: str) -> Iterator[dict[str, list[Any]]]:
+def read_pieces(batch: dict[str, Any], reading: Reading) -> Iterator[dict[str, list[Any]]]:
     """Cut a file into pickled lists of records with their sources; at least one, so that no file is forgotten.
 
     A mistake in the file comes as the last piece: the files before it shall be finished.
@@ -97,9 +118,9 @@ def read_pieces(batch: dict[str, Any], text_column: str) -> Iterator[dict[str, l
     piece: list[tuple[Record, str]] = []
     chars = 0
     try:
-        for record, source in input_records(Path(path), text_column):
+        for record, source in reading.records(Path(path)):
             piece.append((record, source))
-            chars += len(text_of(record, source, text_column))
+            chars += len(text_of(record, source, reading.text_column))
             if len(piece) == PIECE_TEXTS or chars > PIECE_CHARS:
                 yield row(piece)
                 piece, chars = [], 0
@@ -145,7 +166,7 @@ class Worker:
 
 
 def label_on_ray(
-    model: Path, code: Path | None, sources: list[Path], text_column: str, n_process: int, address: str
+    model: Path, code: Path | None, sources: list[Path], reading: Reading, n_process: int, address: str
 ) -> Generator[tuple[int, Iterator[Record]]]:
     """Label files on a Ray cluster, through Ray Data. This machine alone reads and writes; pipeline and texts travel.
 
@@ -168,14 +189,14 @@ def label_on_ray(
                 batch_size=1,
                 num_cpus=0,
                 label_selector=here,
-                fn_kwargs={"text_column": text_column},
+                fn_kwargs={"reading": reading},
             )
             .map_batches(
                 Worker,
                 batch_size=1,
                 num_cpus=1,
                 compute=ActorPoolStrategy(min_size=1, max_size=n_process),
-                fn_constructor_args=(parts, model.name, code.name if code else None, text_column),
+                fn_constructor_args=(parts, model.name, code.name if code else None, reading.text_column),
             )
         )
         for number, rows in groupby(pieces.iter_rows(), key=lambda row: row["number"]):
@@ -186,8 +207,9 @@ def load(model: str, code: Path | None) -> Language:
     """Load a pipeline that classifies.
 
     Raises:
-        UserError: there is none, or it does not classify.
+        UserError: there is none, it is not finished, or it does not classify.
     """
+    check_model(Path(model))
     import_code(code)
     try:
         nlp = spacy.load(model)
@@ -206,14 +228,21 @@ def classify(
         Path, typer.Argument(help="Texts: JSON Lines, CSV, TSV, Parquet or plain text; or many of them.")
     ],
     output: Annotated[Path, typer.Argument(help="File to write: .jsonl, .csv, .tsv or .parquet; or folder, for many.")],
+    form: Annotated[str, typer.Option("--format", help=f"auto, {', '.join(FORMS)}.")] = AUTO,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = AUTO,
     n_process: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
     code: Annotated[Path | None, typer.Option(help="File with the pipeline's registered functions.")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray: a cluster does the work.")] = "local",
     address: Annotated[str, typer.Option(help="Of a Ray cluster: HOST:PORT or auto; local starts Ray here.")] = LOCAL,
+    formulas: Annotated[
+        str, typer.Option(help="In CSV and TSV: neutral gets an apostrophe before it, raw does not.")
+    ] = (FORMULAS[0]),
 ) -> None:
     """Write each text with its label (or labels) and the score of every label."""
     check_engine(engine)
+    if formulas not in FORMULAS:
+        raise UserError(f"formulas {formulas!r} is unknown. Choose {' or '.join(FORMULAS)}.")
+    reading = Reading(form, text_column, formulas)
     many = source.is_dir() or any(sign in str(source) for sign in "*?[")
     if not many and output.suffix not in SUFFIXES:
         raise UserError(f"{output}: the name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
@@ -222,25 +251,27 @@ def classify(
     nlp = load(model, code)
     if many:
         shards = find_shards(source, output)
-        made_by = {"model": get_checksum(nlp.path), "text_column": text_column}
+        check_outputs(shards)
+        made_by = {"model": get_checksum(nlp.path)} | asdict(reading)
         todo = unfinished(shards, output, made_by)
         msg.info(f"{source}: {len(shards)} files, {len(shards) - len(todo)} labelled already")
     else:
         todo = {source: output}
-        if next(input_records(source, text_column), None) is None:
+        check_outputs(todo)
+        if next(reading.records(source), None) is None:
             raise UserError(f"{source}: there is no text in it.")
     sources = list(todo)
     if engine == "local" or not todo:
-        outcomes = label_here(nlp, sources, text_column, n_process)
+        outcomes = label_here(nlp, sources, reading, n_process)
     else:
-        outcomes = label_on_ray(nlp.path, code, sources, text_column, n_process, address)
+        outcomes = label_on_ray(nlp.path, code, sources, reading, n_process, address)
     labels = tuple(nlp.get_pipe(COMPONENT).labels)
     count = 0
     # Closing leaves Ray in good order, whatever happens.
-    with closing(outcomes), tqdm(desc="classify", unit=" texts", leave=False) as bar:
+    with closing(outcomes), show_progress(desc="classify", unit=" texts") as bar:
         for number, records in outcomes:
             counted = (record for record in records if bar.update() or True)
-            count += write_file(todo[sources[number]], sources[number], labels, counted)
+            count += write_file(todo[sources[number]], sources[number], labels, counted, reading)
     msg.good(f"{output}: {count:,} texts labelled")
 
 

@@ -3,74 +3,77 @@
 Streams: memory does not grow with the input. Empty texts get no label.
 """
 
-import csv
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from spacy.language import Language
 
 from scripts.common.cli import UserError
 from scripts.common.files import whole_file
-from scripts.common.thresholds import COMPONENT
-from scripts.data.formats import (
+from scripts.evaluation.thresholds import COMPONENT
+from scripts.forms.lines import CONTROL, is_blank
+from scripts.forms.records import (
     AUTO,
+    FORMS,
     MAX_CHARS,
     TEXT_COLUMNS,
-    arrow_batches,
+    Record,
+    arrow_schema,
+    as_objects,
     column,
-    find_delimiter,
+    detect_texts,
     import_pyarrow,
-    is_parquet,
-    parse_json,
-    table_records,
-    text_lines,
 )
+from scripts.forms.tables import FORMULAS, Write, json_writer, parquet_writer, schema_of, table_writer
 
-Record = dict[str, Any]
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
-PARQUET_ROWS = 10_000  # of a row group
 
 
-def input_records(path: Path, text_column: str = AUTO) -> Iterator[tuple[Record, str]]:
-    """Stream the records of a file and their sources: JSON objects, rows of a table, or `{"text": line}`.
+@dataclass(frozen=True)
+class Reading:
+    """How to read and write: the form of the input, its column of texts, and what becomes of formulas in tables."""
 
-    A table is told by a delimiter and a text column in its first line; any other file that is neither JSON nor Parquet
-    is plain text.
+    form: str = AUTO
+    text_column: str = AUTO
+    formulas: str = FORMULAS[0]
 
-    Raises:
-        UserError: a line is broken.
-    """
-    if is_parquet(path):
-        rows = (row for batch in arrow_batches(path) for row in batch.to_pylist())
-        yield from ((row, f"{path}, row {number}") for number, row in enumerate(rows, 1))
-        return
-    first = next((line for line in text_lines(path) if line.strip()), "")
-    if first.lstrip().startswith("{"):
-        for number, line in enumerate(text_lines(path), 1):
-            if line.strip():
-                source = f"{path}, line {number}"
-                record = parse_json(line, source)
-                if not isinstance(record, dict):
-                    raise UserError(f'{source}: expected an object like {{"text": "…"}}, found {record!r:.60}.')
-                yield record, source
-        return
-    delimiter = find_delimiter(first) or ","
-    names = [name.strip().strip('"') for name in first.split(delimiter)]
-    wanted = TEXT_COLUMNS if text_column == AUTO else (text_column,)
-    if {name.casefold() for name in names} & {name.casefold() for name in wanted}:
-        yield from table_records(path)
-    elif text_column != AUTO:
-        raise UserError(f"{path}, line 1: no column {text_column!r}; there are {', '.join(map(repr, names))}.")
-    else:
-        for number, line in enumerate(text_lines(path), 1):
-            yield {"text": line}, f"{path}, line {number}"
+    def form_of(self, path: Path) -> str:
+        """The form of a file, a name of `FORMS`.
+
+        Raises:
+            UserError: it has none that can be read.
+        """
+        return detect_texts(path, self.form, self.text_column)
+
+    def records(self, path: Path) -> Iterator[tuple[Record, str]]:
+        """Stream the records of a file and their sources.
+
+        Raises:
+            UserError: it is broken.
+        """
+        return as_objects(FORMS[self.form_of(path)](path))
+
+    def columns(self, path: Path, typed: bool) -> dict[str, Any]:
+        """The names of all columns of a file's records, and, if asked for, their types in Arrow.
+
+        Raises:
+            UserError: it is broken, or a column holds values of different types.
+        """
+        form = self.form_of(path)
+        if form in ("parquet", "datasets"):
+            return {field.name: field.type for field in arrow_schema(path)}
+        if typed:
+            return {field.name: field.type for field in schema_of(path, self.records(path))}
+        # A table has the same columns in each row.
+        records = islice(self.records(path), 1) if form in ("table", "text", "spacy") else self.records(path)
+        return dict.fromkeys(key for record, _ in records for key in record)
 
 
 def text_of(record: Record, source: str, text_column: str = AUTO) -> str:
-    """The text of a record; it may be empty.
+    """The text of a record, without control characters; it may be empty.
 
     Raises:
         UserError: there is none, or it is not text or too long.
@@ -81,7 +84,7 @@ def text_of(record: Record, source: str, text_column: str = AUTO) -> str:
         raise UserError(f"{source}: `{name}` is missing or not text, found {text!r:.60}. Mend the line.")
     if len(text) > MAX_CHARS:
         raise UserError(f"{source}: a text of {len(text):,} characters; at most {MAX_CHARS:,} are possible. Split it.")
-    return text
+    return CONTROL.sub(" ", text)
 
 
 def answer(cats: dict[str, float], threshold: float | None) -> Record:
@@ -106,100 +109,56 @@ def pipe(nlp: Language, records: Iterator[tuple[Record, str]], text_column: str,
         for record, source in records:
             text = text_of(record, source, text_column)
             # Some architectures cannot pool over no words at all, so that empty texts do not reach them as such.
-            yield text if text.strip() else "-", (record, bool(text.strip()))
+            full = not is_blank(text)
+            yield text if full else "-", (record, full)
 
     for doc, (record, full) in nlp.pipe(inputs(), as_tuples=True, n_process=n_process):
         yield record | answer(doc.cats if full else {}, threshold)
 
 
-@contextmanager
-def json_writer(stream: TextIO) -> Iterator[Any]:
-    """Give a function that writes one record a line."""
-    yield lambda record: stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+def flat(record: Record, labels: tuple[str, ...], joined: bool = False) -> Record:
+    """A labelled record with a column for the score of each label, instead of `cats`.
 
-
-def flat(record: Record, labels: tuple[str, ...]) -> Record:
-    """A record as a table row: labels in one field, a column for the score of each label."""
-    row = {name: value for name, value in record.items() if name != "cats"}
-    if "labels" in row and isinstance(row["labels"], list):
-        row["labels"] = "|".join(row["labels"])
-    return row | {f"score {label}": record["cats"].get(label, "") for label in labels}
-
-
-@contextmanager
-def table_writer(stream: TextIO, labels: tuple[str, ...], delimiter: str) -> Iterator[Any]:
-    """Give a function that writes one record a row; the first one decides on the columns."""
-    writer: csv.DictWriter | None = None
-
-    def write(record: Record) -> None:
-        nonlocal writer
-        row = flat(record, labels)
-        if writer is None:
-            writer = csv.DictWriter(stream, list(row), delimiter=delimiter, extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
-
-    yield write
-
-
-@contextmanager
-def parquet_writer(path: Path, labels: tuple[str, ...], source: Path) -> Iterator[Any]:
-    """Give a function that writes one record a row; columns of a Parquet source keep their types.
-
-    Raises:
-        UserError: a column holds values of different types.
+    Args:
+        record: with label and scores.
+        labels: all of the pipeline.
+        joined: several labels in one text.
     """
-    pyarrow = import_pyarrow()
-    text, score = pyarrow.string(), pyarrow.float64()
-    added = {"label": text, "labels": pyarrow.list_(text)} | {f"score {label}": score for label in labels}
-    parquet = pyarrow.parquet.ParquetFile(source).schema_arrow if is_parquet(source) else pyarrow.schema([])
-    known = {field.name: field.type for field in parquet} | added
-    rows: list[Record] = []
-    writer = None
-
-    def flush() -> None:
-        nonlocal writer
-        try:
-            if writer is None:
-                guessed = pyarrow.Table.from_pylist(rows).schema
-                fields = [(field.name, known.get(field.name, field.type)) for field in guessed]
-                writer = pyarrow.parquet.ParquetWriter(path, pyarrow.schema(fields))
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema=writer.schema))
-        except pyarrow.ArrowException as error:
-            raise UserError(
-                f"{source}: a column holds values of different types, which Parquet cannot hold. Write .jsonl. "
-                f"({error!s:.200})"
-            ) from None
-        rows.clear()
-
-    def write(record: Record) -> None:
-        row = {name: value for name, value in record.items() if name != "cats"}
-        rows.append(row | {f"score {label}": record["cats"].get(label) for label in labels})
-        if len(rows) == PARQUET_ROWS:
-            flush()
-
-    try:
-        yield write
-        if rows or writer is None:
-            flush()
-    finally:
-        if writer is not None:
-            writer.close()
+    row = {name: value for name, value in record.items() if name != "cats"}
+    found = row.get("labels")
+    if joined and isinstance(found, list) and all(isinstance(label, str) for label in found):
+        row["labels"] = "|".join(found)
+    return row | {f"score {label}": record["cats"].get(label) for label in labels}
 
 
-def write_file(output: Path, source: Path, labels: tuple[str, ...], records: Iterator[Record]) -> int:
-    """Write labelled records in the form that the output's name says, whole or not at all; return how many."""
-    count = 0
+def write_file(output: Path, source: Path, labels: tuple[str, ...], records: Iterator[Record], reading: Reading) -> int:
+    """Write labelled records in the form that the output's name says, whole or not at all; return how many.
+
+    Columns and their types are those of the whole source, so that nothing is lost that comes late in it.
+    """
     with whole_file(output) as path:
+        if output.suffix == ".jsonl":
+            with path.open("w", encoding="utf-8") as stream:
+                return write_all(records, json_writer(stream))
+        known = reading.columns(source, typed=output.suffix == ".parquet")
+        first = next(records, None)
+        rest = chain([] if first is None else [first], records)
+        names = [name for name in dict.fromkeys((*known, *(flat(first, labels) if first else ()))) if name != "cats"]
         if output.suffix == ".parquet":
-            with parquet_writer(path, labels, source) as write:
-                for count, record in enumerate(records, 1):  # noqa: B007
-                    write(record)
-            return count
+            pyarrow = import_pyarrow()
+            text, score = pyarrow.string(), pyarrow.float64()
+            if first:
+                known |= {"label": text, "labels": pyarrow.list_(text)} | {f"score {label}": score for label in labels}
+            with parquet_writer(path, source, pyarrow.schema([(name, known[name]) for name in names])) as write:
+                return write_all((flat(record, labels) for record in rest), write)
         with path.open("w", encoding="utf-8", newline="") as stream:
-            delimiter = "\t" if output.suffix == ".tsv" else ","
-            is_json = output.suffix == ".jsonl"
-            with json_writer(stream) if is_json else table_writer(stream, labels, delimiter) as write:
-                for count, record in enumerate(records, 1):  # noqa: B007
-                    write(record)
+            write = table_writer(stream, names, "\t" if output.suffix == ".tsv" else ",", reading.formulas)
+            return write_all((flat(record, labels, joined=True) for record in rest), write)
+
+
+def write_all(records: Iterable[Record], write: Write) -> int:
+    """Write records; how many."""
+    count = 0
+    for count, record in enumerate(records, 1):  # noqa: B007
+        write(record)
     return count

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +12,10 @@ from spacy.util import load_config
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import read_json, write_json, write_text
-from scripts.common.tables import markdown_table
-from scripts.data.formats import AUTO
+from scripts.common.files import put, read_json, workspace, write_json, write_text
+from scripts.common.finished import BEST, MODEL_MD5, check_finished
+from scripts.forms.records import AUTO
+from scripts.forms.tables import markdown_table
 
 
 def package_name(dataset: str, variant: str) -> str:
@@ -165,32 +165,34 @@ def package(
     ),
 ) -> None:
     """Build a wheel of a pipeline."""
-    model = run / "model-best"
-    if not (model / "meta.json").is_file():
-        raise UserError(f"{model}: no trained pipeline. Train it first.")
+    model = run / BEST
+    known = check_finished(run)
     check_version(version)
     facts = read_json(metrics)
     if facts["variant"] != run.name:
         raise UserError(f"{metrics}: holds the metrics of {facts['variant']}, not of {run.name}.")
+    if facts.get("train", {}).get(MODEL_MD5) != known:
+        raise UserError(
+            f"{metrics}: holds the figures of another pipeline than {model}. Measure this one: python -m spacy project "
+            f"run evaluate-{run.name}"
+        )
     source = data_source(assets / facts["dataset"], facts["dataset"])
     about = source_facts(source, facts["dataset"], licence)
     if about["license"] == "unknown":
         msg.warn(f"{assets / facts['dataset'] / 'README.md'}: names no licence of the data. Say it: --vars.license MIT")
     meta = complete_meta(read_json(model / "meta.json"), facts, version, about["license"], about)
     codes = [code] if code.is_file() and uses_code(model, code) else []
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "model"
+    target = output / f"{meta['lang']}_{meta['name']}-{version}"
+    with workspace(target) as work:
+        copy = work / "model"
         shutil.copytree(model, copy)
         # spaCy looks for the components' functions without resolving references such as ${task.factory}.
         load_config(copy / "config.cfg", interpolate=True).to_disk(copy / "config.cfg")
         write_json(copy / "meta.json", meta)
         write_text(copy / "README.md", make_readme(meta, facts, source))
-        target = output / f"{meta['lang']}_{meta['name']}-{version}"
-        shutil.rmtree(target, ignore_errors=True)
         spacy_package(
             copy,
-            output,
+            work,
             code_paths=codes,
             create_sdist=False,
             create_wheel=True,
@@ -198,11 +200,12 @@ def package(
             force=True,
             silent=False,
         )
+        if not list((work / target.name).glob("dist/*.whl")):
+            raise UserError(
+                f"{target}: no wheel was built, see above. Install what is needed: pip install build setuptools"
+            )
+        put(work / target.name, target)
     wheels = list(target.glob("dist/*.whl"))
-    if not wheels:
-        raise UserError(
-            f"{target}: no wheel was built, see above. Install what is needed: pip install build setuptools"
-        )
     size = wheels[0].stat().st_size / 1e6
     msg.good(f"{wheels[0]}: {size:.1f} MB. Install it: python -m pip install {wheels[0].as_posix()}")
 

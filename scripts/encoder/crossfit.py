@@ -9,7 +9,8 @@ fine-tune the encoder for each part would take hours without a GPU.
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
+
+from scripts.common.cli import show_progress
 
 FOLDS = 8
 STRENGTHS = (3.0, 10.0, 30.0, 100.0)  # values of C; the one with the least loss on the parts left out is taken
@@ -71,7 +72,7 @@ def crossfit(vectors: np.ndarray, gold: np.ndarray, exclusive: bool) -> np.ndarr
 
     folds = list(KFold(min(FOLDS, len(gold)), shuffle=True, random_state=0).split(vectors))
     best, least = np.zeros(gold.shape), np.inf
-    for strength in tqdm(STRENGTHS, desc="cross-fit", leave=False):
+    for strength in show_progress(STRENGTHS, desc="cross-fit"):
         probabilities = label_left_out(vectors, gold, exclusive, strength, folds)
         loss = log_loss(gold, probabilities, exclusive)
         if loss < least:

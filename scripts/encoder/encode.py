@@ -4,6 +4,8 @@ The texts are sentences of the raw text, for each of them a run of words in it t
 the training texts themselves. Where that is too little, altered copies of the training texts join them: words left
 out, a run of words, the beginning of one text and the end of another (Tang et al. 2019, "Distilling task-specific
 knowledge from BERT into simple neural networks", alter texts in a similar way). No label is looked at.
+
+What is encoded goes into a file beside the result, batch after batch: an interrupted run goes on where it was.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +22,7 @@ from spacy.tokens import DocBin
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import read_json, read_raw_texts, whole_file
+from scripts.common.files import one_at_a_time, read_json, read_raw_texts, whole_file
 from scripts.common.skipping import pass_on
 from scripts.encoder.embed import embed
 from scripts.vectors.sentences import choose, sentences
@@ -88,14 +90,18 @@ def encode(
         raise UserError(f"{encoder}: no encoder there. Run the command `weights`, or a workflow that needs none.")
     docs = DocBin().from_disk(train).get_docs(spacy.blank("xx").vocab)
     chosen = collect([doc.text for doc in docs], read_raw_texts(raw, "sentences"), read_json(task)["lang"], limit)
-    # Half precision: a value of a unit vector is at most 1, and the pipeline only comes near it.
-    found = embed(encoder, chosen).astype("float16")
     keys = np.asarray([get_string_id(text) for text in chosen], dtype="uint64")
     order = keys.argsort()
-    with whole_file(vectors) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, keys=keys[order], vectors=found[order])
-    with whole_file(texts) as temporary:
-        srsly.write_jsonl(temporary, [{"text": text} for text in chosen])
+    part = vectors.with_suffix(".part")
+    with one_at_a_time(vectors):
+        vectors.parent.mkdir(parents=True, exist_ok=True)
+        # Half precision: a value of a unit vector is at most 1, and the pipeline only comes near it.
+        found = embed(encoder, chosen, part).astype("float16")
+        with whole_file(vectors) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, keys=keys[order], vectors=found[order])
+        with whole_file(texts) as temporary:
+            srsly.write_jsonl(temporary, [{"text": text} for text in chosen])
+        part.unlink(missing_ok=True)
     msg.good(f"{vectors}: {len(chosen):,} texts × {found.shape[1]}")
 
 

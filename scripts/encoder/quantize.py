@@ -28,6 +28,7 @@ SIF = 1e-3  # the weight of a word is SIF / (SIF + its share of all words), as i
 ROW_BYTES = 8  # key (4), scale (2), weight (2); the vector adds half a byte for each value
 RIDGE = 10.0  # of the map from encoder to domain vectors, whose inputs have a variance of about 0.1
 MIN_MAP_COUNT = 3  # of the words that the map is fitted on: rarer ones have poor domain vectors
+MIN_ROWS = 10  # fewer are no table
 MIN_ENCODER_COUNT = 2  # a word that occurs once gets no row of its own
 AFFIX_LENGTHS = range(2, 7)  # characters of the beginnings and ends that stand in for word pieces
 
@@ -153,7 +154,13 @@ def build_table(
     width = domain_width + static_width
     if width % 2:
         raise UserError(f"The vectors have {width} values together; it must be an even number.")
-    rows = size // (width // 2 + ROW_BYTES)
+    row_bytes = width // 2 + ROW_BYTES
+    rows = size // row_bytes
+    if rows < MIN_ROWS:
+        raise UserError(
+            f"A table of {size:,} bytes is too small: a row of {width} values takes {row_bytes}, so give it "
+            f"{MIN_ROWS * row_bytes:,} or more."
+        )
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     total = sum(counts.values())
     if encoder is None:

@@ -16,10 +16,9 @@ import srsly
 import typer
 from spacy.tokens import DocBin
 from spacy.util import minibatch
-from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.skipping import pass_on
 from scripts.encoder.encoders import describe, is_weights_folder, load_encoder, save_encoder
 
@@ -88,7 +87,7 @@ def count_pieces(tokenizer: "PreTrainedTokenizerFast", texts: Iterable[str]) -> 
     """How often each word piece occurs in the texts; memory does not grow with them."""
     counts: Counter[str] = Counter()
     backend = tokenizer.backend_tokenizer
-    with tqdm(desc="word pieces", unit=" texts", leave=False) as progress:
+    with show_progress(desc="word pieces", unit=" texts") as progress:
         for batch in minibatch(texts, TEXTS_AT_ONCE):
             for encoding in backend.encode_batch_fast(batch, add_special_tokens=False):
                 counts.update(encoding.ids)

@@ -20,25 +20,19 @@ import spacy
 import typer
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
-from tqdm import tqdm
 from wasabi import msg
 
 from scripts import components  # noqa: F401  registers what the teacher is made of
-from scripts.common.cli import UserError, run_cli
-from scripts.common.files import md5_bytes, md5_file, read_raw_texts, whole_file
-from scripts.common.machine import check_gpu
+from scripts.common.cli import UserError, run_cli, show_progress
+from scripts.common.files import md5_folder, one_at_a_time, read_raw_texts, room_for, whole_file
+from scripts.common.finished import check_model
 from scripts.common.skipping import pass_on
 from scripts.encoder.crossfit import crossfit
 from scripts.encoder.embed import embed
+from scripts.machines.machine import check_gpu
 from scripts.vectors.sentences import MAX_WORDS, MIN_WORDS, choose, sentences, text_key
 
 BATCH = 128  # texts; at most so much work is lost when a run is interrupted
-
-
-def folder_key(folder: Path) -> str:
-    """Checksum of a pipeline: of the names and contents of its files."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return md5_bytes(f"{path.relative_to(folder).as_posix()} {md5_file(path)}\n".encode() for path in files)
 
 
 def read_cache(path: Path, teacher: str) -> dict[str, dict[str, float]]:
@@ -65,10 +59,10 @@ def label(nlp: Language, texts: list[str], path: Path, teacher: str) -> dict[str
     if not labels:
         path.write_text(json.dumps({"teacher": teacher}) + "\n", encoding="utf-8")
     missing = [text for text in texts if text_key(text) not in labels]
-    with path.open("a", encoding="utf-8") as stream:
+    with room_for(path), path.open("a", encoding="utf-8") as stream:
         # After an interruption the last line may lack its end.
         stream.write("\n")
-        progress = tqdm(total=len(texts), initial=len(texts) - len(missing), desc="teacher", unit=" texts", leave=False)
+        progress = show_progress(total=len(texts), initial=len(texts) - len(missing), desc="teacher", unit=" texts")
         rest = iter(missing)
         while batch := list(islice(rest, BATCH)):
             for text, doc in zip(batch, nlp.pipe(batch, batch_size=BATCH), strict=True):
@@ -85,16 +79,17 @@ def label_sentences(teacher: Path, raw: Path, limit: int, cache: Path, gpu_id: i
     """A trained pipeline's probabilities of the sentences of raw text, by sentence.
 
     Raises:
-        UserError: there is no such pipeline, no such GPU, or no sentence.
+        UserError: there is no such pipeline, it is not finished, no such GPU, or no sentence.
     """
     if not (teacher / "meta.json").is_file():
         raise UserError(f"{teacher}: no trained pipeline. Train the teacher first.")
+    check_model(teacher)
     check_gpu(gpu_id)
     nlp = spacy.load(teacher)
     texts = choose(sentences(read_raw_texts(raw, "sentences"), nlp.lang), limit)
     if not texts:
         raise UserError(f"{raw}: holds no sentence of {MIN_WORDS} to {MAX_WORDS} words.")
-    labels = label(nlp, texts, cache, folder_key(teacher))
+    labels = label(nlp, texts, cache, md5_folder(teacher))
     return {text: labels[text_key(text)] for text in texts}
 
 
@@ -129,7 +124,8 @@ def teach(
         msg.info(f"{raw}: holds training texts only. They are labelled by the frozen encoder, cross-fitted.")
         labels = label_training_texts(docs, encoder)
     else:
-        labels = label_sentences(teacher, raw, limit, cache or output.with_suffix(".jsonl"), gpu_id)
+        with one_at_a_time(output):
+            labels = label_sentences(teacher, raw, limit, cache or output.with_suffix(".jsonl"), gpu_id)
     taught = DocBin(attrs=["ORTH", "SPACY"])
     for text, cats in labels.items():
         doc = blank.make_doc(text)

@@ -17,6 +17,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import folder_bytes, read_json, whole_file, write_json
+from scripts.common.finished import BEST, CONFIG, FACTS, MODEL_MD5, check_finished, known_md5
 from scripts.common.skipping import pass_on
 from scripts.common.variants import variant_code
 from scripts.evaluation.provenance import environment, steps_before
@@ -78,11 +79,10 @@ def evaluate(
 ) -> None:
     """Write a variant's metrics, and its test predictions beside the model."""
     run, output = training / variant, folder / f"{variant}.json"
-    model = run / "model-best"
+    model = run / BEST
     pass_on([model], [run / "predictions.jsonl", output])
-    if not (model / "meta.json").is_file():
-        raise UserError(f"{model}: no trained pipeline. Train it first.")
-    task, clock = read_json(corpus / "task.json"), read_json(run / "train.json")
+    check_finished(run)
+    task, clock = read_json(corpus / "task.json"), read_json(run / FACTS)
     code = variant_code(variant, configs)
     import_code(code)
     nlp = spacy.load(model)
@@ -97,7 +97,7 @@ def evaluate(
         "dataset": task["dataset"],
         **({"fold": task["fold"]} if "fold" in task else {}),
         "mode": task["mode"],
-        "seed": load_config(run / "config.cfg", interpolate=True)["system"]["seed"],
+        "seed": load_config(run / CONFIG, interpolate=True)["system"]["seed"],
         "scores": scores,
         "dev": {key: dev[key] for key in ("macro_f1", "accuracy", "documents")},
         "baseline": {"majority": majority_baseline(corpus, task["labels"])},
@@ -108,18 +108,21 @@ def evaluate(
         },
         **run_measure("scripts.evaluation.measure", model, corpus / "test.spacy", repeats, *options),
         "train": clock,
-        "env": environment(run / "config.cfg", task),
+        "env": environment(run / CONFIG, task),
         "steps": steps_before(f"evaluate-{variant}", (corpus, training), Path("project.yml"), Path("project.lock")),
     }
+    if known_md5(run) != clock[MODEL_MD5]:
+        raise UserError(f"{model}: was trained again while it was measured. Measure the new one.")
     linear = folder / "linear.json"
     known = read_json(linear) if linear.is_file() else {}
     same = known.get("env", {}).get("corpus_md5") == metrics["env"]["corpus_md5"]
     metrics["doubts"] = find_doubts(metrics, known if same else None)
     for doubt in metrics["doubts"]:
         msg.warn(doubt)
-    with whole_file(run / "predictions.jsonl") as path:
+    # Both are written before either takes its place.
+    with whole_file(run / "predictions.jsonl") as path, whole_file(output) as metrics_path:
         srsly.write_jsonl(path, predictions)
-    write_json(output, metrics)
+        write_json(metrics_path, metrics)
     low, high = scores["macro_f1_ci"]
     msg.good(
         f"{output}: macro-F1 {scores['macro_f1']:.3f} [{low:.3f}, {high:.3f}], "

@@ -15,8 +15,8 @@ import typer
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import write_json
-from scripts.common.machine import peak_rss_bytes
 from scripts.evaluation.speed import latency, spread, throughput
+from scripts.machines.machine import peak_rss_bytes
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -8,9 +8,9 @@ from scipy.stats import bootstrap
 from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.training import Corpus, Example
-from tqdm import tqdm
 
-from scripts.common.thresholds import COMPONENT, gold_of, label_thresholds, macro_f1
+from scripts.common.cli import show_progress
+from scripts.evaluation.thresholds import COMPONENT, gold_of, label_thresholds, macro_f1
 
 BOOTSTRAP_RESAMPLES = 2000
 CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On calibration of modern neural networks"
@@ -79,7 +79,7 @@ def score(nlp: Language, path: Path) -> tuple[dict[str, Any], list[dict[str, Any
     """Scores of a pipeline on a DocBin, by spaCy's own scorer, and the predictions behind them."""
     examples = list(Corpus(path)(nlp))
     texts = (example.text for example in examples)
-    docs = tqdm(nlp.pipe(texts), total=len(examples), desc=f"scoring {path.stem}", unit=" docs", leave=False)
+    docs = show_progress(nlp.pipe(texts), total=len(examples), desc=f"scoring {path.stem}", unit=" docs")
     for example, doc in zip(examples, docs, strict=True):
         example.predicted = doc
     pipe = nlp.get_pipe(COMPONENT)

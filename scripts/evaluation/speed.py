@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from scripts.common.cli import UserError
+from scripts.common.cli import UserError, show_progress
 from scripts.common.files import read_json
 
 MIN_SECONDS = 1.0  # of one timed pass; shorter ones are mostly noise
@@ -59,7 +58,7 @@ def throughput(consume: Callable[[Iterable[str]], None], texts: Sequence[str], r
     probe = texts[:PROBE_DOCS]
     rate = len(probe) / min(seconds_for(consume, probe, len(probe)) for _ in range(2))
     n_docs = min(MAX_DOCS, max(len(texts), int(rate * MIN_SECONDS)), max(len(probe), int(rate * MAX_SECONDS)))
-    passes = tqdm(range(repeats), desc=name, unit=" passes", leave=False)
+    passes = show_progress(range(repeats), desc=name, unit=" passes")
     return [n_docs / seconds_for(consume, texts, n_docs) for _ in passes]
 
 
@@ -72,7 +71,7 @@ def latency(classify: Callable[[str], Any], texts: Sequence[str]) -> dict[str, f
     """The 50th and 95th percentile of the milliseconds that one text at a time takes."""
     milliseconds: list[float] = []
     end = time.perf_counter() + LATENCY_SECONDS
-    for text in tqdm(list(islice(cycle(texts), LATENCY_DOCS)), desc="latency", unit=" docs", leave=False):
+    for text in show_progress(list(islice(cycle(texts), LATENCY_DOCS)), desc="latency", unit=" docs"):
         start = time.perf_counter()
         classify(text)
         milliseconds.append((time.perf_counter() - start) * 1000)

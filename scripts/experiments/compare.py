@@ -16,14 +16,13 @@ from typing import Annotated, Any
 import numpy as np
 import srsly
 import typer
-from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, write_json, write_text
-from scripts.common.tables import markdown_table
-from scripts.common.thresholds import macro_f1
 from scripts.evaluation.scores import indicators
+from scripts.evaluation.thresholds import macro_f1
+from scripts.forms.tables import markdown_table
 
 RESAMPLES = 2000
 BATCH = 100  # resamples computed at a time; bounds the memory
@@ -145,9 +144,7 @@ def compare_groups(groups: dict[str, list[dict[str, Any]]], reference: str) -> l
         raise UserError("The runs were tested on different documents. Remove the older ones and run them again.")
     n_docs = len(texts.pop())
     samples = np.random.default_rng(0).integers(0, n_docs, (RESAMPLES, n_docs))
-    scores = {
-        name: resampled_scores(runs, samples) for name, runs in tqdm(groups.items(), desc="resampling", leave=False)
-    }
+    scores = {name: resampled_scores(runs, samples) for name, runs in show_progress(groups.items(), desc="resampling")}
     rows: list[dict[str, Any]] = []
     for name, runs in groups.items():
         mean, std = mean_and_std([run["scores"]["macro_f1"] for run in runs])

@@ -22,12 +22,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from tqdm import tqdm
 from wasabi import msg
 from weasel.util.config import load_project_config
 
-from scripts.common.cli import UserError, run_cli
-from scripts.common.cluster import LOCAL, check_engine, connect, pack, unpack
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, whole_file, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.variants import names_in
@@ -40,6 +38,7 @@ from scripts.experiments.grids import (
     expand_grid,
     takes_encoder,
 )
+from scripts.machines.cluster import LOCAL, check_engine, connect, pack, unpack
 
 LOG = "output.log"
 LOG_LINES = 5  # shown of the log of a run that failed
@@ -210,7 +209,7 @@ def experiment(
     failed = []
     # Closing leaves Ray in good order, whatever happens.
     with closing(outcomes):
-        for run, succeeded in tqdm(outcomes, total=len(todo), desc=grid.stem, unit=" runs"):
+        for run, succeeded in show_progress(outcomes, total=len(todo), desc=grid.stem, unit=" runs"):
             if succeeded:
                 keep(folders / run.name, folder, run, dataset)
             else:

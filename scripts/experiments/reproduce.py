@@ -27,9 +27,9 @@ from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json
-from scripts.common.machine import THREADS
 from scripts.evaluation.provenance import machine
 from scripts.experiments.grids import Run, change_config, copy
+from scripts.machines.machine import THREADS
 
 RECORDED = "recorded"
 ELSEWHERE = "rebuilt"  # folder for the metrics, in commits that have one data set at a time and a setting for it

@@ -14,10 +14,9 @@ import typer
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as train_nlp
 from thinc.api import Config
-from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, whole_file, write_json
 from scripts.training.config import compose_config, task_settings
 from scripts.vectors.words import make_table
@@ -68,7 +67,10 @@ def sweep_pruned(
     facts, others = read_json(corpus / "task.json"), read_json(spellings)
     points: list[dict[str, Any]] = []
     sizes = sorted({size for size in rows if size > 0}) + [0]
-    with tempfile.TemporaryDirectory(prefix="tables-") as name, tqdm(total=len(sizes) * len(seeds)) as progress:
+    with (
+        tempfile.TemporaryDirectory(prefix="tables-") as name,
+        show_progress(total=len(sizes) * len(seeds)) as bar,
+    ):
         for size in sizes:
             table = Path(name) / str(size)
             kept = len(make_table(words, others, facts["lang"], table, size).vectors.data)
@@ -85,7 +87,7 @@ def sweep_pruned(
                 if max_epochs:
                     settings["training.max_epochs"] = max_epochs
                 scores.append(best_dev_score(compose_config(overlay, settings)))
-                progress.update()
+                bar.update()
             points.append({"rows": kept, "mean": float(np.mean(scores)), "macro_f1": scores})
     write_json(output, {"points": points, "within": WITHIN, "knee": find_knee(points)})
     with whole_file(plot) as temporary:

@@ -19,10 +19,9 @@ import typer
 import vl_convert
 from scipy.stats import t
 from spacy.tokens import DocBin
-from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import whole_file, write_json
 from scripts.common.variants import variant_names
 from scripts.evaluation.scores import score
@@ -141,7 +140,7 @@ def train_curve(
         raise UserError(f"variant {variant!r} is unknown. Choose one of {', '.join(known)}.")
     jobs = [(share, seed) for share in SHARES for seed in range(repeats)]
     runs = []
-    for share, seed in tqdm(jobs, desc=f"train {variant}", unit=" runs"):
+    for share, seed in show_progress(jobs, desc=f"train {variant}", unit=" runs"):
         texts, macro_f1 = train_once(variant, corpus, training, share, seed, max_epochs, gpu_id)
         runs.append({"share": share, "seed": seed, "texts": texts, "macro_f1": macro_f1})
     points = summarize(runs)

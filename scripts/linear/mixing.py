@@ -10,8 +10,8 @@ from spacy.language import Language
 from spacy.tokens import DocBin
 from wasabi import msg
 
-from scripts.common.thresholds import COMPONENT, gold_and_scores, gold_of
 from scripts.components import linear_logits, linear_part, mix_linear
+from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, gold_of
 
 START = (0.3, 0.5)  # factors of the trained logits, which are too sure of themselves, and of the calibrated linear ones
 STRENGTH = 3.0  # of the pull to them, in texts: a dev set of fifty alone would choose by chance
@@ -64,7 +64,7 @@ def mix(model: Path, dev: Path) -> None:
     weights = choose_weights(logits_of(scores, exclusive), theirs, gold, exclusive)
     mix_linear(pipe.model, *weights)
     pipe.to_disk(model / COMPONENT)
-    msg.info(f"{model}: {weights[0]:.2f} of what was trained, {weights[1]:.2f} of the linear model, chosen on dev")
+    msg.info(f"{weights[0]:.2f} of what was trained, {weights[1]:.2f} of the linear model, chosen on dev")
 
 
 def linear_on(nlp: Language, path: Path) -> np.ndarray:

@@ -11,10 +11,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.svm import LinearSVC
 from spacy.tokens import Doc
-from tqdm import tqdm
 
-from scripts.common.thresholds import macro_f1
+from scripts.common.cli import show_progress
 from scripts.components import LINEAR_ROWS, count_words, hash_rows, split_pieces
+from scripts.evaluation.thresholds import macro_f1
 
 STRENGTHS = (1.0, 0.3, 3.0)  # C of the support vector machine; the first of equals is taken
 BALANCES = (1.0, 0.5)  # exponents of the weight that rare labels get
@@ -196,7 +196,7 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
     folds = split_folds(Y, exclusive, 3 if many else 5)
     settings = [(strength, balance) for strength in STRENGTHS for balance in BALANCES]
     best, rates, held = settings[0], {}, {}
-    with tqdm(total=len(settings) * (1 if many else len(folds)) + len(folds) * many + 1, desc="linear") as bar:
+    with show_progress(total=len(settings) * (1 if many else len(folds)) + len(folds) * many + 1, desc="linear") as bar:
 
         def cross_fit(setting: tuple, part: list) -> np.ndarray:
             scores = np.zeros(Y.shape, "float32")

@@ -20,11 +20,15 @@ def open_remote(url: str, root: Path) -> RemoteStorage:
         root: where to put what is pulled.
 
     Raises:
-        UserError: the package for this kind of URL is missing, or the kind is unknown.
+        UserError: the package for this kind of URL is missing, the kind is unknown, or the path is that of a file.
     """
     scheme, separator, _ = url.partition("://")
     if not separator:
-        return RemoteStorage(root, str(Path(url).expanduser().resolve()))
+        folder = Path(url).expanduser().resolve()
+        for path in (folder, *folder.parents):
+            if path.is_file():
+                raise UserError(f"{path}: is a file. The cache is a folder; give another one.")
+        return RemoteStorage(root, str(folder))
     if scheme not in EXTRAS:
         raise UserError(f"{url}: expected a folder, or a URL that begins with {', '.join(f'{s}://' for s in EXTRAS)}.")
     try:

@@ -1,6 +1,5 @@
 """Remove what the project's commands have produced."""
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
+from scripts.common.files import remove
 
 
 def clean(paths: Annotated[list[Path], typer.Argument(help="Files and folders below the working folder.")]) -> None:
@@ -17,10 +17,7 @@ def clean(paths: Annotated[list[Path], typer.Argument(help="Files and folders be
         if here not in path.resolve().parents:
             raise UserError(f"{path}: lies outside {here} and is not removed.")
     for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
     msg.good(f"Removed {', '.join(map(str, paths))}")
 
 

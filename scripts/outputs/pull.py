@@ -5,21 +5,21 @@ up to date, such as a committed metrics file), what is fetched must have the che
 outputs of a command come all or not at all.
 """
 
-import shutil
 import tarfile
-import tempfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
-from tqdm import tqdm
 from wasabi import msg
-from weasel.cli.remote_storage import RemoteStorage, get_content_hash
+from weasel.cli.remote_storage import RemoteStorage
 from weasel.cli.run import check_rerun, update_lockfile
+from weasel.util import download_file
 from weasel.util.config import load_project_config
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.archives import content_hash, extract, open_archive
+from scripts.common.cli import UserError, is_disk_full, run_cli, show_progress
+from scripts.common.files import put, workspace
 from scripts.common.locks import use_lock
 from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
 
@@ -30,36 +30,51 @@ def fetch(command: dict[str, Any], remote: str, root: Path) -> bool:
     Raises:
         UserError: one of them is damaged.
     """
-    (root / "training").mkdir(exist_ok=True)
     # On the same disk as the outputs, so that moving them is renaming
-    with tempfile.TemporaryDirectory(prefix=".pull-", dir=root / "training") as folder:
-        storage = open_remote(remote, Path(folder))
+    with workspace(root / "training" / "pull") as folder:
+        storage = open_remote(remote, folder)
         key = command_key(command, root)
         found = {output: fetch_one(storage, output, key) for output in command["outputs"]}
         if not all(found.values()):
             return False
         for output in found:
-            target = root / output
-            if target.is_dir():
-                shutil.rmtree(target)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (Path(folder) / output).replace(target)
+            (root / output).parent.mkdir(parents=True, exist_ok=True)
+            put(folder / output, root / output)
     return True
 
 
 def fetch_one(storage: RemoteStorage, output: str, key: str) -> bool:
     """Unpack one output into the storage's own folder; whether the cache has it.
 
+    Nothing is unpacked before its checksum is that of its name in the cache.
+
     Raises:
         UserError: it is damaged.
     """
+    url = storage.find(Path(output), command_hash=key)
+    if url is None:
+        return False
+    packed = storage.root / ".packed"
     try:
-        url = storage.pull(output, command_hash=key)
+        download_file(url, packed, force=True)
+        with packed.open("rb") as stream, open_archive(stream) as archive:
+            if strange := [name for name in archive.getnames() if not is_below(name, output)]:
+                raise tarfile.TarError(f"{strange[0]!r} in it is not below {output}")
+            if content_hash(archive) != url.parts[-1]:
+                raise tarfile.TarError("its checksum is not that of its name")
+            extract(archive, storage.root)
+        if not (storage.root / output).exists():
+            raise tarfile.TarError("it is not in its archive")
     except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
-        raise UserError(f"{output}: is damaged in the cache ({error}). Remove it there, push again.") from None
-    if url is not None and get_content_hash(storage.root / output) != url.parts[-1]:
-        raise UserError(f"{url}: is damaged. Remove it, and push again.")
-    return url is not None
+        if is_disk_full(error):
+            raise
+        raise UserError(f"{output}: is damaged in the cache ({error}). Remove {url}, and push again.") from None
+    return True
+
+
+def is_below(name: str, output: str) -> bool:
+    """Whether a path is that of an output, or of something in it."""
+    return PurePosixPath(output) in (PurePosixPath(name), *PurePosixPath(name).parents)
 
 
 def pull(
@@ -72,7 +87,7 @@ def pull(
     use_lock(dataset, root)
     waiting = commands_of(load_project_config(root, overrides={"vars.dataset": dataset}))
     pulled, missing = [], []
-    with tqdm(total=len(waiting), desc="pull", unit=" commands", leave=False) as progress:
+    with show_progress(total=len(waiting), desc="pull", unit=" commands") as progress:
         # What one command makes another one needs, so go on as long as there is one whose inputs are here.
         while ready := [command for command in waiting if inputs_exist(command, root)]:
             for command in ready:

@@ -6,19 +6,36 @@ is pushed only if project.lock says that this very command made it from these ve
 other settings (`--vars.seed 1`), before a change of the code, or by hand.
 """
 
+import tarfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 from wasabi import msg
-from weasel.cli.remote_storage import get_content_hash
+from weasel.cli.remote_storage import RemoteStorage, get_content_hash
 from weasel.cli.run import check_rerun
 from weasel.util.config import load_project_config
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
+from scripts.common.files import put, workspace
 from scripts.common.locks import use_lock
 from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
+
+
+def share(storage: RemoteStorage, output: str, key: str) -> None:
+    """Put one output into the cache, whole, if it is not there."""
+    content = get_content_hash(storage.root / output)
+    if not isinstance(storage.url, Path):  # what is sent to a cloud appears there when it is whole
+        storage.push(Path(output), command_hash=key, content_hash=content)
+        return
+    target = storage.make_url(Path(output), key, content)
+    if target.exists():
+        return
+    with workspace(storage.url / "push") as work:
+        with tarfile.open(work / "packed", "w:gz") as archive:
+            archive.add(storage.root / output, arcname=output)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        put(work / "packed", target)
 
 
 def push(
@@ -32,10 +49,10 @@ def push(
     commands = commands_of(load_project_config(root, overrides={"vars.dataset": dataset}))
     made = [c for c in commands if inputs_exist(c, root) and all((root / out).exists() for out in c["outputs"])]
     current = [command for command in made if not check_rerun(root, command)]
-    for command in tqdm(current, desc="push", unit=" commands", leave=False):
+    for command in show_progress(current, desc="push", unit=" commands"):
         key = command_key(command, root)
         for output in command["outputs"]:
-            storage.push(output, command_hash=key, content_hash=get_content_hash(root / output))
+            share(storage, output, key)
     if stale := [command["name"] for command in made if command not in current]:
         msg.warn(
             f"Not pushed, since made with other settings, inputs or code than those of now: {', '.join(stale)}. "

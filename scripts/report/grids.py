@@ -13,7 +13,7 @@ import altair as alt
 from wasabi import msg
 
 from scripts.common.files import read_json
-from scripts.common.tables import markdown_table
+from scripts.forms.tables import markdown_table
 
 SEEDS, TUNING = "seeds", "tuning"  # grids: configs/NAME.yml
 RUNS = "*--*.json"

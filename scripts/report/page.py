@@ -16,6 +16,7 @@ from typing import Any
 
 import jinja2
 
+from scripts.common.finished import is_of_another
 from scripts.report.grids import TUNING_HEADER, comparison_note, comparison_rows, tuning_answer, tuning_rows
 
 MISTAKES = 12  # shown of each variant
@@ -289,6 +290,8 @@ def label_rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
 def describe_variant(metrics: dict[str, Any], runs: Path | None, seeds: dict[int, float]) -> dict[str, Any]:
     """All that the page tells about one variant."""
     scores, folder = metrics["scores"], runs / metrics["variant"] if runs else None
+    if folder and is_of_another(metrics, folder):
+        folder = None
     return flatten(metrics) | {
         "seed": metrics["seed"],
         "seeds": describe_seeds(seeds),

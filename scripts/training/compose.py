@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.training.config import write_config
@@ -35,6 +36,7 @@ def compose(
     """Write the complete config of a variant."""
     settings = dict(map(parse_setting, set_))
     write_config(configs / f"{variant}.cfg", output, corpus, training, seed, max_epochs, gpu_id, settings)
+    msg.good(f"{output}: {variant}, complete")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from spacy.util import (
     set_dot_to_object,
 )
 from thinc.api import Config
-from wasabi import msg
 
 from scripts.common.cli import UserError
 from scripts.common.files import read_json, write_text
@@ -187,5 +186,4 @@ def write_config(
         # Only on a GPU: on a CPU mixed precision cannot be trained.
         values["system.mixed_precision"] = True
     write_text(output, compose_config(overlay, values | (settings or {})).to_str() + "\n")
-    msg.good(f"{output}: {overlay.stem}, complete")
     return variant

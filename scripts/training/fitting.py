@@ -5,33 +5,33 @@ words of the training texts.
 """
 
 import os
+import shutil
+import sys
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import srsly
 from spacy.cli.train import train as spacy_train
 from spacy.language import Language
 from spacy.strings import StringStore
-from spacy.util import get_lang_class, load_config
+from spacy.util import dot_to_object, get_lang_class, load_config
 from wasabi import msg
 
-from scripts.common.files import whole_file, write_json
-from scripts.common.machine import THREADS
-from scripts.common.thresholds import tune_threshold
+from scripts.common.files import md5_folder, put, whole_file, workspace, write_json
+from scripts.common.finished import BEST, CONFIG, FACTS, LOG, MODEL_MD5
+from scripts.evaluation.thresholds import tune_threshold
 from scripts.linear.mixing import left_out_scores, mix
+from scripts.machines.machine import THREADS
+from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
 from scripts.training.inputs import check_inputs, open_config
 
 MIN_EVALUATIONS = 6
 STILL_RISING = 1.0  # points of the score on dev, which is macro-F1, or the macro-average of AUC
-
-
-def clear_run(output: Path) -> None:
-    """Remove the log of an earlier run (spaCy's logger refuses to write over it) and its clock."""
-    for name in ("log.jsonl", "train.json"):
-        (output / name).unlink(missing_ok=True)
 
 
 def forget_words(folder: Path) -> None:
@@ -70,31 +70,51 @@ def judge_training(log: Path) -> str | None:
 
 
 def fit(config: Path, output: Path, gpu_id: int = -1, half_precision: bool = False) -> None:
-    """Train a pipeline and note how long it took.
+    """Train a pipeline beside the one that is there, and put it in its place when all is done.
+
+    What says that it is whole comes last: train.json, with how long it took and the checksum of the pipeline.
 
     Args:
         config: complete spaCy config; the registered functions that it names have been imported.
-        output: folder for model-best, log.jsonl and train.json.
+        output: folder for model-best, log.jsonl, train.json and, if it comes from elsewhere, config.cfg.
         gpu_id: GPU to use; -1 for the CPU.
         half_precision: store the pipeline's transformer so.
     """
     settings = open_config(config, gpu_id)
-    clear_run(output)
-    check_inputs(config, settings)
-    start = time.perf_counter()
-    spacy_train(config, output, use_gpu=gpu_id)
-    seconds = time.perf_counter() - start
-    model, dev = output / "model-best", Path(settings["paths"]["dev"])
-    others = None
-    if linear := settings["paths"].get("linear"):
-        mix(model, dev)
-        # With few positives in dev, those of train count as well, as the linear model scores them in cross-validation.
-        others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"]))
-    tune_threshold(model, dev, others)
-    forget_words(model)
-    if half_precision:
-        store_half(model, dev)
-    # Unset, a library takes all cores; how many that are is among the facts of the machine.
-    threads = {name: os.environ[name] for name in THREADS if name in os.environ}
-    facts = {"seconds": round(seconds, 2), "gpu_id": gpu_id, "threads": threads}
-    write_json(output / "train.json", facts | {"judgement": judge_training(output / "log.jsonl")})
+    check_inputs(output / CONFIG, settings)
+    with workspace(output / "training") as work:
+        model, log, dev = work / BEST, work / LOG, Path(settings["paths"]["dev"])
+        start = time.perf_counter()
+        # Where this run logs is no part of what is trained: afterwards the stored config is as it was given.
+        here: dict[str, Any] = {"paths.log": log.as_posix()}
+        if not sys.stderr.isatty():
+            here["training.logger.progress_bar"] = None
+        spacy_train(config, work, use_gpu=gpu_id, overrides=here)
+        seconds = time.perf_counter() - start
+        restore(model, config, here)
+        others = None
+        if linear := settings["paths"].get("linear"):
+            mix(model, dev)
+            # With few positives in dev, those of train count as well, as the linear model scores them in
+            # cross-validation.
+            others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"]))
+        tune_threshold(model, dev, others)
+        forget_words(model)
+        if half_precision:
+            store_half(model, dev)
+        # Unset, a library takes all cores; how many that are is among the facts of the machine.
+        threads = {name: os.environ[name] for name in THREADS if name in os.environ}
+        facts = {"seconds": round(seconds, 2), "gpu_id": gpu_id, "threads": threads}
+        write_json(work / FACTS, facts | {"judgement": judge_training(log), MODEL_MD5: md5_folder(model)})
+        shutil.copyfile(config, work / CONFIG)
+        (output / FACTS).unlink(missing_ok=True)
+        for name in (CONFIG, LOG, BEST, FACTS):
+            put(work / name, output / name)
+
+
+def restore(model: Path, config: Path, names: Iterable[str]) -> None:
+    """Give values of a stored pipeline's config, by their dotted names, as they stand in the config given."""
+    path = model / CONFIG
+    stored, given = (load_config(file, interpolate=False) for file in (path, config))
+    set_values(stored, {name: dot_to_object(given, name) for name in names})
+    stored.to_disk(path)

@@ -3,8 +3,6 @@
 Loading turns the numbers back into single precision, so speed and the code that uses the pipeline stay the same.
 """
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import spacy
@@ -13,6 +11,7 @@ from spacy.training import Corpus
 from wasabi import msg
 
 from scripts.common.cli import UserError
+from scripts.common.files import put, workspace
 
 TOLERANCE = 0.005  # of the score on dev; rounding moves a text or two at most
 
@@ -43,14 +42,13 @@ def store_half(model: Path, dev: Path) -> None:
     """Store the transformer of a pipeline, changed in place, in half precision, unless the score on dev falls."""
     nlp = spacy.load(model)
     to_half(nlp)
-    with tempfile.TemporaryDirectory(prefix=f".{model.name}.", suffix=".tmp", dir=model.parent) as folder:
-        half = Path(folder, model.name)
+    with workspace(model) as folder:
+        half = folder / model.name
         nlp.to_disk(half)
         before, after = dev_score(model, dev), dev_score(half, dev)
         change = f"score on dev {before:.4f} -> {after:.4f}"
         if after < before - TOLERANCE:
             msg.warn(f"{model}: left in single precision, half precision costs too much ({change})")
             return
-        shutil.rmtree(model)
-        half.rename(model)
+        put(half, model)
     msg.good(f"{model}: stored in half precision; {change}")

@@ -7,7 +7,7 @@ from spacy.util import load_config
 from thinc.api import Config
 
 from scripts.common.cli import UserError
-from scripts.common.machine import check_gpu
+from scripts.machines.machine import check_gpu
 
 
 def open_config(path: Path, gpu_id: int) -> Config:

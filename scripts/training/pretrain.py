@@ -1,7 +1,6 @@
 """Run `spacy pretrain` in a clean folder, and make sure that it has learned from something."""
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +10,53 @@ from spacy.training.pretrain import pretrain as spacy_pretrain
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
+from scripts.common.files import one_at_a_time, put, workspace
 from scripts.common.skipping import pass_on
 from scripts.common.variants import config_chain, merge_configs
 from scripts.training.config import read_paths, write_config
 from scripts.training.inputs import check_inputs, open_config
+
+CONFIG = "pretrain.cfg"
+
+
+def learn(work: Path, overlay: Path, folder: Path, gpu_id: int) -> tuple[int, int]:
+    """Pretrain with the config in a workspace, and leave the weights, their config and their log there.
+
+    Args:
+        work: the workspace.
+        overlay: the variant's config.
+        folder: where the results will lie.
+        gpu_id: GPU to use; -1 for the CPU.
+
+    Returns:
+        Words read, and passes over the raw text.
+
+    Raises:
+        UserError: what is read is missing, or nothing was learned.
+    """
+    settings = open_config(work / CONFIG, gpu_id)
+    check_inputs(folder / CONFIG, settings)
+    objective = settings["pretraining"]["objective"]["@architectures"]
+    if "PretrainVectors" in objective and settings["initialize"]["vectors"] is None:
+        raise UserError(f"{overlay}: {objective} needs vectors. Name a table in its [paths] pretraining_vectors.")
+    raw = Path(settings["paths"]["raw"])
+    if not raw.is_file():
+        raise UserError(f"{raw}: no such file. Make it with the command `convert`.")
+    # spaCy leaves weights of each pass, and also after a crash: they get a folder of their own.
+    (work / "passes").mkdir()
+    spacy_pretrain(settings, work / "passes", use_gpu=gpu_id, silent=False)
+    log = list(srsly.read_jsonl(work / "passes" / "log.jsonl"))
+    if not log[-1]["nr_word"]:
+        shortest = settings["corpora"]["pretrain"]["min_length"]
+        raise UserError(
+            f"{raw}: no text of {shortest} words or more: nothing was learned. "
+            "Pretraining needs raw text: give the data set a raw.jsonl (docs/own-task.md)."
+        )
+    # What the weights were made for; scripts.training.train compares it.
+    shutil.copy(work / CONFIG, work / "weights.cfg")
+    (work / "passes" / "log.jsonl").replace(work / "weights.jsonl")
+    (work / "passes" / "model-last.bin").replace(work / "weights.bin")
+    return log[-1]["nr_word"], settings["pretraining"]["max_epochs"]
 
 
 def pretrain(
@@ -39,31 +81,14 @@ def pretrain(
         values["pretraining.max_epochs"] = epochs
     if "pretraining_vectors" in chain["paths"]:
         values["initialize.vectors"] = "${paths.pretraining_vectors}"
-    config, output = folder / "pretrain.cfg", folder / "weights.bin"
-    write_config(overlay, config, corpus, training, seed, settings=values)
-    settings = open_config(config, gpu_id)
-    check_inputs(config, settings)
-    objective = settings["pretraining"]["objective"]["@architectures"]
-    if "PretrainVectors" in objective and settings["initialize"]["vectors"] is None:
-        raise UserError(f"{overlay}: {objective} needs vectors. Name a table in its [paths] pretraining_vectors.")
-    raw = Path(settings["paths"]["raw"])
-    if not raw.is_file():
-        raise UserError(f"{raw}: no such file. Make it with the command `convert`.")
-    # spaCy leaves weights of each pass, and also after a crash: they get a folder of their own, and the last move out.
-    with tempfile.TemporaryDirectory(prefix=".pretrain-", dir=output.parent) as name:
-        spacy_pretrain(settings, Path(name), use_gpu=gpu_id, silent=False)
-        log = list(srsly.read_jsonl(Path(name) / "log.jsonl"))
-        if not log[-1]["nr_word"]:
-            shortest = settings["corpora"]["pretrain"]["min_length"]
-            raise UserError(
-                f"{raw}: no text of {shortest} words or more: nothing was learned. "
-                "Pretraining needs raw text: give the data set a raw.jsonl (docs/own-task.md)."
-            )
-        # What the weights were made for; scripts.training.train compares it.
-        shutil.copy(config, output.with_suffix(".cfg"))
-        (Path(name) / "log.jsonl").replace(output.with_suffix(".jsonl"))
-        (Path(name) / "model-last.bin").replace(output)
-    msg.good(f"{output}: pretrained on {log[-1]['nr_word']:,} words in {settings['pretraining']['max_epochs']} passes")
+    output = folder / "weights.bin"
+    with one_at_a_time(output), workspace(output) as work:
+        values["paths.log"] = (folder / "log.jsonl").as_posix()
+        write_config(overlay, work / CONFIG, corpus, training, seed, settings=values)
+        words, passes = learn(work, overlay, folder, gpu_id)
+        for name in (CONFIG, "weights.cfg", "weights.jsonl", "weights.bin"):
+            put(work / name, folder / name)
+    msg.good(f"{output}: pretrained on {words:,} words in {passes} passes")
 
 
 if __name__ == "__main__":

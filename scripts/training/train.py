@@ -7,6 +7,8 @@ import typer
 from wasabi import msg
 
 from scripts.common.cli import run_cli
+from scripts.common.files import one_at_a_time, workspace
+from scripts.common.finished import BEST, CONFIG, LOG
 from scripts.common.skipping import pass_on
 from scripts.common.variants import config_chain, merge_configs
 from scripts.training.config import read_paths, write_config
@@ -27,8 +29,10 @@ def train(
     paths = read_paths(merge_configs(config_chain(overlay))[0], corpus, training)
     read = [Path(value) for value in paths.values() if value]
     pass_on(read, [output / name for name in ("config.cfg", "log.jsonl", "train.json")], [output / "model-best"])
-    found = write_config(overlay, output / "config.cfg", corpus, training, seed, max_epochs, gpu_id)
-    fit(output / "config.cfg", output, gpu_id, found.get("half_precision", False))
+    with one_at_a_time(output / BEST), workspace(output / CONFIG) as work:
+        settings = {"paths.log": (output / LOG).as_posix()}
+        found = write_config(overlay, work / CONFIG, corpus, training, seed, max_epochs, gpu_id, settings)
+        fit(work / CONFIG, output, gpu_id, found.get("half_precision", False))
     msg.good(f"{output / 'model-best'}: trained")
 
 

@@ -16,10 +16,9 @@ import typer
 from gensim.models import FastText, Word2Vec
 from gensim.models.callbacks import CallbackAny2Vec
 from gensim.models.keyedvectors import KeyedVectors
-from tqdm import tqdm
 from wasabi import msg
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import whole_file, write_json
 from scripts.vectors.words import read_spellings
 
@@ -40,7 +39,7 @@ class TokenFile:
 
     def __init__(self, path: Path, words: int, passes: int) -> None:
         self.path = path
-        self.progress = tqdm(total=words * passes, desc="vectors", unit=" words", unit_scale=True, leave=False)
+        self.progress = show_progress(total=words * passes, desc="vectors", unit=" words", unit_scale=True)
 
     def __iter__(self) -> Iterator[list[str]]:
         with self.path.open(encoding="utf-8") as lines:
@@ -54,7 +53,7 @@ class EpochBar(CallbackAny2Vec):
     """A progress bar that moves after each pass over the text."""
 
     def __init__(self, epochs: int) -> None:
-        self.progress = tqdm(total=epochs, desc="vectors", unit=" passes", leave=False)
+        self.progress = show_progress(total=epochs, desc="vectors", unit=" passes")
 
     def on_epoch_end(self, model: Word2Vec) -> None:
         """Move on."""
@@ -134,7 +133,7 @@ def write_vectors(path: Path, words: list[str], vectors: np.ndarray) -> None:
     """Write word2vec's text format; `vectors` has one row a word."""
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(f"{len(words)} {vectors.shape[1]}\n")
-        for word, vector in zip(tqdm(words, desc="write", unit=" words", leave=False), vectors, strict=True):
+        for word, vector in zip(show_progress(words, desc="write", unit=" words"), vectors, strict=True):
             stream.write(word + " " + " ".join(f"{value:.6g}" for value in vector) + "\n")
 
 

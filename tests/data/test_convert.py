@@ -215,7 +215,7 @@ def test_broken_csv(toy_assets, run):
 
 
 def test_missing_data_set(toy_assets, run):
-    assert "nothing: no such data set" in message(run("convert", "nothing", "corpus"))
+    assert "There is no data set 'nothing' in assets/" in message(run("convert", "nothing", "corpus"))
 
 
 def test_empty_file(toy_assets, run):

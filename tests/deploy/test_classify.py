@@ -11,11 +11,11 @@ import pytest
 import spacy
 import srsly
 
-from scripts.data.formats import import_pyarrow
 from scripts.deploy.classify import MADE_BY
-from scripts.deploy.labelling import answer, input_records, pipe
-from tests.common.test_thresholds import BOW
+from scripts.deploy.labelling import Reading, answer, pipe
+from scripts.forms.records import import_pyarrow
 from tests.conftest import message
+from tests.evaluation.test_thresholds import BOW
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_streams_an_endless_input(models):
 
 def test_a_plain_text_may_hold_commas(tmp_path):
     (tmp_path / "in.txt").write_text("one, two\nthree\n", encoding="utf-8")
-    assert [record for record, _ in input_records(tmp_path / "in.txt")] == [{"text": "one, two"}, {"text": "three"}]
+    assert [record for record, _ in Reading().records(tmp_path / "in.txt")] == [{"text": "one, two"}, {"text": "three"}]
 
 
 def test_parquet_keeps_columns_and_types(tmp_path, run, models):

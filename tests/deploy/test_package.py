@@ -13,7 +13,7 @@ from scripts.deploy.package import (
     source_facts,
     uses_code,
 )
-from tests.conftest import ROOT, message
+from tests.conftest import ROOT, finish, message
 
 METRICS = {
     "variant": "compact-small",
@@ -93,6 +93,7 @@ def test_mistakes_are_named(tmp_path, run):
     assert "model-best: no trained pipeline" in message(run("package", "training/bow", "out", "--metrics", "m.json"))
     (tmp_path / "training/bow/model-best").mkdir(parents=True)
     srsly.write_json(tmp_path / "training/bow/model-best/meta.json", {})
+    finish(tmp_path / "training/bow")
     assert "m.json: cannot be read" in message(run("package", "training/bow", "out", "--metrics", "m.json"))
     srsly.write_json(tmp_path / "m.json", METRICS)
     found = message(run("package", "training/bow", "out", "--metrics", "m.json"))

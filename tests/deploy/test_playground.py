@@ -125,7 +125,7 @@ def test_files_are_labelled_or_refused(app):
 
     assert "Labelled by right. The first 3" in upload("a.csv", b"text\ngoal\nbank\n<b>x</b>\n")
     assert list(app.dataframe[0].value["label"])[:2] == ["sport", "<b>money</b>"]
-    assert "a.jsonl, line 1:" in upload("a.jsonl", b"{")
+    assert "a.jsonl, line 1:" in upload("a.jsonl", b'{"text":')
     assert "a.csv" in upload("a.csv", b"text\n\xff\xfe\xfa") and not app.dataframe
 
 

@@ -146,6 +146,12 @@ def test_the_table_keeps_within_its_budget(counts, domain, size):
     assert word_key("goldens") not in table["keys"]
 
 
+@pytest.mark.parametrize("size", [-1, 0, 10, 179])
+def test_a_table_that_is_too_small_is_refused(counts, domain, size):
+    with pytest.raises(UserError, match=r"too small: a row of 20 values takes 18, so give it 180 or more"):
+        build_table(counts, domain, FakeEncoder(), 12, size, 0.6)
+
+
 def test_weights_follow_frequency(counts, domain):
     table = build_table(counts, domain, FakeEncoder(), 12, 100_000, 0.6)
     weights = dict(zip(table["keys"].tolist(), table["weights"].tolist(), strict=True))

@@ -13,9 +13,10 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as train_loop
 from spacy.util import load_config_from_str
 
+from scripts.common.files import md5_folder
 from scripts.components import TaughtCorpus, soften
 from scripts.encoder.crossfit import crossfit
-from scripts.encoder.teach import folder_key, label, read_cache
+from scripts.encoder.teach import label, read_cache
 from scripts.vectors.sentences import MAX_WORDS, choose, sentences, text_key
 from tests.conftest import message
 
@@ -126,11 +127,11 @@ def test_the_cache_belongs_to_one_teacher(tmp_path):
 
 def test_the_key_of_a_teacher_changes_with_its_files(tmp_path):
     (tmp_path / "a").write_text("1")
-    before = folder_key(tmp_path)
+    before = md5_folder(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
-    renamed = folder_key(tmp_path)
+    renamed = md5_folder(tmp_path)
     (tmp_path / "b").write_text("2")
-    assert len({before, renamed, folder_key(tmp_path)}) == 3
+    assert len({before, renamed, md5_folder(tmp_path)}) == 3
 
 
 def test_teach(tmp_path, teacher, run):
@@ -153,7 +154,7 @@ def test_training_texts_are_labelled_by_an_encoder_that_has_not_seen_their_label
     save(tmp_path / "train.spacy", cats)
     srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": text} for text in labels])
 
-    def embed(folder, texts):
+    def embed(folder, texts, cache=None):
         return np.asarray([[1.0, i % 5 / 10] if i % 2 else [-1.0, i % 5 / 10] for i in range(len(texts))])
 
     monkeypatch.setattr("scripts.encoder.teach.embed", embed)

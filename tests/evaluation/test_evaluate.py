@@ -10,11 +10,11 @@ import srsly
 from sklearn.metrics import f1_score
 from spacy.training import Example
 
-from scripts.common.thresholds import macro_f1
 from scripts.evaluation.evaluate import torch_models
 from scripts.evaluation.measure import measure_speed
 from scripts.evaluation.scores import calibration, indicators, macro_f1_interval
-from tests.conftest import ROOT, message
+from scripts.evaluation.thresholds import macro_f1
+from tests.conftest import ROOT, finish, message
 
 
 def one_hot(classes, n_labels):
@@ -95,7 +95,7 @@ def test_speed_figures_are_consistent(pipeline):
 
 
 def test_peak_memory_is_that_of_the_process():
-    code = "from scripts.common.machine import peak_rss_bytes as p; b = p(); x = b'x' * 10**8; print(p() - b, p())"
+    code = "from scripts.machines.machine import peak_rss_bytes as p; b = p(); x = b'x' * 10**8; print(p() - b, p())"
     ballast = b"x" * 10**9  # the parent's memory must not count
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     grown, peak = map(int, process.stdout.split())
@@ -114,4 +114,5 @@ def test_missing_model_is_named(run):
 def test_missing_task_is_named(run, tmp_path):
     (tmp_path / "training" / "run" / "model-best").mkdir(parents=True)
     srsly.write_json(tmp_path / "training" / "run" / "model-best" / "meta.json", {})
+    finish(tmp_path / "training" / "run")
     assert "task.json: cannot be read" in message(run("evaluate", "run", "metrics"))

@@ -1,10 +1,13 @@
 """scripts/outputs/push.py and pull.py: what is shared is what the commands here would make."""
 
+import hashlib
 import shutil
+import tarfile
 
 import pytest
 from weasel.cli.run import project_run
 
+from tests.common.test_archives import make_archive, member
 from tests.conftest import message
 
 PROJECT = """
@@ -99,7 +102,31 @@ def test_damage_is_noticed(made, run):
     assert not (made / "out").exists()
     packed.write_bytes(good)
     packed.rename(packed.with_name("0" * 32))
-    assert "is damaged. Remove it, and push again" in message(run("pull", "cache", "--dataset", "own"))
+    assert "its checksum is not that of its name" in message(run("pull", "cache", "--dataset", "own"))
+    assert not (made / "out").exists()
+
+
+def test_an_archive_with_a_link_writes_nothing_outside(made, run):
+    run("push", "cache", "--dataset", "own")
+    forget(made)
+    (packed,) = (made / "cache" / "out%2Fb.json").glob("*/*")
+    link = (member("out", tarfile.SYMTYPE, ".."), b"")
+    packed.write_bytes(make_archive(link, (member("out/b.json"), b"{}"), mode="w:gz").getvalue())
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("*") if "training" not in path.parts}
+    assert "'out' in it is neither a file nor a folder" in message(run("pull", "cache", "--dataset", "own"))
+    packed.write_bytes(make_archive((member("other/b.json"), b"{}"), mode="w:gz").getvalue())
+    assert "'other/b.json' in it is not below out/b.json" in message(run("pull", "cache", "--dataset", "own"))
+    packed.write_bytes(make_archive(mode="w:gz").getvalue())
+    packed.rename(packed.with_name(hashlib.md5(b"").hexdigest()))
+    assert "it is not in its archive" in message(run("pull", "cache", "--dataset", "own"))
+    assert before.keys() - {path for path in made.rglob("*")} == {packed}
+    assert not (made / "out").exists() and not list((made / "training").iterdir())
+
+
+@pytest.mark.parametrize("verb", ["push", "pull"])
+@pytest.mark.parametrize("remote", ["data.json", "data.json/below"])
+def test_a_file_is_no_cache(made, run, verb, remote):
+    assert "data.json: is a file" in message(run(verb, remote, "--dataset", "own"))
 
 
 @pytest.mark.parametrize("verb", ["push", "pull"])

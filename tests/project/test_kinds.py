@@ -7,8 +7,8 @@ import pytest
 import spacy
 import srsly
 
-from scripts.common.machine import peak_rss_bytes
 from scripts.evaluation.scores import majority_baseline, score
+from scripts.machines.machine import peak_rss_bytes
 
 pytestmark = pytest.mark.slow
 FILLERS = [f"wort{i}" for i in range(60)]

@@ -96,7 +96,8 @@ def test_commands_are_documented_and_portable(command):
     for line in command["script"]:
         words = shlex.split(line)
         assert words[:2] == ["python", "-m"], line
-        assert not set("\"'\\|<>*") & set(line), f"only plain words survive on every shell: {line}"
+        bare = re.sub(r'(?<!\S)"[^"]*"(?!\S)', "", line)  # what scripts/common/settings.py lets be more than a word
+        assert not set("\"'\\|<>*") & set(bare), f"only plain words survive on every shell: {line}"
         if words[2].startswith("scripts."):
             script = words[2].replace(".", "/") + ".py"
             assert (ROOT / script).is_file()

@@ -1,10 +1,18 @@
 """scripts/training/fitting.py: what is done to a pipeline after its training."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
+import pytest
 import spacy
+import srsly
 
+from scripts.common.cli import UserError
+from scripts.training import fitting
 from scripts.training.fitting import forget_words
+from tests.conftest import ROOT, message, snapshot
 
 FEATURES = ("text", "lower_", "norm_", "shape_", "prefix_", "suffix_")
 
@@ -21,3 +29,58 @@ def test_a_pipeline_forgets_the_words_it_met_and_reads_texts_as_before(tmp_path:
     loaded = spacy.load(tmp_path)
     assert len(loaded.vocab.strings) < len(nlp.vocab.strings)
     assert [[getattr(token, name) for name in FEATURES] for token in loaded(text)] == before
+
+
+@pytest.fixture
+def project(toy_assets, run, tmp_path, monkeypatch):
+    """A folder with a corpus and a trained variant."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    assert run("convert", "toy", "corpus").returncode == 0
+    assert run("train", "bow", "--max-epochs", 1).returncode == 0
+    return tmp_path
+
+
+def test_the_pipeline_takes_its_place_whole(project):
+    folder = project / "training" / "bow"
+    assert {path.name for path in folder.iterdir()} == {"config.cfg", "log.jsonl", "train.json", "model-best"}
+    for path in (folder / "config.cfg", folder / "model-best" / "config.cfg"):
+        config = spacy.util.load_config(path)
+        assert config["paths"]["log"] == "training/bow/log.jsonl"
+        assert config["training"]["logger"]["progress_bar"] == "train", "whether there was a terminal does not matter"
+        assert ".tmp" not in path.read_text(encoding="utf-8")
+    assert srsly.read_json(folder / "train.json")["model_md5"] == fitting.md5_folder(folder / "model-best")
+
+
+FAULTS = {
+    "while it trains": ("spacy_train", OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+    "after it has trained": ("tune_threshold", OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+    "at the very end": ("md5_folder", OSError(errno.EFBIG, "File too large"), "no file may become as large"),
+    "by what a user can mend": ("forget_words", UserError("mend this"), "mend this"),
+}
+
+
+@pytest.mark.parametrize(("function", "error", "expected"), FAULTS.values(), ids=FAULTS)
+def test_a_training_that_fails_leaves_the_earlier_one_as_it_was(project, run, monkeypatch, function, error, expected):
+    def fail(*_, **__):
+        raise error
+
+    before = snapshot(project)
+    monkeypatch.setattr(fitting, function, fail)
+    found = message(run("train", "bow", "--max-epochs", 1, "--seed", 1))
+    assert expected in found and found.count("✘") == 1
+    assert snapshot(project) == before
+
+
+def test_a_training_that_cannot_begin_leaves_the_earlier_one_as_it_was(project, run):
+    shutil.move(project / "corpus" / "train.spacy", project / "aside")
+    before = snapshot(project)
+    assert "corpus/train.spacy: no training texts there" in message(run("train", "bow"))
+    assert snapshot(project) == before
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_folder_that_may_not_be_written_to_is_named(project, run):
+    (project / "training" / "bow").chmod(0o555)
+    assert "Permission denied. Give yourself the right" in message(run("train", "bow"))
+    (project / "training" / "bow").chmod(0o755)

@@ -7,9 +7,9 @@ import pytest
 import spacy
 import srsly
 
-from scripts.common.machine import peak_rss_bytes
 from scripts.evaluation.evaluate import find_doubts
 from scripts.evaluation.scores import majority_baseline, score
+from scripts.machines.machine import peak_rss_bytes
 from tests.project.test_kinds import imbalanced, long_german, many_intents, sixty_labels
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ import srsly
 from spacy.cli._util import import_code
 
 from scripts.common.cli import UserError
-from scripts.common.cluster import connect, pack, unpack
 from scripts.experiments.grids import takes_encoder
+from scripts.machines.cluster import connect, pack, unpack
 from tests.conftest import ROOT, message
 from tests.project.test_project import PROJECT
 
@@ -39,8 +39,9 @@ def test_packed_files_arrive(tmp_path):
 def test_archives_cannot_write_elsewhere(tmp_path):
     (tmp_path / "x").touch()
     (tmp_path / "in").mkdir()
-    with pytest.raises(Exception, match="outside the destination"):
+    with pytest.raises(UserError, match="'../x' in it leads out of the folder"):
         unpack(pack(tmp_path / "in", ["../x"]), tmp_path / "there")
+    assert not (tmp_path / "there").exists()
 
 
 def test_only_runs_with_an_encoder_take_a_gpu():

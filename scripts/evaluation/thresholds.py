@@ -115,5 +115,5 @@ def tune_threshold(
     path = model / COMPONENT / "cfg"
     settings: dict[str, Any] = json.loads(path.read_bytes()) | {"threshold": threshold}
     write_json(path, settings)
-    msg.info(f"{model}: labels are given from a score of {threshold:.2f} on, chosen on {len(gold)} texts")
+    msg.info(f"Labels are given from a score of {threshold:.2f} on, chosen on {len(gold)} texts")
     return threshold

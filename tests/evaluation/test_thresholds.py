@@ -9,8 +9,8 @@ import srsly
 from sklearn.metrics import f1_score
 from spacy.tokens import DocBin
 
-from scripts.common.thresholds import CANDIDATES, best_threshold, label_thresholds, macro_f1, tune_threshold
 from scripts.evaluation.scores import score, threshold_scores
+from scripts.evaluation.thresholds import CANDIDATES, best_threshold, label_thresholds, macro_f1, tune_threshold
 
 BOW = {
     "@architectures": "spacy.TextCatBOW.v3",

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scripts.common.archives import extract, open_archive
 from scripts.common.cli import UserError
 
 ENGINES = ("local", "ray")
@@ -100,6 +101,13 @@ def pack(root: Path, names: Iterable[str]) -> bytes:
 
 
 def unpack(data: bytes, root: Path) -> None:
-    """Write what `pack` packed below a folder."""
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        archive.extractall(root, filter="data")
+    """Write what `pack` packed below a folder.
+
+    Raises:
+        UserError: it is damaged, or holds what could write elsewhere.
+    """
+    try:
+        with open_archive(io.BytesIO(data)) as archive:
+            extract(archive, root)
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(f"What came from another machine of the cluster is damaged: {error}. Run it again.") from None

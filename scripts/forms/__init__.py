@@ -1,0 +1,1 @@
+"""The forms that data comes in and goes out: lines, records, tables."""
