@@ -1113,53 +1113,63 @@ def create_pretrain_sentences(path: Path) -> Callable[[Vocab, Model], Model]:
 
 
 def soften(cats: dict[str, float], temperature: float, exclusive: bool) -> dict[str, float]:
-    """Probabilities at another temperature (Hinton et al. 2015, "Distilling the knowledge in a neural network").
+    """Probabilities for logits, at a temperature (Hinton et al. 2015, "Distilling the knowledge in a neural network").
 
     Logits are divided by the temperature: above 1 the second choices count for more, below 1 for less.
     """
-    values = numpy.clip(numpy.asarray(list(cats.values()), dtype="float64"), 1e-6, 1 - 1e-6)
-    powers = values ** (1 / temperature)
-    others = powers.sum() if exclusive else powers + (1 - values) ** (1 / temperature)
-    return dict(zip(cats, (powers / others).tolist(), strict=True))
+    values = numpy.asarray(list(cats.values()), dtype="float64") / temperature
+    powers = numpy.exp(values - values.max()) if exclusive else 1 / (1 + numpy.exp(-values))
+    return dict(zip(cats, (powers / powers.sum() if exclusive else powers).tolist(), strict=True))
 
 
-@registry.readers("textcat_ladder.TaughtCorpus.v1")
+@registry.readers("textcat_ladder.TaughtCorpus.v2")
 def TaughtCorpus(
     path: Path,
-    taught: Path,
+    sentences: Path,
+    copies: Path,
+    learns: str = "labels",
     teacher_weight: float = 0.5,
     temperature: float = 1.0,
     component: str = "textcat",
 ) -> Callable[[Language], Iterator[Example]]:
-    """Training texts with their labels, and texts with a teacher's probabilities (made by scripts.encoder.teach).
+    """Texts with a teacher's logits (made by scripts.distillation.teach), alone or beside texts with their labels.
 
-    The gradient of spaCy's textcat, `prediction - target`, is that of the cross-entropy for probabilities as targets,
-    too. Only its check that targets are 0 or 1 is switched off, in the one object that is trained: the trained pipeline
-    is a plain textcat.
+    Only spaCy's check that targets are 0 or 1 is switched off, in the one object that is trained: the trained pipeline is
+    a plain textcat.
 
     Args:
         path: labelled texts (.spacy).
-        taught: the teacher's texts (.spacy).
-        teacher_weight: the teacher's share of all examples, more than 0 and less than 1. The labelled texts, or, if it
-            is the teacher that has fewer, the teacher's, are repeated as often as comes next to it.
-        temperature: of the teacher's probabilities, see `soften`.
+        sentences: of raw text, with the teacher's logits (.spacy); may hold none.
+        copies: the labelled texts and altered copies of them, with the teacher's logits (.spacy).
+        learns: `logits`: the teacher's texts of both kinds, with its logits as targets (see `TextCatCompact`). `labels`:
+            the labelled texts and the sentences, or the copies where there are none, with the teacher's probabilities
+            as targets; the gradient of spaCy's textcat, `prediction - target`, is that of the cross-entropy then, too.
+        teacher_weight: for `labels`, the teacher's share of all examples, more than 0 and less than 1. The labelled
+            texts, or, if it is the teacher that has fewer, the teacher's, are repeated as often as comes next to it.
+        temperature: for `labels`, of the teacher's probabilities, see `soften`.
         component: name of the text classifier.
     """
+    if learns not in LEARNS:
+        raise ValueError(f"learns must be one of {', '.join(LEARNS)}, it is {learns!r}.")
     if not 0 < teacher_weight < 1:
         raise ValueError(f"teacher_weight must be more than 0 and less than 1, it is {teacher_weight}.")
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, it is {temperature}.")
-    readers = Corpus(path), Corpus(taught)
 
     def read(nlp: Language) -> Iterator[Example]:
-        gold, soft = (list(reader(nlp)) for reader in readers)
-        if not gold or not soft:
-            raise ValueError(f"{path if not gold else taught}: holds no texts.")
         exclusive = True
-        # compose.py counts the updates with a pipeline that has no components.
+        # Who counts the updates beforehand has a pipeline without components.
         if nlp.has_pipe(component):
             nlp.get_pipe(component)._validate_categories = lambda examples: None
             exclusive = nlp.get_pipe_meta(component).factory == "textcat"
+        if learns == "logits":
+            yield from Corpus(sentences)(nlp)
+            yield from Corpus(copies)(nlp)
+            return
+        gold = list(Corpus(path)(nlp))
+        soft = list(Corpus(sentences)(nlp)) or list(Corpus(copies)(nlp))
+        if not gold or not soft:
+            raise ValueError(f"{copies if gold else path}: holds no texts.")
         for example in soft:
             example.reference.cats = soften(example.reference.cats, temperature, exclusive)
         # How often a labelled text stands for each of the teacher's, to give the labelled ones their share.

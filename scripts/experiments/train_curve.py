@@ -73,7 +73,7 @@ def train_once(
         settings = {"paths.train": train.as_posix()}
         found = write_config(overlay, config, corpus, training, seed, max_epochs, gpu_id, settings)
         try:
-            fit(config, folder, gpu_id, found.get("half_precision", False))
+            fit([config], folder, gpu_id, found.get("half_precision", False))
         except (Exception, SystemExit) as error:  # spaCy prints what is wrong, and exits
             raise UserError(f"train-{variant} failed: {error}\n{log.getvalue()[-1500:]}") from None
         scores, _ = score(spacy.load(folder / "model-best"), corpus / "dev.spacy")
