@@ -42,6 +42,8 @@ from thinc.api import (
     expand_window,
     list2array,
     reduce_max,
+    reduce_mean,
+    residual,
     softmax_activation,
     with_array,
     zero_init,
@@ -56,6 +58,7 @@ MAX_PIECE_LENGTH = 24  # characters
 # These bound the memory that a long-running pipeline takes: unknown words, and what all words contribute to the scores.
 MAX_CACHED_WORDS = 20_000
 MAX_CACHED_BYTES = 32_000_000
+LEARNS = ("labels", "logits")  # what TextCatCompact is trained with
 # The arrays of a linear model: name, type, dimensions.
 LINEAR_PARAMS = {
     "keys": ("uint32", 1),
@@ -373,7 +376,7 @@ def _weighted_mean_forward(model: Model, X: Ragged, is_train: bool) -> tuple[Flo
 
 
 @registry.architectures("textcat_ladder.TextCatCompact.v1")
-def TextCatCompact(
+def TextCatCompactV1(
     exclusive_classes: bool,
     hidden_width: int = 128,
     window_size: int = 0,
@@ -383,14 +386,38 @@ def TextCatCompact(
     linear: bool = False,
     nO: int | None = None,
 ) -> Model[list[Doc], Floats2d]:
-    """Classify texts by frozen, quantized word vectors: their weighted mean and a max-pooled layer, then one layer.
+    """`TextCatCompact` as it was: without depth. For pipelines that were trained with it."""
+    return TextCatCompact(
+        exclusive_classes, hidden_width, window_size, 0, mean_scale, word_dropout, ngram_rows, linear, nO=nO
+    )
+
+
+@registry.architectures("textcat_ladder.TextCatCompact.v2")
+def TextCatCompact(
+    exclusive_classes: bool,
+    hidden_width: int = 128,
+    window_size: int = 0,
+    depth: int = 0,
+    mean_scale: float = 5.0,
+    word_dropout: float = 0.5,
+    ngram_rows: int = 0,
+    linear: bool = False,
+    learns: str = "labels",
+    nO: int | None = None,
+) -> Model[list[Doc], Floats2d]:
+    """Classify texts by frozen, quantized word vectors: their weighted mean, and what layers make of them, pooled.
+
+    With a depth of 0 there is one layer, and its maximum over the text: the sum of what single words say. With more,
+    that many residual layers follow, each of which sees a word between its neighbours (a convolution of 3 words), and
+    their maximum and mean over the text are taken: the model reads.
 
     Args:
         exclusive_classes: softmax over the classes if true, one logistic function for each if not. The gradient is
             that of the cross-entropy in both cases.
-        hidden_width: units of the max-pooled layer.
-        window_size: the layer sees each token with so many neighbours on each side. 0 suits topics; 1 suits tasks
-            where word order matters and there are thousands of examples.
+        hidden_width: units of a layer.
+        window_size: at a depth of 0, the layer sees each token with so many neighbours on each side. 0 suits topics; 1
+            suits tasks where word order matters and there are thousands of examples.
+        depth: number of residual layers.
         mean_scale: factor of the weighted mean, whose values are else far smaller than the layer's.
         word_dropout: share of the tokens left out at random in training, in units of the pipeline's `[training]
             dropout`: at a dropout of 0.3, 0.5 leaves out 0.15 of them.
@@ -398,17 +425,28 @@ def TextCatCompact(
             softmax; 0 for none. It learns exact words and phrases, given thousands of examples.
         linear: whether a frozen linear model on exact words and pieces of words has a say (see `LinearScores`). The
             rest is trained without it; then `mix_linear` gives either its weight.
+        learns: in training, from `labels`, or `logits`: targets that are a teacher's logits, by the squared error (Ba
+            and Caruana 2014, "Do deep nets really need to be deep?").
         nO: number of classes; set from the labels.
 
     The pipeline's `[training] dropout` is applied to the features. The word table is read once, before training, by
     `textcat_ladder.read_word_table.v1`; after that it is part of the model.
     """
+    if learns not in LEARNS:
+        raise ValueError(f"learns must be one of {', '.join(LEARNS)}, it is {learns!r}.")
     table = WordTable(word_dropout)
-    hidden = Relu(nO=hidden_width)
     output = Linear(nO=nO, init_W=zero_init)
-    window = (expand_window(window_size),) if window_size else ()
-    pools = concatenate(weighted_mean(mean_scale), chain(*window, with_array(hidden), reduce_max()))
-    features = chain(table, pools)
+    if depth:
+        # Linear, so that a word's values can be kept, as those that it gives to its neighbours.
+        hidden = Linear(nO=hidden_width)
+        read = (with_array(Relu(hidden_width, 3 * hidden_width)) for _ in range(depth))
+        blocks = [residual(chain(expand_window(1), layer)) for layer in read]
+        layers = chain(with_array(hidden), *blocks, concatenate(reduce_max(), reduce_mean()))
+    else:
+        hidden = Relu(nO=hidden_width)
+        window = (expand_window(window_size),) if window_size else ()
+        layers = chain(*window, with_array(hidden), reduce_max())
+    features = chain(table, concatenate(weighted_mean(mean_scale), layers))
     scores = LinearScores() if linear else None
     trained = [chain(features, Dropout(), output), *([HashedNgrams(ngram_rows)] if ngram_rows else [])]
     model = Model(
@@ -419,8 +457,10 @@ def TextCatCompact(
         dims={"nO": None},
         attrs={
             "multi_label": not exclusive_classes,
-            "window_size": window_size,
+            "window_size": 1 if depth else window_size,
+            "depth": depth,
             "mean_scale": mean_scale,
+            "learns": learns,
             "mixed": False,
         },
         refs={
@@ -453,14 +493,16 @@ def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple
     if not is_train:
         return _activate(model, _compact_predict(model, docs)), lambda gradient: []
     scores, callbacks = zip(*(layer(docs, is_train) for layer in _trained_layers(model)), strict=True)
+    logits = sum(scores[1:], scores[0])
 
     def backprop(gradient: Floats2d) -> list:
-        # spaCy's textcat passes scores - truth, which is the gradient with respect to the logits.
+        # spaCy's textcat passes scores - truth: with respect to the logits that is the gradient of the cross-entropy,
+        # and where the truth is a teacher's logits and they are the scores, that of the squared error.
         for callback in callbacks:
             callback(gradient)
         return []
 
-    return _activate(model, sum(scores[1:], scores[0])), backprop
+    return logits if model.attrs.get("learns") == "logits" else _activate(model, logits), backprop
 
 
 def _trained_layers(model: Model) -> list[Model]:
@@ -493,6 +535,19 @@ def mix_linear(model: Model, own: float, linear: float, bias: float = 0.0) -> No
     model.attrs["mixed"] = True
 
 
+def _by_place(layer: Model, places: int) -> Floats2d:
+    """The weights of a layer on windows, for one word instead: shape (places * units, values), place by place."""
+    width = layer.get_dim("nI") // places
+    return layer.get_param("W").reshape((-1, places, width)).transpose((1, 0, 2)).reshape((-1, width))
+
+
+def _blocks(model: Model) -> list[Model]:
+    """The residual layers of a model with a depth, each a Relu on windows of three words."""
+    return (
+        [node for node in model.get_ref("features").walk() if node.name == "relu"] if model.attrs.get("depth") else []
+    )
+
+
 def _word_parts(model: Model, vectors: Floats2d) -> tuple[Floats2d, Floats2d]:
     """All that depends on one word alone, from the words' vectors: see `_Cache.scores` and `_Cache.units`."""
     ops = model.ops
@@ -501,8 +556,11 @@ def _word_parts(model: Model, vectors: Floats2d) -> tuple[Floats2d, Floats2d]:
     weights = ops.as_contig(vectors[:, -1:])
     shares = ops.gemm(ops.as_contig(vectors[:, :-1]), ops.as_contig(W[:, :width]), trans2=True) * weights
     places = 2 * model.attrs["window_size"] + 1
-    by_place = hidden.get_param("W").reshape((hidden.get_dim("nO"), places, width + 1)).transpose((1, 0, 2))
-    units = ops.gemm(vectors, ops.as_contig(by_place.reshape((-1, width + 1))), trans2=True)
+    if blocks := _blocks(model):
+        own = ops.affine(vectors, hidden.get_param("W"), hidden.get_param("b"))
+        units = ops.xp.concatenate([own, ops.gemm(own, _by_place(blocks[0], places), trans2=True)], axis=1)
+    else:
+        units = ops.gemm(vectors, _by_place(hidden, places), trans2=True)
     return ops.xp.concatenate([weights, shares], axis=1), units
 
 
@@ -511,9 +569,9 @@ def _known_parts(model: Model, words: numpy.ndarray, strings: StringStore) -> tu
 
     Most words of a batch have occurred before, and since their vectors are frozen, their parts are still the same.
     """
-    ops, table = model.ops, model.get_ref("table")
+    ops, table, hidden = model.ops, model.get_ref("table"), model.get_ref("hidden")
     cache = table.attrs["cache"]
-    params = [layer.get_param("W") for layer in (model.get_ref("hidden"), model.get_ref("output"))]
+    params = [layer.get_param("W") for layer in (hidden, model.get_ref("output"), *_blocks(model)[:1])]
     # Training changes the parameters in place; their sums tell.
     state = tuple(float(param.sum()) for param in params)
     with cache.lock:
@@ -522,7 +580,8 @@ def _known_parts(model: Model, words: numpy.ndarray, strings: StringStore) -> tu
         rows = [cache.rows.get(word, -1) for word in words.tolist()]
         missing = [i for i, row in enumerate(rows) if row < 0]
         if missing:
-            n_scores, n_units = 1 + model.get_dim("nO"), params[0].size // table.get_dim("nO")
+            n_scores, places = 1 + model.get_dim("nO"), 2 * model.attrs["window_size"] + 1
+            n_units = hidden.get_dim("nO") * (places + bool(model.attrs.get("depth")))
             room = max(len(words), MAX_CACHED_BYTES // (4 * (n_scores + n_units)))
             if cache.scores is None or len(cache.rows) + len(missing) > len(cache.scores):
                 cache.rows, missing = {}, list(range(len(words)))
@@ -532,6 +591,30 @@ def _known_parts(model: Model, words: numpy.ndarray, strings: StringStore) -> tu
             for i, row in zip(missing, range(new.start, new.stop), strict=True):
                 cache.rows[int(words[i])] = rows[i] = row
         return cache.scores, cache.units, numpy.asarray(rows)
+
+
+def _sum_places(ops: Ops, given: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
+    """What each token gets from itself and its neighbours in its text.
+
+    Args:
+        ops: of the model.
+        given: what each token gives to the one `window` places after it, ..., to the one `window` places before it:
+            shape (tokens, (2 * window + 1) * units).
+        window: neighbours on each side.
+        lengths: tokens of each text.
+
+    Returns:
+        shape (tokens, units).
+    """
+    n_units = given.shape[1] // (2 * window + 1)
+    tokens = ops.as_contig(given[:, window * n_units : (window + 1) * n_units])
+    text = ops.xp.repeat(ops.xp.arange(len(lengths)), lengths if window else 0)
+    for offset in range(1, window + 1):
+        same = (text[offset:] == text[:-offset])[:, None]
+        before, after = window - offset, window + offset
+        tokens[offset:] += given[:-offset, before * n_units : (before + 1) * n_units] * same
+        tokens[:-offset] += given[offset:, after * n_units : (after + 1) * n_units] * same
+    return tokens
 
 
 def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
@@ -544,20 +627,21 @@ def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
     # The mean.
     sums = ops.reduce_sum(scores[index], lengths)
     logits = sums[:, 1:] * (model.attrs["mean_scale"] / sums[:, :1].clip(1e-6))
-    # The layer: each word as the token itself and as its neighbours.
-    window, n_units = model.attrs["window_size"], hidden.get_dim("nO")
-    given = units[index]
-    tokens = ops.as_contig(given[:, window * n_units : (window + 1) * n_units])
-    text = ops.xp.repeat(ops.xp.arange(len(lengths)), lengths if window else 0)
-    for offset in range(1, window + 1):
-        same = (text[offset:] == text[:-offset])[:, None]
-        before, after = window - offset, window + offset
-        tokens[offset:] += given[:-offset, before * n_units : (before + 1) * n_units] * same
-        tokens[:-offset] += given[offset:, after * n_units : (after + 1) * n_units] * same
-    # The maximum may come first: neither the bias nor the rectifier changes the order.
-    features = ops.relu(ops.reduce_max(tokens, lengths)[0] + hidden.get_param("b"))
+    # The layers: each word as the token itself and as its neighbours.
+    window, n_units, given = model.attrs["window_size"], hidden.get_dim("nO"), units[index]
+    if blocks := _blocks(model):
+        tokens, given = ops.as_contig(given[:, :n_units]), given[:, n_units:]
+        for number, block in enumerate(blocks):
+            if number:
+                given = ops.gemm(tokens, _by_place(block, 3), trans2=True)
+            tokens += ops.relu(_sum_places(ops, given, 1, lengths) + block.get_param("b"))
+        features = ops.xp.concatenate([ops.reduce_max(tokens, lengths)[0], ops.reduce_mean(tokens, lengths)], axis=1)
+    else:
+        tokens = _sum_places(ops, given, window, lengths)
+        # The maximum may come first: neither the bias nor the rectifier changes the order.
+        features = ops.relu(ops.reduce_max(tokens, lengths)[0] + hidden.get_param("b"))
     W = output.get_param("W")
-    logits += ops.affine(features, ops.as_contig(W[:, -n_units:]), output.get_param("b"))
+    logits += ops.affine(features, ops.as_contig(W[:, -features.shape[1] :]), output.get_param("b"))
     for ngrams in _trained_layers(model)[1:]:
         logits += ngrams.predict(docs)
     if model.attrs.get("mixed"):
