@@ -220,7 +220,7 @@ def read_seeds(folder: Path, dataset: str) -> dict[str, dict[int, float]]:
     for path in sorted(folder.glob("*/*.json")):
         metrics = read_any(path)
         of_grid = isinstance(metrics, dict) and metrics.get("dataset") == dataset and "experiment" in metrics
-        if of_grid and not metrics["experiment"]["values"]:
+        if of_grid and not metrics["experiment"]["values"] and "scores" in metrics:
             found.setdefault(metrics["variant"], {})[metrics["seed"]] = metrics["scores"]["macro_f1"]
     return found
 
