@@ -394,6 +394,32 @@ def test_a_million_characters_and_many_words(after):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("task", ["single"], indirect=True)
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_broken_model_file_is_a_message(task, tmp_path, run, damage):
+    shutil.copytree(task[0] / "transformer-int8" / "model-best", tmp_path / "model")
+    path = tmp_path / "model" / "textcat" / "model"
+    data = bytearray(path.read_bytes())
+    place = data.index(zlib.compress(b"", 9)[:2]) + 1000  # inside of what is compressed
+    data[place : place + 50] = bytes(50)
+    path.write_bytes(data if damage == "changed" else data[: len(data) // 2])
+    (tmp_path / "in.txt").write_text("The goal\n", encoding="utf-8")
+    process = run("classify", "model", "in.txt", "out.csv", "--code", ROOT / "scripts" / "components.py")
+    assert "model: no pipeline that can be loaded" in message(process) and not (tmp_path / "out.csv").exists()
+    assert ("transformer is broken" in process.output) == (damage == "changed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["single"], indirect=True)
+def test_classify_names_the_package_that_is_missing(task, tmp_path, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (tmp_path / "in.txt").write_text("The goal\n", encoding="utf-8")
+    model = task[0] / "transformer-int8" / "model-best"
+    text = message(run("classify", model, "in.txt", "out.csv", "--code", ROOT / "scripts" / "components.py"))
+    assert "python -m pip install onnxruntime tokenizers" in text and "Train it first" not in text
+
+
+@pytest.mark.slow
 def test_training_changes_nothing(task, after):
     texts = texts_of(task)
     expected = scores(after, texts)
