@@ -194,7 +194,7 @@ def load(model: str, code: Path | None) -> Language:
         nlp("Some pipelines open what they need when a text comes.")
     except ImportError as error:
         raise UserError(f"{model}: {error}") from None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of any kind: the readers of its files, once they are broken, share no class
         raise UserError(f"{model}: no pipeline that can be loaded. Train it first. ({error!s:.300})") from None
     if COMPONENT not in nlp.pipe_names:
         raise UserError(
