@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 import numpy
 from spacy import registry
@@ -948,7 +949,7 @@ def read_linear(path: Path, component: str = "textcat", ref: str = "scores") -> 
 class _Engine:
     """What runs a transformer: ONNX Runtime's session and the tokenizer. Opened when a text comes, in each process.
 
-    A session lives in one process, and does not survive in its forks. Not stored with the model, as it is no dict.
+    A session lives in one process, and its forks open their own. Not stored with the model, as it is no dict.
 
     Attributes:
         opened: the process, the graph's array, the session and the tokenizer. Set at once: threads need no lock.
@@ -956,6 +957,7 @@ class _Engine:
 
     def __init__(self) -> None:
         self.opened: tuple = (None, None, None, None)
+        _ENGINES.add(self)
 
     def __reduce__(self) -> tuple:
         # A copy, and another process, start with nothing.
@@ -974,6 +976,19 @@ class _Engine:
         return opened[2:]
 
 
+_ENGINES: WeakSet[_Engine] = WeakSet()
+
+
+def _keep_sessions() -> None:
+    """In a fork: never end the sessions of the process before. That waits for their threads, which are not here."""
+    for engine in _ENGINES:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine.opened))
+
+
+if hasattr(os, "register_at_fork"):  # where there are forks
+    os.register_at_fork(after_in_child=_keep_sessions)
+
+
 def _open_engine(graph: numpy.ndarray, tokenizer: numpy.ndarray) -> tuple[Any, Any]:
     try:
         from onnxruntime import InferenceSession, SessionOptions
@@ -986,6 +1001,8 @@ def _open_engine(graph: numpy.ndarray, tokenizer: numpy.ndarray) -> tuple[Any, A
     # As the libraries below other models: what the variable says, or else all cores.
     threads = os.environ.get("OMP_NUM_THREADS", "")
     options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
+    # Threads that wait do not keep a core busy: others may need it, such as more processes of the same pipeline.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors
     try:
         return (
@@ -1273,11 +1290,11 @@ def find_trim() -> Callable[[int], int] | None:
 
 
 @registry.callbacks("textcat_ladder.trim_memory.v1")
-def trim_memory(every: int = 100) -> Callable[[Language, dict[str, Any]], None]:
+def trim_memory(every: int = 10) -> Callable[[Language, dict[str, Any]], None]:
     """For `[training.before_update]`: give freed memory back to the system now and then.
 
-    Batches of ever other lengths leave free memory in pieces, and glibc keeps them: after some thousand updates of a
-    small transformer several gigabytes, of which little is used. Without glibc nothing is done.
+    Batches of ever other lengths leave free memory in pieces, and glibc keeps them: up to 3 GB in a hundred updates of
+    a small transformer, of which little is used. Without glibc nothing is done.
 
     Args:
         every: so many updates.

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
@@ -381,6 +383,30 @@ def test_it_survives_storage_copies_processes_and_threads(task, after, tmp_path)
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: model.predict(docs), range(16)))
     assert all(result == pytest.approx(model.predict(docs), abs=1e-6) for result in results)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+@pytest.mark.parametrize("task", ["single"], indirect=True)
+def test_forks_do_not_wait_for_threads_that_they_do_not_have(after, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    texts = ["The goal and coach of day 3", "bank and shares"]
+    expected, engine = scores(after, texts), after.get_pipe("textcat").model.get_ref("scores").attrs["engine"]
+
+    def predict():
+        assert scores(after, texts) == pytest.approx(expected, abs=1e-5)
+
+    def forget():
+        engine.opened = (None, None, None, None)
+
+    for target in (predict, forget):
+        process = multiprocessing.get_context("fork").Process(target=target, daemon=True)
+        process.start()
+        process.join(60)
+        if process.is_alive():
+            process.kill()
+        assert process.exitcode == 0
+    assert engine.opened[0] == os.getpid()
 
 
 @pytest.mark.slow
