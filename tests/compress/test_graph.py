@@ -7,12 +7,13 @@ pytest.importorskip("onnx", reason="the variant transformer-int8 needs requireme
 pytest.importorskip("spacy_transformers", reason="the transformer variants need requirements.txt")
 
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from transformers import AutoModel, ElectraConfig, ElectraModel, MPNetConfig, MPNetModel
 
 from scripts.common.cli import UserError
 from scripts.compress import graph as module
 from scripts.compress.graph import (
+    OPSET,
     WEIGHT_LEVELS,
     example_inputs,
     export_graph,
@@ -86,6 +87,19 @@ def test_matrices_have_seven_bits_and_no_large_table_is_left(graph):
     # So that no processor has to cut off the sum of two products, which some keep in 16 bits.
     assert 2 * 255 * WEIGHT_LEVELS < 2**15
     assert all(array.nbytes <= 4 * 96 for array in arrays if array.dtype == np.float32)
+
+
+def test_rows_of_zeros_give_zeros():
+    matrix = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, n]) for name, n in (("x", 8), ("y", 4))]
+    nodes = [helper.make_node("MatMul", ["x", "matrix"], ["y"])]
+    inside = helper.make_graph(nodes, "product", tensors[:1], tensors[1:], [numpy_helper.from_array(matrix, "matrix")])
+    product = helper.make_model(inside, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    rows = np.vstack([np.zeros(8), np.arange(8), np.full(8, 1e-4)]).astype("float32")
+    found, wanted = run_graph(to_integers(product), {"x": rows}), rows @ matrix
+    assert not found[0].any()
+    for row, other in zip(found[1:], wanted[1:], strict=True):
+        assert np.abs(row - other).max() < 0.03 * np.abs(other).max()
 
 
 def test_the_operators_are_those_of_the_standard(graph):
