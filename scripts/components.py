@@ -9,15 +9,22 @@ layer and the output are trained, so a training takes seconds and can hardly ove
 `textcat_ladder.TextCatLinear.v1` classifies a text by TF-IDF of words, pairs and pieces of words, and a linear support
 vector machine that has been fitted before (scripts.linear.fit_linear). Its words are hashed, its weights have 8 bits.
 
+`textcat_ladder.TextCatOnnx.v1` classifies a text by a fine-tuned transformer on numbers of 8 bits and fewer, without
+PyTorch: ONNX Runtime does the work. It has been made of a trained pipeline before (scripts.compress.export_int8).
+
 `textcat_ladder.PretrainVectors.v1` and `textcat_ladder.PretrainSentences.v1` are objectives for `spacy pretrain`; a
 trained pipeline needs nothing of them.
 """
 
+import ctypes
+import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 import numpy
 from spacy import registry
@@ -74,6 +81,18 @@ DENSE_CHARACTERS = (0x3040, 0xA000)
 MAX_WORD_LENGTH = 1000  # characters of a word that are looked at
 CHUNK_FLOATS = 1 << 20  # of what is looked up at a time
 _MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
+# The arrays of a transformer for ONNX Runtime: name, type, dimensions. And its numbers.
+ONNX_PARAMS = {
+    "graph": ("uint8", 1),
+    "tokenizer": ("uint8", 1),
+    "codes": ("uint8", 3),
+    "scales": ("float16", 2),
+    "W": ("float32", 2),
+    "b": ("float32", 1),
+}
+ONNX_NUMBERS = ("max_words", "max_pieces", "parameters")
+# Word pieces, padding included, that go through the transformer at a time: more of them leave the processor's cache.
+ONNX_BATCH = 512
 
 
 # The quantized table
@@ -104,6 +123,15 @@ def quantize_rows(vectors: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]
         levels[better] = rounded[better]
     half = vectors.shape[1] // 2
     return levels[:, :half] | levels[:, half:] << 4, scales
+
+
+def unpack_rows(codes: numpy.ndarray, scales: numpy.ndarray, out: Floats2d) -> None:
+    """Write into `out`, shape (rows, width), what `quantize_rows` has rounded."""
+    half = codes.shape[1]
+    out[:, :half] = codes & 15
+    out[:, half:] = codes >> 4
+    out -= 7.5
+    out *= scales[:, None]
 
 
 def word_key(word: str) -> int:
@@ -218,13 +246,9 @@ def _rows_of(model: Model, keys: numpy.ndarray) -> numpy.ndarray:
 def _dequantize(model: Model, rows: numpy.ndarray) -> Floats2d:
     """The vectors and, in the last column, the weights of rows; zeros for row -1."""
     codes, scales, weights = (model.get_param(name) for name in TABLE_PARAMS[1:])
-    half = codes.shape[1]
-    vectors = model.ops.alloc2f(len(rows), 2 * half + 1, zeros=False)
-    packed, found = codes[rows], rows >= 0
-    vectors[:, :half] = packed & 15
-    vectors[:, half:-1] = packed >> 4
-    vectors[:, :-1] -= 7.5
-    vectors[:, :-1] *= (scales[rows] * found)[:, None]
+    vectors = model.ops.alloc2f(len(rows), 2 * codes.shape[1] + 1, zeros=False)
+    found = rows >= 0
+    unpack_rows(codes[rows], scales[rows] * found, vectors[:, :-1])
     vectors[:, -1] = weights[rows] * found
     return vectors
 
@@ -947,7 +971,11 @@ def TextCatLinear(exclusive_classes: bool, nO: int | None = None) -> Model[list[
 
     Training changes nothing. The model is read once, before training, by `textcat_ladder.read_linear.v1`.
     """
-    scores = LinearScores()
+    return frozen_classifier(LinearScores(), exclusive_classes, nO)
+
+
+def frozen_classifier(scores: Model[list[Doc], Floats2d], exclusive_classes: bool, nO: int | None) -> Model:
+    """A classifier of a layer that gives logits and learns nothing: its refs `scores` and `output_layer`."""
     model = chain(scores, softmax_activation() if exclusive_classes else Logistic())
     model.set_ref("scores", scores)
     model.set_ref("output_layer", scores)
@@ -955,6 +983,24 @@ def TextCatLinear(exclusive_classes: bool, nO: int | None = None) -> Model[list[
     if nO is not None:
         scores.set_dim("nO", nO)
     return model
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> tuple[dict[str, numpy.ndarray], list[str]]:
+    """Arrays of a .npz file, those of these names that it has, and its labels."""
+    with numpy.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in names if name in arrays}, arrays["labels"].tolist()
+
+
+def set_labels(pipe: Any, labels: Sequence[str], path: Path) -> None:
+    """Give a text classifier the labels of a file.
+
+    Raises:
+        ValueError: it has other labels already, or these in another order.
+    """
+    for label in labels:
+        pipe.add_label(label)
+    if list(pipe.labels) != list(labels):
+        raise ValueError(f"{path}: its labels are not those of {pipe.name!r}, or in another order.")
 
 
 @registry.callbacks("textcat_ladder.read_linear.v1")
@@ -973,15 +1019,291 @@ def read_linear(path: Path, component: str = "textcat", ref: str = "scores") -> 
     """
 
     def before_init(nlp: Language) -> Language:
-        pipe = nlp.get_pipe(component)
-        with numpy.load(path, allow_pickle=False) as arrays:
-            labels = arrays["labels"].tolist()
-            linear = {name: arrays[name] for name in LINEAR_PARAMS if name in arrays}
-        for label in labels:
-            pipe.add_label(label)
-        if list(pipe.labels) != labels:
-            raise ValueError(f"{path}: its labels are not those of {component!r}, or in another order.")
-        set_linear(pipe.model.get_ref(ref), linear)
+        arrays, labels = read_arrays(path, tuple(LINEAR_PARAMS))
+        set_labels(nlp.get_pipe(component), labels, path)
+        set_linear(nlp.get_pipe(component).model.get_ref(ref), arrays)
+        return nlp
+
+    return before_init
+
+
+# A transformer without PyTorch
+
+
+class _Engine:
+    """What runs a transformer: ONNX Runtime's session and the tokenizer. Opened when a text comes, in each process.
+
+    A session lives in one process, and its forks open their own. Not stored with the model, as it is no dict.
+
+    Attributes:
+        opened: the process, the graph's array, the session and the tokenizer. Set at once: threads need no lock.
+    """
+
+    def __init__(self) -> None:
+        self.opened: tuple = (None, None, None, None)
+        _ENGINES.add(self)
+
+    def __reduce__(self) -> tuple:
+        # A copy, and another process, start with nothing.
+        return _Engine, ()
+
+    def open(self, graph: numpy.ndarray, tokenizer: numpy.ndarray) -> tuple[Any, Any]:
+        """The session and the tokenizer.
+
+        Raises:
+            ImportError: a package is missing.
+            ValueError: what is stored is broken.
+        """
+        opened = self.opened
+        if opened[0] != os.getpid() or opened[1] is not graph:
+            opened = self.opened = (os.getpid(), graph, *_open_engine(graph, tokenizer))
+        return opened[2:]
+
+
+_ENGINES: WeakSet[_Engine] = WeakSet()
+
+
+def _keep_sessions() -> None:
+    """In a fork: never end the sessions of the process before. That waits for their threads, which are not here."""
+    for engine in _ENGINES:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine.opened))
+
+
+if hasattr(os, "register_at_fork"):  # where there are forks
+    os.register_at_fork(after_in_child=_keep_sessions)
+
+
+def _open_engine(graph: numpy.ndarray, tokenizer: numpy.ndarray) -> tuple[Any, Any]:
+    try:
+        from onnxruntime import InferenceSession, SessionOptions
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise ImportError(
+            f"This pipeline's transformer needs a package more ({error}): python -m pip install onnxruntime tokenizers"
+        ) from None
+    options = SessionOptions()
+    # As the libraries below other models: what the variable says, or else all cores.
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
+    # Threads that wait do not keep a core busy: others may need it, such as more processes of the same pipeline.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors
+    try:
+        return (
+            InferenceSession(zlib.decompress(_on_cpu(graph).tobytes()), options, providers=["CPUExecutionProvider"]),
+            Tokenizer.from_str(zlib.decompress(_on_cpu(tokenizer).tobytes()).decode("utf-8")),
+        )
+    except Exception as error:  # of classes that ONNX Runtime and tokenizers do not share
+        raise ValueError(
+            f"The pipeline's transformer is broken or too new for this onnxruntime ({str(error).splitlines()[0]}). Get "
+            "the pipeline again, or update: python -m pip install -U onnxruntime tokenizers"
+        ) from None
+
+
+def OnnxScores() -> Model[list[Doc], Floats2d]:
+    """The logits of a fine-tuned transformer, run by ONNX Runtime on the CPU. Output: shape (texts, nO).
+
+    It does what spacy-transformers and `spacy.TextCatReduce.v1` do: a text's first words go through the transformer in
+    overlapping windows (see `first_words`), each word gets the mean of its pieces, the text the mean of its words, and
+    the labels a linear layer of that. A text without words gets the bias.
+
+    The parameters are set by `set_onnx`. `graph` is the ONNX model, compressed by zlib: from the `vectors` of pieces,
+    their `mask` (0 for padding) and their `shares` to the sum of its outputs times the shares. `tokenizer` is the
+    tokenizer's JSON, compressed. `codes`, (pieces, groups, half a group's values), and `scales`, (pieces, groups), are
+    the pieces' vectors in groups of values, each as `quantize_rows` rounds it. `W` and `b` are the linear layer's.
+
+    The attributes are `max_words` that are read of a text (0 for all), `max_pieces` of a window, and how many
+    `parameters` the transformer has.
+    """
+    return Model(
+        "onnx_scores",
+        _onnx_forward,
+        init=_onnx_init,
+        dims={"nO": None},
+        params=dict.fromkeys(ONNX_PARAMS),
+        attrs={"engine": _Engine(), **dict.fromkeys(ONNX_NUMBERS, 0)},
+    )
+
+
+def _onnx_init(model: Model, X: Any = None, Y: Any = None) -> None:
+    if not model.has_param("graph"):
+        raise ValueError(
+            "There is no transformer to run. This variant is not trained by itself: train transformer-trim, make it of "
+            "that (scripts.compress.export_int8), and name the file in [initialize.before_init]: "
+            '@callbacks = "textcat_ladder.read_onnx.v1", path = ...'
+        )
+    if Y is not None and Y.shape[1] != model.get_dim("nO"):
+        raise ValueError(f"The transformer was trained on {model.get_dim('nO')} labels, here are {Y.shape[1]}.")
+
+
+def set_onnx(model: Model, arrays: dict[str, numpy.ndarray]) -> None:
+    """Give an OnnxScores layer its arrays and numbers.
+
+    Raises:
+        ValueError: one is missing, or their types or shapes do not fit.
+    """
+    for name, (dtype, ndim) in ONNX_PARAMS.items():
+        array = arrays.get(name)
+        if array is None or array.dtype != dtype or array.ndim != ndim:
+            raise ValueError(f"The transformer's {name!r} must be {dtype}, {ndim}-dimensional.")
+    if missing := [name for name in ONNX_NUMBERS if name not in arrays]:
+        raise ValueError(f"The transformer's {missing[0]!r} is missing.")
+    if arrays["codes"].shape[:2] != arrays["scales"].shape or len(arrays["W"]) != len(arrays["b"]):
+        raise ValueError("The transformer's arrays must fit one another.")
+    model.set_dim("nO", len(arrays["b"]), force=True)
+    for name in ONNX_PARAMS:
+        model.set_param(name, model.ops.asarray(arrays[name]))
+    for name in ONNX_NUMBERS:
+        model.attrs[name] = int(arrays[name])
+
+
+def cut_up(
+    docs: Sequence[Doc], tokenizer: Any, max_words: int, max_pieces: int
+) -> tuple[list[numpy.ndarray], list[numpy.ndarray], list[int]]:
+    """Texts as windows of word pieces.
+
+    Args:
+        docs: texts.
+        tokenizer: with special pieces, without padding and without truncation (a `tokenizers.Tokenizer`).
+        max_words: see `first_words`.
+        max_pieces: of a window; more are cut off.
+
+    Returns:
+        For each window its pieces' numbers, int64; the share of each piece in the mean of its text, float32, so that
+        the shares of all windows of a text have a sum of 1, or less if a word has no pieces; and the index of the text.
+    """
+    numbers, offsets, starts, words, texts = [], [], [], [], []
+    lengths = numpy.fromiter((min(len(doc), max_words or len(doc)) for doc in docs), dtype="int64", count=len(docs))
+    first_word = lengths.cumsum() - lengths
+    position = 0  # of a window, in all of them one after the other
+    for i, (doc, spans) in enumerate(zip(docs, first_words(max_words)(docs), strict=True)):
+        places = doc.to_array("IDX").astype("int64")
+        for span in spans:
+            encoding = tokenizer.encode(span.text)
+            numbers.append(numpy.asarray(encoding.ids[:max_pieces], dtype="int64"))
+            offsets.append(numpy.asarray(encoding.offsets[:max_pieces], dtype="int64") + position)
+            starts.append(places[span.start : span.end] + (position - span.start_char))
+            words.append(numpy.arange(span.start, span.end) + first_word[i])
+            texts.append(i)
+            position += span.end_char - span.start_char
+    if not texts:
+        return [], [], []
+    begin, end = numpy.concatenate(offsets).T
+    places, word_of = numpy.concatenate(starts), numpy.concatenate(words)
+    # A piece belongs to each word that it has a character of; the space behind a word is the word's. Special pieces
+    # have no characters.
+    first = places.searchsorted(begin, "right") - 1
+    counts = numpy.where(end > begin, places.searchsorted(end - 1, "right") - first, 0)
+    pieces = numpy.repeat(numpy.arange(len(begin)), counts)
+    place = numpy.repeat(first - counts.cumsum() + counts, counts) + numpy.arange(len(pieces))
+    owners = word_of[place]
+    text_of = numpy.repeat(numpy.arange(len(docs)), lengths)
+    shares = 1 / (numpy.bincount(owners, minlength=len(text_of)).clip(1) * lengths[text_of])
+    weights = numpy.bincount(pieces, shares[owners], len(begin)).astype("float32")
+    return numbers, numpy.split(weights, numpy.cumsum([len(window) for window in numbers])[:-1]), texts
+
+
+def batch_windows(lengths: Sequence[int], size: int = ONNX_BATCH) -> Iterator[list[int]]:
+    """The indices of windows in batches of like length, of at most `size` pieces with the padding, or of one window."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[i] * (len(batch) + 1) > size:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def encode_windows(
+    session: Any,
+    find_vectors: Callable[[numpy.ndarray], numpy.ndarray],
+    numbers: Sequence[numpy.ndarray],
+    weights: Sequence[numpy.ndarray],
+    texts: Sequence[int],
+    n_texts: int,
+) -> numpy.ndarray:
+    """The features of texts: float32, shape (n_texts, width); zeros for a text without windows.
+
+    Args:
+        session: of ONNX Runtime, with a graph as `OnnxScores` describes it.
+        find_vectors: gives the vectors of pieces' numbers, shape (rows,) -> (rows, width).
+        numbers: of the pieces, and the other arguments as `cut_up` returns them.
+        weights: of the pieces.
+        texts: that the windows are of.
+        n_texts: number of texts.
+    """
+    features: numpy.ndarray | None = None
+    for batch in batch_windows([len(window) for window in numbers]):
+        shape = len(batch), max(len(numbers[i]) for i in batch)
+        ids, mask, shares = (numpy.zeros(shape, dtype=dtype) for dtype in ("int64", "int64", "float32"))
+        for row, i in enumerate(batch):
+            n = len(numbers[i])
+            ids[row, :n], mask[row, :n], shares[row, :n] = numbers[i], 1, weights[i]
+        vectors = find_vectors(ids.ravel()).reshape((*shape, -1))
+        (sums,) = session.run(None, {"vectors": vectors, "mask": mask, "shares": shares})
+        if features is None:
+            features = numpy.zeros((n_texts, sums.shape[1]), dtype="float32")
+        numpy.add.at(features, [texts[i] for i in batch], sums)
+    return features if features is not None else numpy.zeros((n_texts, 0), dtype="float32")
+
+
+def onnx_logits(model: Model, docs: Sequence[Doc]) -> numpy.ndarray:
+    """The logits of an OnnxScores layer: float32, shape (texts, nO)."""
+    params = {name: _on_cpu(model.get_param(name)) for name in ONNX_PARAMS}
+    session, tokenizer = model.attrs["engine"].open(*(model.get_param(name) for name in ("graph", "tokenizer")))
+
+    def find_vectors(ids: numpy.ndarray) -> numpy.ndarray:
+        codes, scales = params["codes"][ids], params["scales"][ids]
+        vectors = numpy.empty((scales.size, 2 * codes.shape[-1]), dtype="float32")
+        unpack_rows(codes.reshape((scales.size, -1)), scales.ravel(), vectors)
+        return vectors.reshape((len(ids), -1))
+
+    windows = cut_up(docs, tokenizer, model.attrs["max_words"], model.attrs["max_pieces"])
+    features = encode_windows(session, find_vectors, *windows, len(docs))
+    return features @ params["W"].T + params["b"] if features.size else numpy.tile(params["b"], (len(docs), 1))
+
+
+def _onnx_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
+    return model.ops.asarray2f(onnx_logits(model, docs)), lambda gradient: []
+
+
+@registry.architectures("textcat_ladder.TextCatOnnx.v1")
+def TextCatOnnx(exclusive_classes: bool, nO: int | None = None) -> Model[list[Doc], Floats2d]:
+    """A text classifier that is a frozen fine-tuned transformer, run by ONNX Runtime (see `OnnxScores`, ref `scores`).
+
+    Args:
+        exclusive_classes: True for `textcat`, False for `textcat_multilabel`.
+        nO: number of classes; set from the labels.
+
+    Training changes nothing. The model is read once, before training, by `textcat_ladder.read_onnx.v1`. The packages
+    onnxruntime and tokenizers are needed when a text comes.
+    """
+    return frozen_classifier(OnnxScores(), exclusive_classes, nO)
+
+
+@registry.callbacks("textcat_ladder.read_onnx.v1")
+def read_onnx(path: Path, component: str = "textcat") -> Callable[[Language], Language]:
+    """For `[initialize.before_init]`: read a transformer (.npz, made by scripts.compress.export_int8) into a component.
+
+    The component gets the labels in the order of the file. A trained pipeline never asks for the file.
+
+    Args:
+        path: the file.
+        component: name of the text classifier.
+
+    Raises (when called):
+        ValueError: there is no such file, or the component has other labels already, or these in another order.
+    """
+
+    def before_init(nlp: Language) -> Language:
+        if not Path(path).is_file():
+            raise ValueError(
+                f"{path}: no such file. Train transformer-trim, and export that (scripts.compress.export_int8)."
+            )
+        arrays, labels = read_arrays(path, (*ONNX_PARAMS, *ONNX_NUMBERS))
+        set_labels(nlp.get_pipe(component), labels, path)
+        set_onnx(nlp.get_pipe(component).model.get_ref("scores"), arrays)
         return nlp
 
     return before_init
@@ -1041,6 +1363,33 @@ def _first_rows_forward(model: Model, arrays: list[Floats2d], is_train: bool) ->
 def words_read(max_words: int) -> Callable[[Example], int]:
     """For `get_length` of a batcher: the words of a text that a transformer reads, see `first_words`."""
     return lambda example: min(len(example), max_words or len(example))
+
+
+# Memory, while transformers are trained
+
+
+def find_trim() -> Callable[[int], int] | None:
+    """The C library's function that gives freed memory back to the system; None where it is not glibc."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+
+
+@registry.callbacks("textcat_ladder.trim_memory.v1")
+def trim_memory(every: int = 10) -> Callable[[Language, dict[str, Any]], None]:
+    """For `[training.before_update]`: give freed memory back to the system now and then.
+
+    Batches of ever other lengths leave free memory in pieces, and glibc keeps them: up to 3 GB in a hundred updates of
+    a small transformer, of which little is used. Without glibc nothing is done.
+
+    Args:
+        every: so many updates.
+    """
+    trim = find_trim()
+
+    def before_update(nlp: Language, info: dict[str, Any]) -> None:
+        if trim and info["step"] % every == 0:
+            trim(0)
+
+    return before_update
 
 
 # Pretraining

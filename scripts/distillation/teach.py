@@ -1,12 +1,12 @@
-"""Let a trained pipeline label unlabelled texts, for a smaller pipeline to learn from (knowledge distillation).
+"""Label texts with a trained transformer; its logits teach smaller pipelines.
 
-The texts are of two kinds: the sentences of the raw text, if it has more than the training texts; and the training texts
-with altered copies of them. A teacher that has seen a text's label is too sure of the text and of what is like it; that
-does no harm to a student that is weighed against the linear model on dev afterwards.
+The texts are of two kinds: the sentences of the raw text, if it has more than the training texts; and the training
+texts with altered copies of them. A teacher that has seen a text's label is too sure of the text and of what is like
+it; that does no harm to a student that is weighed against the linear model on dev afterwards.
 
 What the teacher says is kept as logits, up to a constant for each text where labels exclude each other. They go into a
-file beside the result, batch after batch, so that an interrupted run goes on where it was; it belongs to one teacher and
-to these texts.
+file beside the result, batch after batch, so that an interrupted run goes on where it was; it belongs to one teacher
+and to these texts.
 """
 
 import contextlib

@@ -67,6 +67,7 @@ def flatten(metrics: dict[str, Any]) -> dict[str, Any]:
         "high": high,
         "accuracy": scores.get("micro_f1" if task_mode(metrics) == "multi" else "accuracy"),
         "size": metrics["size"]["pipeline_bytes"] / 1e6,
+        "installed": metrics["installed"]["bytes"] / 1e6 if "installed" in metrics else None,
         "speed": docs_per_s,
         "latency": speed.get("latency_ms_p50"),
         "latency95": speed.get("latency_ms_p95"),
