@@ -47,7 +47,9 @@ def playground(
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "viewer",
-        "theme.primaryColor": "#0b8388",
+        # One for each scheme: a single colour would make the page light for all.
+        "theme.light.primaryColor": "#0a6c74",
+        "theme.dark.primaryColor": "#59c6c4",
     }
     options = [f"--{name}={value}" for name, value in settings.items()]
     sys.argv = ["streamlit", "run", str(APP), *options, "--", str(training)]

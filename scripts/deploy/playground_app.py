@@ -33,14 +33,15 @@ COLUMNS = 3
 EXAMPLE = "Shares in the phone maker fall after its new handset is delayed"
 STYLE = """<style>
 .block-container { padding-top: 3rem; }
+.answer { --good: light-dark(#0a6c74, #59c6c4); --bad: light-dark(#b8431a, #f0895f); }
 .answer { line-height: 1.5; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-.answer h4 { margin: 0; padding: 0; font-size: 1rem; }
-.answer .label { font-size: 1.45rem; color: #0b8388; }
-.answer .odd { color: #d2582b; }
+.answer h2 { margin: 0; padding: 0; font-size: 1rem; }
+.answer .label { font-size: 1.45rem; color: var(--good); }
+.answer .odd { color: var(--bad); }
 .answer .costs { opacity: .7; margin-bottom: .6rem; }
 .answer .bar { display: grid; grid-template-columns: 7.5rem 1fr 2.6rem; gap: .5rem; align-items: center; }
 .answer .bar, .answer .costs { font-size: .85rem; }
-.answer .bar i { display: block; height: .55rem; border-radius: 2px; background: #0b8388; min-width: 1px; }
+.answer .bar i { display: block; height: .55rem; border-radius: 2px; background: var(--good); min-width: 1px; }
 .answer .bar span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .answer .words { margin-top: .7rem; font-size: .95rem; }
 .answer .words span { border-radius: 3px; padding: .08em 0; }
@@ -92,7 +93,7 @@ def format_answer(variant: Variant, answer: Answer, is_odd: bool, words: list[tu
     )
     rest = f'<div class="costs">and {len(ranked) - SHOWN} more labels</div>' if len(ranked) > SHOWN else ""
     return (
-        f'<div class="answer"><h4>{escape(variant.name)}</h4>'
+        f'<div class="answer"><h2>{escape(variant.name)}</h2>'
         f'<div class="label{" odd" if is_odd else ""}">{escape(answer.label)}</div>'
         f'<div class="costs">{answer.milliseconds:.1f} ms · {variant.megabytes:.1f} MB</div>'
         f"{bars}{rest}{format_words(words) if words else ''}</div>"
@@ -101,7 +102,7 @@ def format_answer(variant: Variant, answer: Answer, is_odd: bool, words: list[tu
 
 def show_text_tab(loaded: dict[str, tuple[Variant, Language, Lock]]) -> None:
     """A text, and what every variant says about it."""
-    text = st.text_area("Text", EXAMPLE, height=110, help="Press Ctrl+Enter, or click outside, to classify.")
+    text = st.text_area("Text", EXAMPLE, height=110)
     with_words = st.toggle("Show which words mattered", value=True)
     try:
         check_text(text)
@@ -163,11 +164,9 @@ def main(training: Path, project: Path = Path(".")) -> None:
     """Draw the page."""
     st.set_page_config(page_title="Playground", page_icon="🏷", layout="wide")
     st.html(STYLE)
-    st.header("What does each variant say?")
+    st.title("What does each variant say?", anchor=False)
     variants, missing = find_variants(training, project)
     loaded = load_all(variants)
-    if missing:
-        st.caption("Not trained yet, so not here: " + ", ".join(missing))
     if not loaded:
         st.warning("No variant is trained. Train one: python -m spacy project run bow")
         return
@@ -176,6 +175,8 @@ def main(training: Path, project: Path = Path(".")) -> None:
         show_text_tab(loaded)
     with many:
         show_file_tab(loaded)
+    if missing:
+        st.caption("Not trained yet, so not here: " + ", ".join(missing))
 
 
 if __name__ == "__main__":

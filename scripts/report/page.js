@@ -63,9 +63,10 @@
     const group = create("g", { class: point.peer ? "point peer" : "point", tabindex: 0, role: point.id ? "link" : "img" }, svg);
     group.setAttribute("aria-label", `${point.name}: ${describe(point).join(", ")}`);
     const bar = create("path", {}, group);
+    const leader = create("path", { class: "leader" }, group);
     create("circle", { r: 6.5 }, group);
     const name = point.name.length > 28 ? `${point.name.slice(0, 27)}…` : point.name;
-    const label = create("text", {}, group, name);
+    const label = create("text", { "text-anchor": "middle" }, group, name);
     const open = () => {
       if (!point.id) return;
       const details = document.getElementById(point.id);
@@ -94,31 +95,55 @@
     });
     for (const name of ["pointerenter", "focus"]) group.addEventListener(name, show);
     for (const name of ["pointerleave", "blur"]) group.addEventListener(name, hide);
-    return { point, group, bar, label };
+    return { point, group, bar, leader, label };
   });
 
-  /* Put each name where it covers neither another name nor a point. */
-  const placeLabels = (placed) => {
+  /* Places for a name around its point, the nearest first, as offsets of the middle of its box. */
+  const around = [];
+  for (const distance of [1, 14, 28, 44, 62, 82])
+    for (const angle of [-30, 30, 0, 210, 150, 180, -60, 60, 240, 120, -90, 90]) {
+      const turn = (angle * Math.PI) / 180;
+      around.push([Math.cos(turn), Math.sin(turn), distance]);
+    }
+  const NEAR = 12; /* a name further from its point gets a line */
+  const meets = (a, b) => a[0] < b[2] && a[2] > b[0] && a[1] < b[3] && a[3] > b[1];
+  const nearest = (box, x, y) => [Math.max(box[0], Math.min(x, box[2])) - x, Math.max(box[1], Math.min(y, box[3])) - y];
+  const gap = (box, { x, y }) => Math.hypot(...nearest(box, x, y));
+
+  /* Put each name where it covers no point, name, bar or line; a thin line leads to one that had to go further away. */
+  const placeLabels = (placed, area, front) => {
     const taken = placed.map(({ x, y }) => [x - 8, y - 8, x + 8, y + 8]);
-    const first = [...placed].sort((a, b) => b.mark.group.classList.contains("best") - a.mark.group.classList.contains("best"));
-    for (const { x, y, mark, width } of first) {
-      const long = mark.label.textContent.length * 7.2;
-      const choices = [[12, -7, "start"], [12, 17, "start"], [-12, -7, "end"], [-12, 17, "end"], [0, -14, "middle"], [0, 26, "middle"], [12, -22, "start"], [12, 32, "start"]];
-      const boxes = choices.map(([dx, dy, anchor]) => {
-        const left = x + dx - (anchor === "end" ? long : anchor === "middle" ? long / 2 : 0);
-        return [left, y + dy - 11, left + long, y + dy + 4];
-      });
-      const clash = (box) => (box[0] < 0 || box[2] > width ? 2 : 0)
-        + taken.filter((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]).length;
-      const best = boxes.reduce((best, box, i) => (clash(box) < clash(boxes[best]) ? i : best), 0);
-      /* Where there is no room, as on a phone, the name shows on tap or focus only; the front keeps its names. */
-      const fits = clash(boxes[best]) === 0 || mark.group.classList.contains("best");
-      mark.label.style.display = fits ? "" : "none";
-      if (fits) taken.push(boxes[best]);
-      const [dx, dy, anchor] = choices[best];
-      mark.label.setAttribute("x", dx);
-      mark.label.setAttribute("y", dy);
-      mark.label.setAttribute("text-anchor", anchor);
+    const lines = placed.filter(({ bar }) => bar).map(({ x, bar }) => [x - 2, bar[0], x + 2, bar[1]]);
+    front.slice(1).forEach(([x1, y1], i) => {
+      const [x0, y0] = front[i], steps = Math.ceil(Math.hypot(x1 - x0, y1 - y0) / 5);
+      for (let step = 0; step <= steps; step++) {
+        const x = x0 + ((x1 - x0) * step) / steps, y = y0 + ((y1 - y0) * step) / steps;
+        lines.push([x - 2, y - 2, x + 2, y + 2]);
+      }
+    });
+    const isBest = ({ mark }) => mark.group.classList.contains("best");
+    for (const own of [...placed].sort((a, b) => isBest(b) - isBest(a))) {
+      const { x, y, mark } = own, { label, leader } = mark;
+      label.style.display = "";
+      const wide = (label.getComputedTextLength() || label.textContent.length * 7.2) / 2 + 3, high = 8;
+      const boxAt = ([dx, dy, distance]) => {
+        const middle = x + dx * (wide + 8 + distance), level = y + dy * (high + 8 + distance);
+        return [middle - wide, level - high, middle + wide, level + high];
+      };
+      const inside = (box) => box[0] >= area[0] && box[1] >= area[1] && box[2] <= area[2] && box[3] <= area[3];
+      /* Beside another point, a name would seem to be that one's. */
+      const clear = (box) => gap(box, own) > NEAR || placed.every((other) => gap(box, own) <= gap(box, other));
+      const reach = area[2] > 500 || isBest(own) ? around : around.filter(([, , distance]) => distance < NEAR);
+      const box = reach.map(boxAt).find((box) => inside(box) && clear(box) && ![...taken, ...lines].some((other) => meets(box, other)));
+      /* Where there is no room, as on a phone, the name shows on tap or focus only. */
+      label.style.display = box ? "" : "none";
+      leader.setAttribute("d", "");
+      if (!box) continue;
+      taken.push(box);
+      label.setAttribute("x", (box[0] + box[2]) / 2 - x);
+      label.setAttribute("y", box[1] + 12 - y);
+      const end = nearest(box, x, y), far = gap(box, own);
+      if (far > NEAR) leader.setAttribute("d", `M${(end[0] * 8) / far} ${(end[1] * 8) / far}L${end[0]} ${end[1]}`);
     }
   };
 
@@ -150,7 +175,6 @@
     create("text", { x: (edge.left + width - edge.right) / 2, y: height - 8, "text-anchor": "middle", class: "title" }, frame, title);
     create("text", { x: edge.left + 6, y: edge.top + 4 }, frame, "↑ macro-F1");
     const front = paretoFront(shown);
-    line.setAttribute("d", front.length > 1 ? `M${front.map((point) => `${toX(point[axis])} ${toY(point.f1)}`).join("L")}` : "");
     const placed = [];
     for (const mark of marks) {
       const { point, group, bar } = mark;
@@ -160,10 +184,13 @@
       const x = toX(point[axis]), y = toY(point.f1);
       group.style.transform = `translate(${x}px, ${y}px)`;
       group.classList.toggle("best", front.includes(point));
-      bar.setAttribute("d", point.low === null ? "" : `M0 ${toY(point.low) - y}V${toY(point.high) - y}`);
-      placed.push({ x, y, mark, width });
+      const ends = point.low === null ? null : [toY(point.high), toY(point.low)];
+      bar.setAttribute("d", ends ? `M0 ${ends[1] - y}V${ends[0] - y}` : "");
+      placed.push({ x, y, mark, bar: ends });
     }
-    placeLabels(placed);
+    const way = front.map((point) => [toX(point[axis]), toY(point.f1)]);
+    line.setAttribute("d", way.length > 1 ? `M${way.join("L")}` : "");
+    placeLabels(placed, [edge.left, edge.top + 10, width, height - edge.bottom], way);
     svg.dataset.axis = axis;
   };
 

@@ -179,9 +179,16 @@ def scale_line(points: Iterable[tuple[float, float]], width: int = 260, height: 
 
 
 def training_curve(path: Path) -> dict[str, Any] | None:
-    """Dev score against training step, from the log of its training."""
-    points = [(line["step"], line["score"]) for line in read_lines(path) if {"step", "score"} <= set(line)]
-    return scale_line((step, score) for step, score in points if score is not None)
+    """Dev score against training step, from the log of its training.
+
+    Where no score decides which weights are kept, as of `compact`, its weights are 0, and so is their sum: then it is
+    macro-F1 (with several labels, the area under the curve), which spaCy notes all the same.
+    """
+    lines = [line for line in read_lines(path) if line.get("score") is not None and "step" in line]
+    if any(line["score"] for line in lines):
+        return scale_line((line["step"], line["score"]) for line in lines)
+    scores = [(line["step"], (line.get("scores") or {}).get("cats_score")) for line in lines]
+    return scale_line((step, score / 100) for step, score in scores if score is not None)
 
 
 def pretraining_curves(runs: Path) -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ def test_every_variant_answers(app):
     app.text_area[0].set_value("goal match").run()
     page = shown(app)
     assert not app.exception
-    assert "<h4>right</h4>" in page and "<h4>wrong</h4>" in page and "<h4>broken</h4>" not in page
+    assert "<h2>right</h2>" in page and "<h2>wrong</h2>" in page and "<h2>broken</h2>" not in page
     assert "The variants disagree. sport: right; <b>money</b>: wrong" in page
     assert '<div class="label odd">&lt;b&gt;money&lt;/b&gt;</div>' in page
     assert "Not trained yet, so not here: absent" in page
@@ -95,7 +95,7 @@ def test_every_variant_answers(app):
 def test_words_can_be_switched_off(app):
     assert 'class="words"' in shown(app)
     app.toggle[0].set_value(False).run()
-    assert 'class="words"' not in shown(app) and "<h4>right</h4>" in shown(app)
+    assert 'class="words"' not in shown(app) and "<h2>right</h2>" in shown(app)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_pasted_markup_stays_text(app, text):
 )
 def test_texts_that_are_refused(app, text, expected):
     app.text_area[0].set_value(text).run()
-    assert not app.exception and expected in shown(app) and "<h4>" not in shown(app)
+    assert not app.exception and expected in shown(app) and "<h2>" not in shown(app)
 
 
 def test_files_are_labelled_or_refused(app):
@@ -181,6 +181,16 @@ def test_in_a_browser(project, tmp_path):
             assert "The variants disagree" in body()
             assert not driver.find_elements("css selector", ".words img, .words script")
             assert driver.title == "Playground"
+            assert [heading.text for heading in driver.find_elements("css selector", "h1")] == [
+                "What does each variant say?"
+            ]
+            look = "const s = getComputedStyle(document.querySelector('.stApp')); return s.backgroundColor + s.color"
+            light = driver.execute_script(look)
+            dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+            wait_for(lambda: driver.execute_script(look) != light)
+            order = driver.find_elements("css selector", "textarea, [data-testid=stCaptionContainer]")
+            assert order[0].tag_name == "textarea" and "Not trained yet" in order[-1].text
             driver.find_elements("css selector", "[role=tab]")[1].click()
             (tmp_path / "texts.csv").write_text("text\ngoal\nbank\n")
             driver.find_element("css selector", "input[type=file]").send_keys(str(tmp_path / "texts.csv"))

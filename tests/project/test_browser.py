@@ -1,8 +1,10 @@
 """The report page in a real browser: what is clicked changes, and the console stays silent."""
 
 import copy
+import time
 
 import pytest
+import srsly
 
 from benchmarks.screenshots import find_browser, open_browser
 from tests.report.test_page import page, variant
@@ -36,6 +38,34 @@ def report(browser, tmp_path):
     browser.get(path.as_uri())
     yield browser
     assert browser.get_log("browser") == []
+
+
+# As on a finished run of everything: many points close together
+CROWD = [
+    ("linear", 0.832, 0.4), ("compact-small", 0.893, 0.9), ("compact-domain", 0.885, 1.7), ("pruned", 0.858, 2.8),
+    ("compact-pretrained", 0.893, 3.8), ("compact", 0.910, 4.2), ("compact-distilled", 0.914, 4.5),
+    ("floret", 0.831, 4.9), ("bow", 0.760, 5.3), ("cnn", 0.738, 5.45), ("pretrain-chars", 0.749, 5.45),
+    ("pretrain-vectors", 0.814, 5.5), ("vectors", 0.854, 5.8), ("distilled", 0.876, 5.8), ("ensemble", 0.710, 7.0),
+    ("transformer-trim", 0.907, 28.0), ("transformer-half", 0.900, 36.0), ("transformer", 0.912, 46.5),
+]  # fmt: skip
+
+
+@pytest.fixture
+def crowded(browser, tmp_path):
+    """The browser with a report of many variants, and a coverage table that is wider than a phone."""
+    variants = [variant(name, f1, 1e6 * size, 60_000 / size) for name, f1, size in CROWD]
+    table = {"keys": 29_508, "rows": 29_508, "bytes": 12e6}
+    table["coverage"] = {name: {"tokens": 0.987, "types": 0.9} for name in ("train", "dev", "test", "raw text")}
+    (tmp_path / "pruned").mkdir()
+    srsly.write_json(
+        tmp_path / "pruned" / "coverage.json",
+        {"before": table, "after": table, "remapped": {"keys": 25_000, "mean_similarity": 0.6}},
+    )
+    path = tmp_path / "report.html"
+    path.write_text(page(*variants, runs=tmp_path), encoding="utf-8")
+    browser.get(path.as_uri())
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def find(browser, selector):
@@ -126,6 +156,41 @@ def test_fits_a_phone_and_follows_the_colour_scheme(report, width, scheme):
         assert (brightness[0] > brightness[1]) == (scheme == "light")
     finally:
         report.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+NAMES = """
+const box = (element) => { const r = element.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
+const shown = (element) => element.getBoundingClientRect().height;
+const all = (selector) => [...document.querySelectorAll(`#chart ${selector}`)].filter(shown);
+const frame = box(document.querySelector("#chart svg"));
+return {frame, names: all(".point text").map(box), others: all(".point circle, .point path:first-child").map(box)};
+"""
+SMALL = """
+return [...document.querySelectorAll("a, button, summary, input")].map((e) => [e.outerHTML, e.getBoundingClientRect()])
+  .filter(([, r]) => r.height && (r.height < 24 || r.width < 24)).map(([html]) => html);
+"""
+
+
+@pytest.mark.parametrize(("width", "least"), [(390, 5), (1280, 15)])
+def test_a_crowd_is_legible(crowded, width, least):
+    """Names cover neither each other, points, bars nor the axis; all fits the screen; fingers hit the links."""
+    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+    crowded.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert crowded.execute_script("return document.documentElement.scrollWidth") <= width
+    assert crowded.execute_script(SMALL) == []
+    for choice in find(crowded, "#axes label"):
+        crowded.execute_script("arguments[0].click()", choice)
+        time.sleep(0.6)  # until the points have moved
+        drawn = crowded.execute_script(NAMES)
+        names, (left, top, right, bottom) = drawn["names"], drawn["frame"]
+        assert len(names) >= least
+        for i, name in enumerate(names):
+            # Two pixels of a text's box are no ink
+            inner = [name[0] + 2, name[1] + 2, name[2] - 2, name[3] - 2]
+            assert inner[0] > left + 44 and inner[2] <= right and inner[1] >= top and inner[3] < bottom - 48
+            for other in [*names[:i], *names[i + 1 :], *drawn["others"]]:
+                apart = inner[2] < other[0] or inner[0] > other[2] or inner[3] < other[1] or inner[1] > other[3]
+                assert apart, f"{choice.text}: {name} and {other}"
 
 
 def test_printing_opens_every_variant(report):

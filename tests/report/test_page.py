@@ -213,6 +213,11 @@ def test_curves(tmp_path):
     srsly.write_jsonl(tmp_path / "one" / "log.jsonl", [{"step": i, "score": i / 10} for i in range(9)] + [{"step": 9}])
     srsly.write_jsonl(tmp_path / "chars" / "weights.jsonl", losses)
     found = Page(page(variant("one"), runs=tmp_path)).text
+    srsly.write_jsonl(
+        tmp_path / "chars" / "log.jsonl",
+        [{"step": i, "score": 0.0, "scores": {"cats_score": 10.0 * i}} for i in range(8)] + [{"step": 8, "score": 0.0}],
+    )
+    assert "best 0.700" in Page(page(variant("chars"), runs=tmp_path)).text, "its weights are 0, its score is not"
     assert "best 0.800" in found and "Pretraining loss, chars 9.0 7.0 0 200" in found
 
 
