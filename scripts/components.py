@@ -1483,16 +1483,17 @@ def TaughtCorpus(
 ) -> Callable[[Language], Iterator[Example]]:
     """Texts with a teacher's logits (made by scripts.distillation.teach), alone or beside texts with their labels.
 
-    Only spaCy's check that targets are 0 or 1 is switched off, in the one object that is trained: the trained pipeline is
-    a plain textcat.
+    Only spaCy's check that targets are 0 or 1 is switched off, in the one object that is trained: the trained pipeline
+    is a plain textcat.
 
     Args:
         path: labelled texts (.spacy).
         sentences: of raw text, with the teacher's logits (.spacy); may hold none.
         copies: the labelled texts and altered copies of them, with the teacher's logits (.spacy).
-        learns: `logits`: the teacher's texts of both kinds, with its logits as targets (see `TextCatCompact`). `labels`:
-            the labelled texts and the sentences, or the copies where there are none, with the teacher's probabilities
-            as targets; the gradient of spaCy's textcat, `prediction - target`, is that of the cross-entropy then, too.
+        learns: `logits`: the teacher's texts of both kinds, with its logits as targets (see `TextCatCompact`).
+            `labels`: the labelled texts and the sentences, or the copies where there are none, with the teacher's
+            probabilities as targets; the gradient of spaCy's textcat, `prediction - target`, is that of the
+            cross-entropy then, too.
         teacher_weight: for `labels`, the teacher's share of all examples, more than 0 and less than 1. The labelled
             texts, or, if it is the teacher that has fewer, the teacher's, are repeated as often as comes next to it.
         temperature: for `labels`, of the teacher's probabilities, see `soften`.
