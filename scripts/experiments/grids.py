@@ -139,7 +139,7 @@ def change_config(folder: Path, project: dict[str, Any], run: Run) -> None:
     merged, section = merge_configs(config_chain(overlay))
     set_values(merged, values)
     config = read_config(overlay)
-    tried, left = section.get("candidates", {}), {}
+    tried, left = section.get("candidates", {}), dict[str, dict[str, Any]]()
     for candidate, own in tried.items():
         if (others := {name: value for name, value in own.items() if name not in values}) not in left.values():
             left[candidate] = others

@@ -1,7 +1,7 @@
 """More data, or a better model? Train a variant on growing shares of the training texts and plot its score on dev.
 
-Trained as `train-VARIANT` does, candidates and all, with another corpus, seed and output. Each repeat draws shares of its
-own, the smaller within the larger. What a variant learnt from all texts before that (word vectors, a teacher) it
+Trained as `train-VARIANT` does, candidates and all, with another corpus, seed and output. Each repeat draws shares of
+its own, the smaller within the larger. What a variant learnt from all texts before that (word vectors, a teacher) it
 keeps: the curve is about labels. The test set is not touched.
 """
 
