@@ -1493,7 +1493,7 @@ def TaughtCorpus(
         learns: `logits`: the teacher's texts of both kinds, with its logits as targets (see `TextCatCompact`).
             `labels`: the labelled texts and the sentences, or the copies where there are none, with the teacher's
             probabilities as targets; the gradient of spaCy's textcat, `prediction - target`, is that of the
-            cross-entropy then, too.
+            cross-entropy then, too. The component's model must learn the same.
         teacher_weight: for `labels`, the teacher's share of all examples, more than 0 and less than 1. The labelled
             texts, or, if it is the teacher that has fewer, the teacher's, are repeated as often as comes next to it.
         temperature: for `labels`, of the teacher's probabilities, see `soften`.
@@ -1510,6 +1510,11 @@ def TaughtCorpus(
         exclusive = True
         # Who counts the updates beforehand has a pipeline without components.
         if nlp.has_pipe(component):
+            expected = nlp.get_pipe(component).model.attrs.get("learns", LEARNS[0])
+            if expected != learns:
+                raise ValueError(
+                    f"The corpus gives {learns}, but the model learns {expected}. Set both `learns` alike."
+                )
             nlp.get_pipe(component)._validate_categories = lambda examples: None
             exclusive = nlp.get_pipe_meta(component).factory == "textcat"
         if learns == "logits":

@@ -16,6 +16,7 @@ from tests.test_components import make_table
 
 CATS = {"a": 0.75, "b": 0.25}
 LOGITS = {"a": float(np.log(3)), "b": 0.0}
+COMPACT_NAME, LOGITS_MODEL = "textcat_ladder.TextCatCompact.v2", {"exclusive_classes": True, "learns": "logits"}
 GOLD = {"goal": {"a": 0.0, "b": 1.0}, "shares": {"a": 1.0, "b": 0.0}}
 
 
@@ -94,12 +95,23 @@ def test_probabilities_are_of_the_kind_of_the_classifier(files, factory, tempera
 @pytest.mark.parametrize("numbers", [(), (1,)], ids=["with sentences", "without"])
 def test_logits_are_those_of_all_texts_of_the_teacher_as_they_are(files, numbers):
     nlp = spacy.blank("en")
-    textcat = nlp.add_pipe("textcat")
+    textcat = nlp.add_pipe("textcat", config={"model": {"@architectures": COMPACT_NAME, **LOGITS_MODEL}})
     texts = read(TaughtCorpus(*without(files, *numbers), learns="logits"), nlp)
     expected = [*GOLD] if numbers else [*(f"text {i}" for i in range(6)), *GOLD]
     assert [text for text, _ in texts] == expected
     assert all(cats == LOGITS for _, cats in texts), "to the last bit of 64"
     textcat._validate_categories([])
+
+
+def test_a_model_that_learns_something_else_is_refused(files):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("textcat")
+    with pytest.raises(ValueError, match="The corpus gives logits, but the model learns labels"):
+        read(TaughtCorpus(*files, learns="logits"), nlp)
+    nlp.remove_pipe("textcat")
+    nlp.add_pipe("textcat", config={"model": {"@architectures": COMPACT_NAME, **LOGITS_MODEL}})
+    with pytest.raises(ValueError, match="The corpus gives labels, but the model learns logits"):
+        read(TaughtCorpus(*files), nlp)
 
 
 @pytest.mark.parametrize("number", [0, 2], ids=["labelled", "copies"])
