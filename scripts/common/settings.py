@@ -133,6 +133,7 @@ class Settings(TypedDict, total=False):
     pretrain_epochs: Count
     transformer: Text
     transformer_layers: Count
+    int8_bytes: TableBytes
     compact_bytes: TableBytes
     compact_small_bytes: TableBytes
     encoded_texts: Count
