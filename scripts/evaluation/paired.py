@@ -19,7 +19,7 @@ from scripts.evaluation.thresholds import mean_f1
 RESAMPLES = 2000
 BATCH = 100  # resamples computed at a time; bounds the memory
 ALPHA = 0.05
-INTERVAL = (100 * ALPHA / 2, 100 - 100 * ALPHA / 2)  # in percent
+INTERVAL = (100 * ALPHA / 2, 100 - 100 * ALPHA / 2)  # of a distribution, in percent
 QUANTILES = 100  # kept of the distribution of a share, so that those of several tasks can be put together
 BLANK = ("linear", "bow", "cnn", "ensemble")  # variants that know labels only
 TRANSFORMER = "transformer"  # fine-tuned transformers are called so, or begin so
@@ -107,7 +107,7 @@ def mean_score(runs: Runs, split: str) -> float | None:
 
 
 def best_of(groups: Groups, names: Sequence[str]) -> str | None:
-    """The best of some groups on dev, or on test if one of them was not scored on dev; None if none of them is there."""
+    """The best of some groups on dev, or on test if one of them lacks a score on dev; None if none of them is there."""
     there = [name for name in names if name in groups]
     split = "scores" if any(mean_score(groups[name], "dev") is None for name in there) else "dev"
     return max(there, key=lambda name: mean_score(groups[name], split) or 0.0, default=None)
@@ -117,7 +117,8 @@ def find_gap(groups: Groups, scores: Mapping[str, np.ndarray]) -> dict[str, Any]
     """How far the best transformer is above the best variant that knows labels only, both the best on dev.
 
     Returns:
-        Their names, `points` (a difference of macro-F1) with `low` and `high`, and whether it is `real`: more than chance.
+        Their names, `points` (a difference of macro-F1) with `low` and `high`, and whether it is `real`: more than
+        chance.
         Or `missing`, a sentence on what has not been measured.
     """
     blank, top = best_of(groups, BLANK), best_of(groups, [name for name in groups if is_transformer(name)])
@@ -233,3 +234,39 @@ def compare_groups(groups: Groups, reference: str) -> dict[str, Any]:
     for row, p in zip(others, holm([row["p"] for row in others]), strict=True):
         row["p"] = p
     return {"rows": sorted(rows, key=lambda row: -row["macro_f1"]), "gap": gap}
+
+
+# The rule by which headline, chooser, board and advice choose
+
+
+def find_worse(points: Sequence[dict[str, Any]], comparison: dict[str, Any] | None) -> dict[str, list[str]]:
+    """For each variant the names of those that it is worse than, by more than chance.
+
+    Args:
+        points: `name`, `f1` and its interval, `low` and `high`, of each variant.
+        comparison: with the `rows` of `compare_groups`. Of a pair that it has not, the lower one is worse if it lies
+            below the interval of the other: without their predictions there is no better test.
+    """
+    tested = {row["name"]: row["worse_than"] for row in comparison["rows"]} if comparison else {}
+
+    def is_worse(one: dict[str, Any], other: dict[str, Any]) -> bool:
+        if one["name"] in tested and other["name"] in tested:
+            return other["name"] in tested[one["name"]]
+        return other["low"] is not None and one["f1"] < other["low"] and one["f1"] < other["f1"]
+
+    return {one["name"]: [other["name"] for other in points if is_worse(one, other)] for one in points}
+
+
+def find_scores(points: Sequence[dict[str, Any]], comparison: dict[str, Any] | None) -> dict[str, float]:
+    """Macro-F1 of each variant on test: averaged over seeds where the comparison has several."""
+    means = {row["name"]: row["macro_f1"] for row in comparison["rows"]} if comparison else {}
+    return {point["name"]: means.get(point["name"], point["f1"]) for point in points}
+
+
+def as_good_as_best(
+    points: Sequence[dict[str, Any]], scores: Mapping[str, float], worse: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The most accurate variant, and all that are not worse than it by more than chance, smallest first."""
+    top = max(points, key=lambda point: (scores[point["name"]], -point["size"]))
+    good = [point for point in points if point is top or top["name"] not in worse[point["name"]]]
+    return top, sorted(good, key=lambda point: point["size"])

@@ -1,5 +1,5 @@
-"""Compare the runs of a grid: mean and spread over seeds, which differences are more than chance, and how much of the gap
-between the best blank variant and the best transformer each closes. How it is tested: scripts/evaluation/paired.py.
+"""Compare the runs of a grid: mean and spread over seeds, which differences are more than chance, and which share
+of the gap between the best blank variant and the best transformer each closes. How: scripts/evaluation/paired.py.
 
 Runs on the folds of a cross-validation are put together, for each variant and seed, so that each labelled text counts
 once. Nothing was chosen on these scores: each run chose on its own dev set.
@@ -103,7 +103,8 @@ def format_rows(rows: Sequence[dict[str, Any]], reference: str) -> list[tuple[st
             star = " ★" if row["p"] < ALPHA else ""
             interval = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]{star}"
             against = (interval, f"{row['p']:.3f}")
-        scores = (f"{row['macro_f1']:.3f} ± {row['std']:.3f}", f"{row['dev']:.3f}", f"{row['megabytes']:.1f}")
+        spread = f" ± {row['std']:.3f}" if row["seeds"] > 1 else ""
+        scores = (f"{row['macro_f1']:.3f}{spread}", f"{row['dev']:.3f}", f"{row['megabytes']:.1f}")
         cells.append((row["name"], str(row["seeds"]), *scores, *against, format_share(row["share"])))
     return cells
 

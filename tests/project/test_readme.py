@@ -6,7 +6,8 @@ import shutil
 import pytest
 from weasel.cli.document import project_document as document
 
-from scripts.report.report import load_results, make_best_table, make_markdown
+from scripts.report.report import make_best_table, make_markdown
+from scripts.report.results import load_results
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,7 +8,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import srsly
 
-from scripts.report.report import load_metrics, make_table, pareto_front
+from scripts.report.report import make_table
+from scripts.report.results import load_metrics, pareto_front
 from tests.conftest import message
 
 METRICS = {
