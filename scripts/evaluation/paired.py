@@ -113,46 +113,51 @@ def best_of(groups: Groups, names: Sequence[str]) -> str | None:
     return max(there, key=lambda name: mean_score(groups[name], split) or 0.0, default=None)
 
 
-def find_gap(groups: Groups, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """How far the best transformer is above the best variant that knows labels only, both the best on dev.
-
-    Returns:
-        Their names, `points` (a difference of macro-F1) with `low` and `high`, and whether it is `real`: more than
-        chance.
-        Or `missing`, a sentence on what has not been measured.
-    """
+def find_ends(groups: Groups) -> dict[str, Any]:
+    """The best variant that knows labels only, `blank`, and the best `transformer`, on dev; or what is `missing`."""
     blank, top = best_of(groups, BLANK), best_of(groups, [name for name in groups if is_transformer(name)])
     if blank is None or top is None:
         kind = f"variant from labels alone ({', '.join(BLANK)})" if blank is None else "fine-tuned transformer"
         return {"missing": f"No {kind} has been measured."}
-    low, high = np.percentile(scores[top] - scores[blank], INTERVAL)
     points = (mean_score(groups[top], "scores") or 0.0) - (mean_score(groups[blank], "scores") or 0.0)
-    return {
-        "blank": blank,
-        "transformer": top,
-        "points": points,
-        "low": float(low),
-        "high": float(high),
-        "real": bool(low > 0 and points > 0),
-    }
+    return {"blank": blank, "transformer": top, "points": points}
+
+
+def find_gap(groups: Groups, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """How far the best transformer is above the best variant that knows labels only.
+
+    Returns:
+        Their names, `points` (a difference of macro-F1) with `low` and `high`, and whether it is `real`: more than
+        chance. Or `missing`, a sentence on what has not been measured.
+    """
+    gap = find_ends(groups)
+    if "missing" in gap:
+        return gap
+    low, high = np.percentile(scores[gap["transformer"]] - scores[gap["blank"]], INTERVAL)
+    return gap | {"low": float(low), "high": float(high), "real": bool(low > 0 and gap["points"] > 0)}
 
 
 def describe_gap(gap: dict[str, Any]) -> str:
     """The gap in a sentence."""
     if "missing" in gap:
         return f"{gap['missing']} So there is no share of the gap."
-    size = f"{100 * gap['points']:+.1f} points [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
+    untested = "low" not in gap
+    interval = "without a paired test" if untested else f"[{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
+    size = f"{100 * gap['points']:+.1f} points {interval}"
     between = (
         f"from {gap['blank']}, the best from labels alone, to {gap['transformer']}, the best transformer (both on dev)"
     )
     if gap["real"]:
         return f"The gap {between}: {size}."
-    return f"The gap {between}, could be chance, {size}: there is no share of it."
+    return f"The gap {between}, could be chance: {size}. So there is no share of it."
 
 
 def format_share(share: dict[str, float] | None) -> str:
-    """`88 % [70, 103]`; empty if there is none."""
-    return f"{100 * share['value']:.0f} % [{100 * share['low']:.0f}, {100 * share['high']:.0f}]" if share else ""
+    """`88 % [70, 103]`, or `88 %` if it is untested; empty if there is none."""
+    if not share:
+        return ""
+    interval = f" [{100 * share['low']:.0f}, {100 * share['high']:.0f}]" if "low" in share else ""
+    return f"{100 * share['value']:.0f} %{interval}"
 
 
 def find_share(
@@ -181,11 +186,17 @@ def find_share(
 
 
 def mean_share(shares: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The mean over tasks of what `find_share` found on each: `value`, `low` and `high`. Tasks are independent."""
+    """The mean over tasks of what `find_share` found on each: `value`, `low` and `high`. Tasks are independent.
+
+    Without an interval if the share on a task has none.
+    """
+    value = float(np.mean([share["value"] for share in shares]))
+    if any("quantiles" not in share for share in shares):
+        return {"value": value}
     rng = np.random.default_rng(0)
     drawn = np.mean([rng.choice(share["quantiles"], RESAMPLES) for share in shares], 0)
     low, high = np.percentile(drawn, INTERVAL)
-    return {"value": float(np.mean([share["value"] for share in shares])), "low": float(low), "high": float(high)}
+    return {"value": value, "low": float(low), "high": float(high)}
 
 
 def compare_groups(groups: Groups, reference: str) -> dict[str, Any]:

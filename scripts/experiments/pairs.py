@@ -35,7 +35,7 @@ def is_run(metrics: Any, dataset: str) -> bool:
     )
 
 
-def find_runs(folder: Path, dataset: str, variants: Sequence[dict[str, Any]]) -> Runs:
+def find_runs(folder: Path, dataset: str, variants: Sequence[dict[str, Any]], quiet: bool = False) -> Runs:
     """The runs that stand for each variant: those of the grid and the single one, or that alone if they are older.
 
     They are older if the run of the same seed had another config.
@@ -55,7 +55,7 @@ def find_runs(folder: Path, dataset: str, variants: Sequence[dict[str, Any]]) ->
             runs[name] = {}
         if not runs[name] or not twins:
             runs[name][name] = metrics
-    if older:
+    if older and not quiet:
         msg.warn(f"{folder / SEEDS}: other configs than in {folder}, so these runs do not count: {', '.join(older)}")
     return dict(runs)
 
@@ -133,7 +133,12 @@ def compare_variants(
     """
     runs = find_runs(folder, dataset, variants)
     path = folder / PAIRED / COMPARISON
-    before = still_true(read_json(path), runs) if path.is_file() else None
+    found_before = read_json(path) if path.is_file() else {}
+    if not isinstance(found_before, dict) or not {"runs", "rows", "gap", "reference"} <= found_before.keys():
+        if found_before:
+            msg.warn(f"{path}: left out, it is not what `report` writes. Remove it.")
+        found_before = {}
+    before = still_true(found_before, runs) if found_before else None
     known = before["runs"] if before else {}
     groups = {}
     if training is not None and known.keys() != runs.keys():

@@ -34,9 +34,6 @@ from scripts.report.results import (
     update_block,
 )
 
-BEST_COSTS = ("size MB", "installed MB", "docs/s", "load s")  # in README
-LADDER = ("bow", "linear", "vectors", "transformer")  # steps that README shows, whether or not another beats them
-
 
 def find_unfinished(runs: Path, variants: Sequence[dict[str, Any]]) -> list[str]:
     """Names of the variants whose training was begun and that have no metrics, as after a failure."""
@@ -95,19 +92,6 @@ def make_table(variants: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
         (*majority_cells(variants), *[""] * len(COSTS)),
         *(format_row(metrics, mode, best) for metrics in variants),
     ]
-
-
-def make_best_table(variants: Sequence[dict[str, Any]]) -> str:
-    """README's table as Markdown: what no other variant beats, and the steps of the ladder."""
-    shown = pareto_front(variants, *COST_SIGNS) | {*LADDER}
-    heads = columns(variants)
-    rows = [(*majority_cells(variants)[:2], *[""] * len(BEST_COSTS))]
-    for metrics in variants:
-        if metrics["variant"] in shown:
-            costs = format_costs(metrics)
-            f1, *_ = format_scores(metrics, task_mode(metrics))
-            rows.append((metrics["variant"], f1, *(costs[name] for name in BEST_COSTS)))
-    return markdown_table((*heads[:2], *BEST_COSTS), rows)
 
 
 def describe_machines(variants: Sequence[dict[str, Any]]) -> str:
@@ -250,7 +234,6 @@ def other_pages(metrics: Path, dataset: str, training: Path, tasks: Sequence[str
 def report(
     metrics: Annotated[Path, typer.Argument(help="Folder with a JSON file for each variant; report.* go there too.")],
     dataset: Annotated[str, typer.Option(help="Data set to report on.")] = "bbc",
-    readme: Annotated[Path | None, typer.Option(help="Page whose table of the best to bring up to date.")] = None,
     page: Annotated[Path | None, typer.Option(help="Page whose tables of all to bring up to date.")] = None,
     training: Annotated[Path, typer.Option(help="Folder of its logs and predictions, if any.")] = Path("training"),
     project: Annotated[Path | None, typer.Option(help="Folder of a project.yml whose other variants to name.")] = None,
@@ -274,8 +257,6 @@ def report(
     }
     if results.new_pairs:
         texts[metrics / PAIRED / COMPARISON] = format_json(results.pairs) + "\n"
-    if readme:
-        texts[readme] = update_block(readme, "BEST", dataset, make_best_table(variants))
     if page:
         texts[page] = update_block(page, "RESULTS", dataset, make_markdown(results, f"../{metrics.as_posix()}/"))
     texts |= other_pages(metrics, dataset, training, tasks)
@@ -285,9 +266,8 @@ def report(
     msg.table(table, header=heads, divider=True, aligns=("l",) + ("r",) * (len(heads) - 1))
     if project and (others := unmeasured(project, variants)):
         msg.warn(f"Not measured, because skipped or not run yet: {', '.join(others)}")
-    for path in (readme, page):
-        if path and texts[path] is not None:
-            msg.good(f"{path}: results of {dataset} brought up to date")
+    if page and texts[page] is not None:
+        msg.good(f"{page}: results of {dataset} brought up to date")
     msg.good(f"{metrics / 'report.html'}, report.md, report.svg: {len(variants)} variant(s)")
 
 
