@@ -78,7 +78,8 @@ def test_report_reads_all_that_there_is():
 
 def test_all_is_the_union_of_the_workflows():
     workflows = PROJECT["workflows"]
-    union = {step for name in VARIANT_WORKFLOWS for step in workflows[name]} | {*LAST}
+    names = set(VARIANT_WORKFLOWS) - {"transformer-large"}  # wants packages of its own, and hours
+    union = {step for name in names for step in workflows[name]} | {*LAST}
     assert set(workflows["all"]) == union
     assert len(workflows["all"]) == len(union)
 
