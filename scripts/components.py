@@ -1341,8 +1341,8 @@ def first_rows(max_rows: int, scale: float = 1.0) -> Model[list[Floats2d], list[
 
     Args:
         max_rows: 0 for all.
-        scale: factor of all values. With Adam, whose steps do not depend on the size of gradients, a linear layer on top
-            learns as if its learning rate were so many times that of the layers below.
+        scale: factor of all values. With Adam, whose steps do not depend on the size of gradients, a linear layer on
+            top learns as if its learning rate were so many times that of the layers below.
     """
     return Model("first_rows", _first_rows_forward, attrs={"max_rows": max_rows, "scale": scale})
 
