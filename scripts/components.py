@@ -1430,7 +1430,7 @@ def create_pretrain_sentences(path: Path) -> Callable[[Vocab, Model], Model]:
     (as Reimers and Gurevych 2020, "Making monolingual sentence embeddings multilingual", do, here by the cosine).
 
     Args:
-        path: vectors of the texts (.npz, made by scripts.encoder.encode): `keys`, the sorted hashes of the texts,
+        path: vectors of the texts (.npz, made by scripts.distillation.encode): `keys`, the sorted hashes of the texts,
             uint64, shape (texts,), and `vectors`, float, shape (texts, width). Read only when the pretraining starts.
 
     Raises:

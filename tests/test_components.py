@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy
 import pytest
 import spacy
+from scipy.special import expit, log_softmax, softmax
+from spacy import registry
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Adam, Model, fix_random_seed
 from thinc.types import Ragged
@@ -20,16 +23,24 @@ from scripts.components import (
     HashedNgrams,
     TextCatCompact,
     WordTable,
+    _blocks,
+    _compact_predict,
+    _trained_layers,
     distinct_words,
     hash_ngrams,
+    linear_logits,
+    mix_linear,
     quantize_rows,
     read_word_table,
+    set_linear,
     set_word_table,
     split_word,
     weighted_mean,
     word_key,
     word_vectors,
 )
+from scripts.linear.svm import fit_linear
+from tests.conftest import toy_records
 
 WIDTH = 6
 WORDS = ["shares", "fall", "rise", "match", "goal", "film", "star", "gold", "##en", "##finger", "the"]
@@ -66,15 +77,27 @@ def table() -> Model:
     return model
 
 
-def make_model(exclusive: bool = True, window: int = 0, rows: int = 0, n_labels: int = 3) -> Model:
-    """An initialized classifier whose output layers are not zero."""
+# A depth, and the neighbours that the one layer sees without depth.
+LAYERS = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)]
+V1 = Path(__file__).parent / "compact_v1.npz"
+
+
+def make_model(
+    exclusive: bool = True, window: int = 0, rows: int = 0, depth: int = 0, learns: str = "labels", linear: bool = False
+) -> Model:
+    """An initialized classifier of three labels whose output layers are not zero."""
     fix_random_seed(0)
     rng = numpy.random.default_rng(1)
-    model = TextCatCompact(exclusive, hidden_width=4, window_size=window, word_dropout=0.0, ngram_rows=rows)
+    settings = {"hidden_width": 4, "window_size": window, "word_dropout": 0.0, "ngram_rows": rows}
+    model = TextCatCompact(exclusive, **settings, depth=depth, learns=learns, linear=linear)
     set_word_table(model.get_ref("table"), make_table())
-    docs = [spacy.blank("en")("shares fall")]
-    model.initialize(X=docs, Y=numpy.zeros((1, n_labels), dtype="float32"))
-    for layer, name in [(model.get_ref("output"), "W"), *((ngrams, "E") for ngrams in model.layers[1:])]:
+    nlp = spacy.blank("en")
+    if linear:
+        texts = [nlp(record["text"]) for record in toy_records()]
+        gold = numpy.eye(3)[numpy.arange(len(texts)) // (len(texts) // 3)]
+        set_linear(model.get_ref("linear"), fit_linear(texts, gold, exclusive).arrays)
+    model.initialize(X=[nlp("shares fall")], Y=numpy.zeros((1, 3), dtype="float32"))
+    for layer, name in [(model.get_ref("output"), "W"), *((ngrams, "E") for ngrams in _trained_layers(model)[1:])]:
         layer.set_param(name, rng.normal(scale=0.3, size=layer.get_param(name).shape).astype("float32"))
     return model
 
@@ -174,9 +197,9 @@ def test_a_missing_table_is_named(nlp: Language) -> None:
 
 @pytest.mark.parametrize("rows", [0, 64])
 @pytest.mark.parametrize("exclusive", [True, False])
-@pytest.mark.parametrize("window", [0, 1, 2])
-def test_prediction_equals_the_layers(nlp: Language, exclusive: bool, window: int, rows: int) -> None:
-    model = make_model(exclusive, window, rows)
+@pytest.mark.parametrize(("depth", "window"), LAYERS)
+def test_prediction_equals_the_layers(nlp: Language, exclusive: bool, depth: int, window: int, rows: int) -> None:
+    model = make_model(exclusive, window, rows, depth)
     docs = list(map(nlp, TEXTS))
     expected, _ = model(docs, True)
     predicted = model.predict(docs)
@@ -186,20 +209,62 @@ def test_prediction_equals_the_layers(nlp: Language, exclusive: bool, window: in
         numpy.testing.assert_allclose(predicted.sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("window", [0, 1])
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_the_linear_model_has_a_say_once_it_is_mixed(nlp: Language, exclusive: bool, depth: int) -> None:
+    model = make_model(exclusive, rows=64, depth=depth, learns="logits", linear=True)
+    docs = [*map(nlp, TEXTS), nlp("the striker and the bank")]
+    own, _ = model(docs, True)
+    numpy.testing.assert_allclose(_compact_predict(model, docs), own, rtol=1e-5, atol=1e-6)
+    linear = linear_logits(model.get_ref("linear"), docs)
+    assert numpy.abs(linear[-1] - linear[3]).max() > 0.1, "it knows these words"
+    mix_linear(model, 0.5, 2.0, 0.25)
+    mixed = 0.5 * own + 2.0 * linear + 0.25
+    numpy.testing.assert_allclose(_compact_predict(model, docs), mixed, rtol=1e-4, atol=1e-4)
+    expected = softmax(mixed, axis=1) if exclusive else expit(mixed)
+    numpy.testing.assert_allclose(model.predict(docs), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("depth", "window"), LAYERS)
 @pytest.mark.parametrize("rows", [0, 64])
-def test_batch_equals_single(nlp: Language, window: int, rows: int) -> None:
-    model = make_model(window=window, rows=rows)
+def test_batch_and_order_do_not_matter(nlp: Language, depth: int, window: int, rows: int) -> None:
+    model = make_model(window=window, rows=rows, depth=depth)
     docs = list(map(nlp, TEXTS))
     single = numpy.vstack([model.predict([doc]) for doc in docs])
     numpy.testing.assert_allclose(model.predict(docs), single, rtol=1e-5, atol=1e-6)
+    order = [4, 0, 3, 6, 2, 5, 1]
+    for is_train in (False, True):
+        scores, _ = model([docs[i] for i in order], is_train)
+        numpy.testing.assert_allclose(scores, single[order], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("exclusive", [True, False])
+def test_with_a_depth_words_are_read_in_their_order(nlp: Language) -> None:
+    texts = ["goal shares fall", "shares goal fall", "goal shares", "the film goal shares fall rise star gold match"]
+    flat, reads = (make_model(depth=depth).predict(list(map(nlp, texts))) for depth in (0, 2))
+    numpy.testing.assert_allclose(flat[0], flat[1], atol=1e-6)
+    assert numpy.abs(reads[0] - reads[1]).max() > 0.005
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_texts_without_words_get_a_score(nlp: Language, depth: int) -> None:
+    model = make_model(depth=depth)
+    empty, space, unknown = model.predict([nlp(""), nlp("  "), nlp("zzz")])
+    numpy.testing.assert_allclose(empty, unknown, atol=1e-6)
+    assert numpy.isfinite(space).all()
+    numpy.testing.assert_allclose(model.predict([nlp("")])[0], empty, atol=1e-6)
+    Y, backprop = model([nlp("")], True)
+    backprop(Y - 1)
+    assert all(numpy.isfinite(node.get_grad(name)).all() for node in model.walk() for name in node.grad_names)
+
+
+@pytest.mark.parametrize(("exclusive", "learns"), [(True, "labels"), (False, "labels"), (True, "logits")])
 @pytest.mark.parametrize(("window", "rows"), [(0, 0), (1, 64)])
-def test_gradients_are_those_of_the_loss(nlp: Language, exclusive: bool, window: int, rows: int) -> None:
-    """Compare with finite differences of the cross-entropy; spaCy's textcat passes `prediction - target`."""
-    model = make_model(exclusive, window, rows)
+def test_gradients_are_those_of_the_loss(nlp: Language, exclusive: bool, learns: str, window: int, rows: int) -> None:
+    """Compare with finite differences of the cross-entropy, or of half of the squared error of the logits.
+
+    spaCy's textcat passes `prediction - target`.
+    """
+    model = make_model(exclusive, window, rows, learns=learns)
     hidden, output = model.get_ref("hidden"), model.get_ref("output")
     # Away from the kink of the rectifier at 0, where a text without words would stand.
     hidden.set_param("b", numpy.asarray([0.3, -0.3, 0.2, 0.1], dtype="float32"))
@@ -207,6 +272,8 @@ def test_gradients_are_those_of_the_loss(nlp: Language, exclusive: bool, window:
     target = numpy.eye(3, dtype="float32")[numpy.arange(len(docs)) % 3]
 
     def loss() -> float:
+        if learns == "logits":
+            return float(numpy.square(_compact_predict(model, docs).astype("float64") - target).sum() / 2)
         p = model.predict(docs).astype("float64")
         others = 0 if exclusive else ((1 - target) * numpy.log(1 - p)).sum()
         return float(-(target * numpy.log(p)).sum() - others)
@@ -231,9 +298,118 @@ def test_gradients_are_those_of_the_loss(nlp: Language, exclusive: bool, window:
                 assert gradient[i] == pytest.approx(numeric, abs=2e-3, rel=1e-2), (layer.name, name, i)
 
 
-@pytest.mark.parametrize("window", [0, 1])
-def test_what_is_kept_of_words_is_that_of_the_present_parameters(nlp: Language, window: int) -> None:
-    model = make_model(window=window)
+def read_by_hand(model: Model, docs: list[Doc], params: dict[str, numpy.ndarray]) -> numpy.ndarray:
+    """The logits of a model with a depth, text by text, in 64 bits, from the parameters of `parameters`."""
+    result = []
+    for doc in docs:
+        words, index, _ = distinct_words([doc])
+        known = word_vectors(model.get_ref("table"), words, doc.vocab.strings)[index].astype("float64")
+        weights = known[:, -1:]
+        mean = (known[:, :-1] * weights).sum(axis=0) * model.attrs["mean_scale"] / max(weights.sum(), 1e-6)
+        x = known @ params["hidden W"].T + params["hidden b"]
+        for number in range(model.attrs["depth"]):
+            around = numpy.pad(x, ((1, 1), (0, 0)))
+            seen = numpy.concatenate([around[:-2], around[1:-1], around[2:]], axis=1)
+            x = x + numpy.maximum(seen @ params[f"{number} W"].T + params[f"{number} b"], 0)
+        features = numpy.concatenate([mean, x.max(axis=0), x.mean(axis=0)])
+        result.append(params["output W"] @ features + params["output b"])
+    return numpy.asarray(result)
+
+
+def parameters(model: Model) -> dict[str, tuple[Model, str]]:
+    """Where the trained parameters of a model with a depth are."""
+    layers = {"hidden": model.get_ref("hidden"), "output": model.get_ref("output")}
+    layers |= {str(number): block for number, block in enumerate(_blocks(model))}
+    return {f"{layer} {name}": (node, name) for layer, node in layers.items() for name in "Wb"}
+
+
+@pytest.mark.parametrize(("exclusive", "learns"), [(True, "labels"), (False, "labels"), (True, "logits")])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_what_reads_is_what_it_says_and_so_are_its_gradients(
+    nlp: Language, exclusive: bool, learns: str, depth: int
+) -> None:
+    """Compare with the same in 64 bits: its values, and the finite differences of its loss."""
+    model = make_model(exclusive, depth=depth, learns=learns)
+    rng = numpy.random.default_rng(5)
+    for block in _blocks(model):
+        block.set_param("b", rng.normal(scale=0.3, size=4).astype("float32"))
+    docs = [nlp(text) for text in TEXTS]
+    target = numpy.eye(3)[numpy.arange(len(docs)) % 3]
+    where = parameters(model)
+    params = {key: node.get_param(name).astype("float64") for key, (node, name) in where.items()}
+    assert len(params) == 4 + 2 * depth
+    numpy.testing.assert_allclose(
+        _compact_predict(model, docs), read_by_hand(model, docs, params), rtol=1e-4, atol=1e-5
+    )
+
+    def loss() -> float:
+        logits = read_by_hand(model, docs, params)
+        if learns == "logits":
+            return float(numpy.square(logits - target).sum() / 2)
+        if exclusive:
+            return float(-(target * log_softmax(logits, axis=1)).sum())
+        return float(numpy.logaddexp(0, numpy.where(target, -logits, logits)).sum())
+
+    Y, backprop = model(docs, True)
+    backprop(Y - target.astype("float32"))
+    for key, (node, name) in where.items():
+        for i, found in enumerate(node.get_grad(name).ravel()):
+            value, sides = params[key].flat[i], []
+            for change in (1e-6, -1e-6):
+                params[key].flat[i] = value + change
+                sides.append(loss())
+            params[key].flat[i] = value
+            assert found == pytest.approx((sides[0] - sides[1]) / 2e-6, rel=1e-3, abs=1e-4), (key, i)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("depth", [0, 2])
+def test_learning_logits_comes_near_them(nlp: Language, exclusive: bool, depth: int) -> None:
+    model = make_model(exclusive, depth=depth, learns="logits")
+    docs = [nlp(text) for text in TEXTS if text]
+    target = numpy.random.default_rng(3).normal(scale=3, size=(len(docs), 3)).astype("float32")
+    optimizer, errors = Adam(0.02), []
+    for _ in range(150):
+        Y, backprop = model(docs, True)
+        backprop(Y - target)
+        model.finish_update(optimizer)
+        errors.append(float(numpy.square(_compact_predict(model, docs) - target).mean()))
+    assert errors[-1] < 0.1 * errors[0] and errors[-1] < 1
+    logits = _compact_predict(model, docs)
+    expected = softmax(logits, axis=1) if exclusive else expit(logits)
+    numpy.testing.assert_allclose(model.predict(docs), expected, atol=1e-5)  # a pipeline gives probabilities
+
+
+def test_what_it_learns_must_be_known() -> None:
+    with pytest.raises(ValueError, match="learns must be one of labels, logits, it is 'both'"):
+        TextCatCompact(True, learns="both")
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_bytes_hold_all_of_a_model(nlp: Language, depth: int) -> None:
+    model = make_model(False, rows=64, depth=depth, learns="logits", linear=True)
+    mix_linear(model, 0.5, 2.0, 0.25)
+    docs = list(map(nlp, TEXTS))
+    blank = TextCatCompact(False, hidden_width=4, ngram_rows=64, depth=depth, learns="logits", linear=True)
+    loaded = blank.from_bytes(model.to_bytes())
+    numpy.testing.assert_array_equal(loaded.predict(docs), model.predict(docs))
+    assert loaded.to_bytes() == model.to_bytes()
+
+
+def test_a_pipeline_of_version_1_gives_the_same_scores(nlp: Language) -> None:
+    """The file holds a model's bytes and its scores by scripts/components.py of commit fd0e4f3, before version 2."""
+    model = registry.architectures.get("textcat_ladder.TextCatCompact.v1")(
+        True, hidden_width=4, window_size=1, ngram_rows=8
+    )
+    with numpy.load(V1) as arrays:
+        model.from_bytes(arrays["model"].tobytes())
+        docs = list(map(nlp, TEXTS))
+        numpy.testing.assert_allclose(model.predict(docs), arrays["scores"], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("depth", "window"), [(0, 0), (0, 1), (2, 0)])
+def test_what_is_kept_of_words_is_that_of_the_present_parameters(nlp: Language, depth: int, window: int) -> None:
+    model = make_model(window=window, depth=depth)
     docs = list(nlp.pipe(TEXTS))
     for name, factor in [("output", 1), ("output", -2), ("hidden", 0.5)]:
         layer = model.get_ref(name)
@@ -286,11 +462,13 @@ def test_ngrams_sum_their_rows(nlp: Language) -> None:
     numpy.testing.assert_allclose(model.predict([doc, nlp("")]), [model.get_param("E")[rows].sum(axis=0), [0, 0]], 1e-5)
 
 
-def make_pipeline(nlp: Language, folder: Path, factory: str) -> Language:
-    """A pipeline trained for a few steps on two labels."""
+def make_pipeline(nlp: Language, folder: Path, factory: str, depth: int | None = None) -> Language:
+    """A pipeline trained for a few steps on two labels; of version 1 without a depth."""
     numpy.savez(folder / "table.npz", **make_table())
     exclusive = factory == "textcat"
     architecture = {"@architectures": "textcat_ladder.TextCatCompact.v1", "exclusive_classes": exclusive}
+    if depth is not None:
+        architecture |= {"@architectures": "textcat_ladder.TextCatCompact.v2", "depth": depth}
     nlp.add_pipe(factory, config={"model": architecture})
     nlp.config["initialize"]["before_init"] = {
         "@callbacks": "textcat_ladder.read_word_table.v1",
@@ -310,8 +488,11 @@ def make_pipeline(nlp: Language, folder: Path, factory: str) -> Language:
 
 
 @pytest.mark.parametrize("factory", ["textcat", "textcat_multilabel"])
-def test_trained_pipeline_is_stored_whole_to_the_last_bit(nlp: Language, tmp_path: Path, factory: str) -> None:
-    make_pipeline(nlp, tmp_path, factory)
+@pytest.mark.parametrize("depth", [None, 0, 2])
+def test_trained_pipeline_is_stored_whole_to_the_last_bit(
+    nlp: Language, tmp_path: Path, factory: str, depth: int | None
+) -> None:
+    make_pipeline(nlp, tmp_path, factory, depth)
     assert nlp("Golden shares").cats["a"] > 0.5 > nlp("the goal").cats["a"]
     nlp("goldfinger")
     nlp.to_disk(tmp_path / "model")

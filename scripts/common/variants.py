@@ -8,7 +8,8 @@ The section `[variant]` names them, and what does not belong into a spaCy config
     code: the file with the registered functions that the config names
     sizes: the rule by which the sizes of the model follow from the task, see scripts/training/sizes.py
     half_precision: whether the trained transformer is stored in half precision
-    candidates: names, each with values by dotted names: all are trained, and the best on dev is kept
+    candidates: names, each with values by dotted names, which count for more than those of the config: all are
+        trained, and the best on dev is kept
 
 All but `parents` are inherited.
 """
@@ -90,6 +91,9 @@ def variant_section(config: Config, path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: [{SECTION}] {name} is unknown. Known are {', '.join(SETTINGS)}.")
         if not isinstance(value, SETTINGS[name]):
             raise UserError(f"{path}: [{SECTION}] {name} must be of type {SETTINGS[name].__name__}, found {value!r}.")
+    for name, values in section.get("candidates", {}).items():
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: [{SECTION}] candidates: {name} must be values by dotted names, found {values!r}.")
     return section
 
 

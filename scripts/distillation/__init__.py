@@ -1,1 +1,1 @@
-"""What a large pipeline says of many texts, for a small one to learn from."""
+"""What a large model says of many texts, for a small one to learn from."""

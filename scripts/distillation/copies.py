@@ -6,8 +6,14 @@ else.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+import spacy
+from spacy.tokens import DocBin
+
+from scripts.common.cli import UserError
+from scripts.data.splits import normalize
 
 Words = Sequence[str]  # of a text, each with the spaces that follow it
 OMITTED = 0.2  # of the words of a text
@@ -54,8 +60,8 @@ KINDS: dict[str, tuple[Callable[[Words, Sequence[Words], np.random.Generator], l
 }
 
 
-def altered_copies(texts: Sequence[Words], rng: np.random.Generator, max_words: int) -> Iterator[str]:
-    """Copies without end, of texts chosen at random; they may be empty, and repeat one another.
+def altered_copies(texts: Sequence[Words], rng: np.random.Generator, max_words: int) -> Iterator[list[str]]:
+    """The words of copies without end, of texts chosen at random; they may be empty, and repeat one another.
 
     Args:
         texts: those with words.
@@ -63,10 +69,30 @@ def altered_copies(texts: Sequence[Words], rng: np.random.Generator, max_words: 
         max_words: of a copy: of a longer text some run of so many is taken first.
     """
     functions, shares = zip(*KINDS.values(), strict=True)
-    while True:
+    while texts:
         words = texts[int(rng.integers(len(texts)))]
         if len(words) > max_words:
             start = int(rng.integers(len(words) - max_words + 1))
             words = words[start : start + max_words]
         alter = functions[int(rng.choice(len(functions), p=shares))]
-        yield "".join(alter(words, texts, rng)[:max_words]).strip()
+        yield alter(words, texts, rng)[:max_words]
+
+
+def read_texts(path: Path) -> list[str]:
+    """The texts of a DocBin.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Make it with the command `convert`.")
+    return [doc.text for doc in DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab)]
+
+
+def held_out_texts(corpus: Path) -> set[str]:
+    """The texts of dev and test, normalized: what an alteration must not happen to make.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    return {normalize(text) for name in ("dev", "test") for text in read_texts(corpus / f"{name}.spacy")}

@@ -11,6 +11,7 @@ and to these texts.
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ from scripts.common.files import md5_bytes, md5_folder, one_at_a_time, read_json
 from scripts.common.finished import check_model
 from scripts.common.skipping import pass_on
 from scripts.data.splits import normalize
-from scripts.distillation.copies import altered_copies
+from scripts.distillation.copies import altered_copies, held_out_texts, read_texts
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.linear.mixing import logits_of
 from scripts.machines.machine import check_gpu
@@ -41,17 +42,6 @@ MAX_WORDS, ALL_WORDS, ALL_VALUES = 128, 1_200_000, 6_000_000
 MAX_TRIES = 20  # copies that are looked at for one that is new
 
 
-def read_texts(path: Path) -> list[str]:
-    """The texts of a DocBin.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Make it with the command `convert`.")
-    return [doc.text for doc in DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab)]
-
-
 def collect_copies(train: Sequence[str], held_out: set[str], nlp: Language, limit: int) -> list[str]:
     """The training texts, and altered copies of them: different texts, none of them a held-out one.
 
@@ -62,23 +52,32 @@ def collect_copies(train: Sequence[str], held_out: set[str], nlp: Language, limi
         limit: texts at most, but for training texts.
     """
     split = [words for words in ([token.text_with_ws for token in doc] for doc in nlp.pipe(train)) if words]
-    texts = {"".join(words[:MAX_WORDS]).strip(): min(len(words), MAX_WORDS) for words in split}
-    room = ALL_WORDS - sum(texts.values())
-    copies = altered_copies(split, np.random.default_rng(SEED), MAX_WORDS)
-    for _ in range(MAX_TRIES * limit):
-        if len(texts) >= limit or room <= 0:
-            break
-        text = next(copies)
+    texts: set[str] = set()
+    chosen, room = [], ALL_WORDS
+
+    def take(words: Sequence[str]) -> None:
+        nonlocal room
+        text = "".join(words).strip()
         if text and text not in texts and normalize(text) not in held_out:
-            texts[text] = len(text.split())
-            room -= texts[text]
-    return [text for text in texts if text and normalize(text) not in held_out]
+            texts.add(text)
+            chosen.append(text)
+            room -= len(words)
+
+    for words in split:
+        take(words[:MAX_WORDS])
+    copies = altered_copies(split, np.random.default_rng(SEED), MAX_WORDS)
+    for words in islice(copies, MAX_TRIES * limit):
+        if len(chosen) >= limit or room <= 0:
+            break
+        take(words)
+    return chosen
 
 
-def new_sentences(raw: Path, train: Sequence[str], lang: str, limit: int) -> list[str]:
-    """Sentences of the raw text that is no training text."""
+def new_sentences(raw: Path, train: Sequence[str], held_out: set[str], lang: str, limit: int) -> list[str]:
+    """Sentences of the raw text that is no training text, none of them a held-out text (normalized)."""
     known = set(train)
-    return choose(sentences((t for t in read_raw_texts(raw, "sentences") if t not in known), lang), limit)
+    found = sentences((text for text in read_raw_texts(raw, "sentences") if text not in known), lang)
+    return choose((sentence for sentence in found if normalize(sentence) not in held_out), limit)
 
 
 def ask(nlp: Language, texts: Sequence[str]) -> Iterator[np.ndarray]:
@@ -104,8 +103,9 @@ def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str) -> np.n
     key = md5_bytes(text.encode("utf-8") + b"\0" for text in (teacher, *texts)).encode() + b"\n"
     width = 4 * len(nlp.get_pipe(COMPONENT).labels)
     known = part.read_bytes() if part.is_file() else b""
-    known = known[: len(key) + (len(known) - len(key)) // width * width] if known.startswith(key) else key
-    done = (len(known) - len(key)) // width
+    # Whole batches, so that the others are those of a run that was not interrupted, to the last bit.
+    done = (len(known) - len(key)) // width // BATCH * BATCH if known.startswith(key) else 0
+    known = known[: len(key) + done * width] if done else key
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     part.parent.mkdir(parents=True, exist_ok=True)
     with room_for(part), part.open("wb") as stream:
@@ -151,14 +151,14 @@ def teach(
     check_model(teacher)
     check_gpu(gpu_id)
     train = read_texts(corpus / "train.spacy")
-    held_out = {normalize(text) for name in ("dev", "test") for text in read_texts(corpus / f"{name}.spacy")}
+    held_out = held_out_texts(corpus)
     lang = read_json(corpus / "task.json")["lang"]
     with one_at_a_time(output):
         nlp = spacy.load(teacher)
         labels = nlp.get_pipe(COMPONENT).labels
         most = min(texts, ALL_VALUES // len(labels))
         found = {
-            output: new_sentences(corpus / "raw.jsonl", train, lang, limit),
+            output: new_sentences(corpus / "raw.jsonl", train, held_out, lang, limit),
             copies: collect_copies(train, held_out, spacy.blank(lang), most),
         }
         everything = [text for some in found.values() for text in some]

@@ -1,1 +1,1 @@
-"""Pretrained encoders: fetch, and let them teach smaller models."""
+"""Pretrained encoders: fetch them, and make word tables of what they say of words."""

@@ -10,7 +10,7 @@ import srsly
 
 from scripts.common.cli import UserError
 from scripts.common.locks import NAME
-from scripts.common.variants import config_chain, merge_configs, read_config
+from scripts.common.variants import SECTION, config_chain, merge_configs, read_config
 from scripts.training.config import set_values
 
 SOURCES = ("project.yml", "configs", "scripts")
@@ -127,7 +127,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def change_config(folder: Path, project: dict[str, Any], run: Run) -> None:
-    """Write the config values of a run into its own copy of the variant's config.
+    """Write the config values of a run into its own copy of the variant's config; candidates differ in others only.
 
     Raises:
         UserError: the config has no such section.
@@ -136,9 +136,15 @@ def change_config(folder: Path, project: dict[str, Any], run: Run) -> None:
     if not values:
         return
     overlay = config_of(folder, project, run.variant)
-    merged, _ = merge_configs(config_chain(overlay))
+    merged, section = merge_configs(config_chain(overlay))
     set_values(merged, values)
     config = read_config(overlay)
+    tried, left = section.get("candidates", {}), dict[str, dict[str, Any]]()
+    for candidate, own in tried.items():
+        if (others := {name: value for name, value in own.items() if name not in values}) not in left.values():
+            left[candidate] = others
+    if left != tried:
+        config.setdefault(SECTION, {})["candidates"] = left
     for name, value in values.items():
         section = config
         *parents, key = name.split(".")

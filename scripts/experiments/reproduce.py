@@ -294,6 +294,9 @@ def reproduce(
     reason = why_inexact(published, rebuilt, steps)
     rows = compare(published, rebuilt, exact=not reason)
     show(rows)
+    chosen = [result["train"].get("chosen") for result in (published, rebuilt)]
+    if chosen[0] != chosen[1]:
+        msg.info(f"Another candidate was the best on dev: {chosen[1]}, before {chosen[0]}.")
     if reason:
         msg.info(f"Compared within tolerances: {reason}.")
     if difference := first_difference(published, rebuilt):

@@ -1,7 +1,7 @@
 """More data, or a better model? Train a variant on growing shares of the training texts and plot its score on dev.
 
-Trained as `train-VARIANT` does, with another corpus, seed and output. Each repeat draws shares
-of its own, the smaller within the larger. What a variant learnt from all texts before that (word vectors, a teacher) it
+Trained as `train-VARIANT` does, candidates and all, with another corpus, seed and output. Each repeat draws shares of
+its own, the smaller within the larger. What a variant learnt from all texts before that (word vectors, a teacher) it
 keeps: the curve is about labels. The test set is not touched.
 """
 
@@ -26,7 +26,7 @@ from scripts.common.files import whole_file, write_json
 from scripts.common.variants import config_chain, merge_configs, variant_names
 from scripts.evaluation.scores import score
 from scripts.experiments.curves import advice
-from scripts.training.config import write_config
+from scripts.training.config import write_candidates
 from scripts.training.fitting import fit
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -69,12 +69,12 @@ def train_once(
     log = io.StringIO()
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(log):
         folder = Path(name)
-        train, config = folder / "train.spacy", folder / "config.cfg"
+        train = folder / "train.spacy"
         texts = subset(corpus / "train.spacy", share, seed, train)
         settings = {"paths.train": train.as_posix()}
-        found = write_config(overlay, config, corpus, training, seed, max_epochs, gpu_id, settings)
+        candidates, found = write_candidates(overlay, folder, corpus, training, seed, max_epochs, gpu_id, settings)
         try:
-            fit([config], folder, gpu_id, found.get("half_precision", False))
+            fit(candidates, folder, gpu_id, found.get("half_precision", False))
         except (Exception, SystemExit) as error:  # spaCy prints what is wrong, and exits
             raise UserError(f"train-{variant} failed: {error}\n{log.getvalue()[-1500:]}") from None
         scores, _ = score(spacy.load(folder / "model-best"), corpus / "dev.spacy")

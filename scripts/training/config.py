@@ -188,3 +188,28 @@ def write_config(
         values["system.mixed_precision"] = True
     write_text(output, compose_config(overlay, values | (settings or {})).to_str() + "\n")
     return variant
+
+
+def write_candidates(
+    overlay: Path,
+    folder: Path,
+    corpus: Path,
+    training: Path,
+    seed: int,
+    max_epochs: int = 0,
+    gpu_id: int = -1,
+    settings: dict[str, Any] | None = None,
+) -> tuple[list[Path], dict[str, Any]]:
+    """Write the complete configs of all that a variant tries, FOLDER/CANDIDATE.cfg; that of itself if it names none.
+
+    A candidate's values count for more than `settings`; the arguments are those of `write_config`.
+
+    Returns:
+        The configs in the order of the candidates, and the section `[variant]`, merged.
+    """
+    _, variant = merge_configs(config_chain(overlay))
+    tried = variant.get("candidates") or {overlay.stem: {}}
+    for name, values in tried.items():
+        own = (settings or {}) | values
+        write_config(overlay, folder / f"{name}.cfg", corpus, training, seed, max_epochs, gpu_id, own)
+    return [folder / f"{name}.cfg" for name in tried], variant

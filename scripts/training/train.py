@@ -11,7 +11,7 @@ from scripts.common.files import one_at_a_time, workspace
 from scripts.common.finished import BEST, CONFIG, LOG
 from scripts.common.skipping import pass_on
 from scripts.common.variants import config_chain, merge_configs
-from scripts.training.config import read_paths, write_config
+from scripts.training.config import read_paths, write_candidates
 from scripts.training.fitting import fit
 
 
@@ -26,16 +26,13 @@ def train(
 ) -> None:
     """Write config.cfg, model-best, log.jsonl and train.json of a variant."""
     output, overlay = training / variant, configs / f"{variant}.cfg"
-    config, found = merge_configs(config_chain(overlay))
+    config, _ = merge_configs(config_chain(overlay))
     paths = read_paths(config, corpus, training)
     read = [Path(value) for value in paths.values() if value]
     pass_on(read, [output / name for name in ("config.cfg", "log.jsonl", "train.json")], [output / "model-best"])
     with one_at_a_time(output / BEST), workspace(output / CONFIG) as work:
-        candidates = []
-        for name, values in found.get("candidates", {output.name: {}}).items():
-            settings = {"paths.log": (output / LOG).as_posix()} | values
-            candidates.append(work / f"{name}.cfg")
-            write_config(overlay, candidates[-1], corpus, training, seed, max_epochs, gpu_id, settings)
+        settings = {"paths.log": (output / LOG).as_posix()}
+        candidates, found = write_candidates(overlay, work, corpus, training, seed, max_epochs, gpu_id, settings)
         fit(candidates, output, gpu_id, found.get("half_precision", False))
     msg.good(f"{output / 'model-best'}: trained")
 

@@ -41,7 +41,7 @@ def test_an_encoder_for_english_is_not_trained_on_german(toy_assets, run, tmp_pa
     for step in (
         ("shrink", "encoder", "half", "--layers", 3),
         ("quantize", "none.json", "table.npz", "--encoder", "encoder"),
-        ("encode", "corpus/raw.jsonl", "corpus/train.spacy", "t.jsonl", "v.npz", "--encoder", "encoder"),
+        ("encode", "corpus", "t.jsonl", "v.npz", "--encoder", "encoder"),
     ):
         process = run(*step)
         assert process.returncode == 0 and "Skipped. The encoder" in process.output, step

@@ -108,12 +108,12 @@ def task(request, tmp_path_factory):
     facts = make_task(folder, request.param == "multi")
     values = {"paths.weights": (folder / "encoder").as_posix(), "training.max_epochs": 60}
     values |= {"training.optimizer.learn_rate.initial_rate": 0.003}
-    fit(compose(folder, "transformer", facts, **values), folder / "transformer")
+    fit([compose(folder, "transformer", facts, **values)], folder / "transformer")
     nlp = spacy.load(folder / "transformer" / "model-best")
     arrays, _ = pack(take_apart(nlp, "toy"), 10**7, [folder / "train.spacy"])
     (folder / "transformer-int8").mkdir()
     np.savez(folder / "transformer-int8" / "model.npz", labels=np.asarray(facts["labels"]), **arrays)
-    fit(compose(folder, "transformer-int8", facts), folder / "transformer-int8")
+    fit([compose(folder, "transformer-int8", facts)], folder / "transformer-int8")
     return folder, facts
 
 

@@ -1,81 +1,70 @@
-"""scripts/encoder/teach.py and the reader of its texts: sentences, cache, soft targets; the student is a textcat."""
-
-import subprocess
-import sys
+"""scripts/distillation/teach.py: what is labelled, what is left out, and that it goes on where it was."""
 
 import numpy as np
 import pytest
 import spacy
 import srsly
-from scripts.encoder.crossfit import crossfit
-from scripts.encoder.teach import label, read_cache
 from spacy.tokens import DocBin
 from spacy.training import Example
-from spacy.training.initialize import init_nlp
-from spacy.training.loop import train as train_loop
-from spacy.util import load_config_from_str
 
 from scripts.common.files import md5_folder
-from scripts.components import TaughtCorpus, soften
+from scripts.data.splits import normalize
+from scripts.distillation import teach as step
+from scripts.distillation.teach import BATCH, ask, collect_copies, label, new_sentences
 from scripts.vectors.sentences import MAX_WORDS, choose, sentences, text_key
-from tests.conftest import message
+from tests.conftest import DESKS, message, toy_records
 
-CATS = {"a": 0.75, "b": 0.25}
+LABELS = sorted(DESKS)
+TEXTS = [f"{'goal ' * (i % 7 + 1)}of day {i}" for i in range(300)]
 
 
 def save(path, texts):
-    """Write a DocBin of texts and their cats."""
-    nlp = spacy.blank("en")
-    docs = DocBin(attrs=["ORTH", "SPACY"])
-    for text, cats in texts.items():
-        doc = nlp.make_doc(text)
-        doc.cats = cats
-        docs.add(doc)
-    docs.to_disk(path)
-    return path
+    """Write a DocBin of texts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    DocBin(docs=list(spacy.blank("en").pipe(texts))).to_disk(path)
 
 
-@pytest.fixture
-def teacher(tmp_path):
-    """A teacher on disk that calls goals b and shares a."""
+def make_teacher(factory="textcat", labels=LABELS):
+    """A pipeline that has learned the toy texts."""
     nlp = spacy.blank("en")
-    nlp.add_pipe(
-        "textcat",
-        config={
-            "model": {
-                "@architectures": "spacy.TextCatBOW.v3",
-                "exclusive_classes": True,
-                "ngram_size": 1,
-                "no_output_layer": False,
-                "length": 1024,
-            }
-        },
-    )
-    texts = {"goal match": "b", "shares fall": "a"}
+    model = {"@architectures": "spacy.TextCatBOW.v3", "exclusive_classes": factory == "textcat", "ngram_size": 1}
+    nlp.add_pipe(factory, name="textcat", config={"model": model | {"no_output_layer": False, "length": 1024}})
     examples = [
-        Example.from_dict(nlp.make_doc(text), {"cats": {name: float(name == gold) for name in "ab"}})
-        for text, gold in texts.items()
+        Example.from_dict(
+            nlp.make_doc(record["text"]), {"cats": {label: float(label == record["label"]) for label in labels}}
+        )
+        for record in toy_records()
     ]
     optimizer = nlp.initialize(lambda: examples)
-    for _ in range(40):
+    for _ in range(10):
         nlp.update(examples, sgd=optimizer)
-    nlp.to_disk(tmp_path / "teacher")
-    return tmp_path / "teacher"
+    return nlp
 
 
-class Counting:
-    """A pipeline that counts the texts it is given."""
+@pytest.fixture(scope="module", params=["textcat", "textcat_multilabel"])
+def any_teacher(request):
+    return make_teacher(request.param)
 
-    def __init__(self, stop_after=10**9):
-        self.nlp, self.texts, self.stop_after = spacy.blank("en"), [], stop_after
+
+@pytest.fixture(scope="module")
+def teacher():
+    return make_teacher()
+
+
+class Breaking:
+    """A pipeline that is interrupted after some texts, and counts them; like a transformer, its answers depend a little
+    on the batch."""
+
+    def __init__(self, nlp, stop_after=10**9):
+        self.nlp, self.texts, self.stop_after = nlp, [], stop_after
+        self.get_pipe, self.get_pipe_meta = nlp.get_pipe, nlp.get_pipe_meta
 
     def pipe(self, texts, batch_size):
-        for text in texts:
+        for doc in self.nlp.pipe(texts, batch_size=batch_size):
             if len(self.texts) >= self.stop_after:
                 raise KeyboardInterrupt
-            self.texts.append(text)
-            doc = self.nlp.make_doc(text)
-            doc.cats = dict(CATS)
+            self.texts.append(doc.text)
+            doc.cats = {name: score * (1 - 1e-3 * len(texts) / BATCH) for name, score in doc.cats.items()}
             yield doc
 
 
@@ -100,29 +89,52 @@ def test_the_sample_is_of_different_texts_by_their_hashes():
     assert choose(iter(texts), 1000) == sorted(set(texts), key=text_key)
 
 
-def test_an_interrupted_labelling_goes_on(tmp_path):
-    texts, cache = [f"text {i}" for i in range(300)], tmp_path / "cache.jsonl"
+def test_logits_are_the_teachers_up_to_a_constant(any_teacher):
+    logits = np.concatenate(list(ask(any_teacher, TEXTS)))
+    assert logits.shape == (300, 3) and logits.dtype == np.float32
+    exclusive = any_teacher.get_pipe_meta("textcat").factory == "textcat"
+    odds = np.exp(logits.astype("float64"))
+    scores = odds / odds.sum(axis=1, keepdims=True) if exclusive else odds / (1 + odds)
+    cats = [[doc.cats[name] for name in any_teacher.get_pipe("textcat").labels] for doc in any_teacher.pipe(TEXTS)]
+    np.testing.assert_allclose(scores, cats, atol=1e-5)
+    assert not exclusive or np.abs(logits.mean(axis=1)).max() < 1e-5, "the constant is that which makes their mean 0"
+
+
+@pytest.mark.parametrize("rest", [b"", b"cut"], ids=["whole", "cut off"])
+def test_an_interrupted_labelling_goes_on_to_the_same_bytes(tmp_path, teacher, rest):
+    expected = label(Breaking(teacher), TEXTS, tmp_path / "whole.part", "teacher 1")
+    part = tmp_path / "new" / "it.part"
     with pytest.raises(KeyboardInterrupt):
-        label(Counting(stop_after=200), texts, cache, "teacher 1")
-    assert len(read_cache(cache, "teacher 1")) >= 128
-    with cache.open("a") as stream:
-        stream.write('{"text": "cut o')
-    second = Counting()
-    labels = label(second, texts, cache, "teacher 1")
-    assert 0 < len(second.texts) <= 172
-    assert labels == {text_key(text): CATS for text in texts}
-    third = Counting()
-    assert label(third, texts, cache, "teacher 1") == labels
-    assert third.texts == []
+        label(Breaking(teacher, stop_after=200), TEXTS, part, "teacher 1")
+    with part.open("ab") as stream:
+        stream.write(rest)
+    second = Breaking(teacher)
+    found = label(second, TEXTS, part, "teacher 1")
+    assert len(second.texts) == 300 - BATCH, "what was labelled is not labelled again"
+    np.testing.assert_array_equal(found, expected)
+    assert part.read_bytes() == (tmp_path / "whole.part").read_bytes()
 
 
-def test_the_cache_belongs_to_one_teacher(tmp_path):
-    cache = tmp_path / "cache.jsonl"
-    label(Counting(), ["a text"], cache, "teacher 1")
-    other = Counting()
-    label(other, ["a text"], cache, "teacher 2")
-    assert other.texts == ["a text"]
-    assert read_cache(cache, "teacher 1") == {}
+def test_a_killed_write_costs_a_batch_and_changes_nothing(tmp_path, teacher):
+    part = tmp_path / "it.part"
+    expected = label(Breaking(teacher), TEXTS, part, "teacher 1")
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-17])  # within a row
+    again = Breaking(teacher)
+    np.testing.assert_array_equal(label(again, TEXTS, part, "teacher 1"), expected)
+    assert part.read_bytes() == whole and len(again.texts) == 300 - 2 * BATCH
+
+
+@pytest.mark.parametrize("change", ["teacher", "texts", "nonsense"])
+def test_what_is_known_belongs_to_one_teacher_and_these_texts(tmp_path, teacher, change):
+    part = tmp_path / "it.part"
+    label(teacher, TEXTS, part, "teacher 1")
+    if change == "nonsense":
+        part.write_bytes(b"something else")
+    texts = [*TEXTS[:-1], "another"] if change == "texts" else TEXTS
+    other = Breaking(teacher)
+    label(other, texts, part, "teacher 2" if change == "teacher" else "teacher 1")
+    assert sorted(other.texts) == sorted(texts)
 
 
 def test_the_key_of_a_teacher_changes_with_its_files(tmp_path):
@@ -134,138 +146,119 @@ def test_the_key_of_a_teacher_changes_with_its_files(tmp_path):
     assert len({before, renamed, md5_folder(tmp_path)}) == 3
 
 
-def test_teach(tmp_path, teacher, run):
-    save(tmp_path / "train.spacy", {"goal match of the day": {"a": 0.0, "b": 1.0}})
-    texts = ["goal after goal in the match . shares fall and fall .", "the shares of today fall ."]
-    srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": text} for text in texts])
-    process = run("teach", "teacher", "raw.jsonl", "train.spacy", "out/taught.spacy", "--limit", "2")
+def test_copies_are_training_texts_and_different_ones_made_of_them():
+    nlp = spacy.blank("en")
+    train = ["Bank profits fall sharply today", "Late goal wins the cup", " ", "Late goal wins the cup"]
+    texts = collect_copies(train, set(), nlp, 40)
+    assert texts[:2] == [train[0], train[1]] and len(texts) == len(set(texts)) == 40
+    words = {word for text in train for word in text.split()}
+    assert all(set(text.split()) <= words and text == text.strip() != "" for text in texts)
+    assert texts == collect_copies(train, set(), nlp, 40)
+    assert texts[:20] == collect_copies(train, set(), nlp, 20)
+    assert collect_copies(train, set(), nlp, 1) == texts[:2], "a training text is never left out"
+    assert len(collect_copies(["one", "two"], set(), nlp, 500)) < 30, "there are not more; it ends"
+
+
+def test_no_copy_is_a_held_out_text():
+    nlp, train = spacy.blank("en"), ["Bank profits fall sharply today", "Late goal wins the cup"]
+    free = collect_copies(train, set(), nlp, 200)
+    held_out = {normalize(text) for text in free[1::2]} | {normalize(train[1].upper())}
+    texts = collect_copies(train, held_out, nlp, 200)
+    assert len(texts) > 50 and not held_out & {normalize(text) for text in texts}
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_long_texts_are_cut_and_there_are_fewer_of_them(monkeypatch, lang):
+    monkeypatch.setattr(step, "MAX_WORDS", 10)
+    monkeypatch.setattr(step, "ALL_WORDS", 500)
+    train = ["".join(chr(0x4E00 + i + j) for j in range(30)) if lang == "zh" else f"word{i} " * 30 for i in range(20)]
+    nlp = spacy.blank(lang)
+    texts = collect_copies(train, set(), nlp, 1000)
+    lengths = [len(nlp(text)) for text in texts]
+    assert max(lengths) == 10 and 490 <= sum(lengths) <= 510 and lengths[:20] == [10] * 20
+
+
+def test_sentences_are_of_no_training_text_and_no_held_out_one(tmp_path):
+    raw = ["A goal in the match. Shares fall again today!", "The cup goes home. It is late now."]
+    srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": text} for text in raw])
+    found = new_sentences(tmp_path / "raw.jsonl", [raw[0]], {"it is late now"}, "en", 9)
+    assert found == ["The cup goes home."]
+
+
+@pytest.fixture
+def corpus(tmp_path, teacher):
+    """A teacher and a corpus as convert writes it."""
+    teacher.to_disk(tmp_path / "teacher")
+    train = [record["text"] for record in toy_records()]
+    for name, texts in {"train": train[:60], "dev": train[60:66], "test": train[66:]}.items():
+        save(tmp_path / "corpus" / f"{name}.spacy", texts)
+    srsly.write_json(tmp_path / "corpus" / "task.json", {"lang": "en"})
+    raw = ["goal after goal in the match . shares fall and fall .", train[0], "the shares of today fall ."]
+    srsly.write_jsonl(tmp_path / "corpus" / "raw.jsonl", [{"text": text} for text in raw])
+    return tmp_path
+
+
+COMMAND = ("teach", "teacher", "corpus", "taught/sentences.spacy", "taught/copies.spacy")
+
+
+def read(path):
+    return {doc.text: doc.cats for doc in DocBin().from_disk(path).get_docs(spacy.blank("en").vocab)}
+
+
+def test_command_writes_sentences_and_copies_with_the_teachers_logits(corpus, teacher, run):
+    process = run(*COMMAND, "--limit", 2, "--texts", 200)
     assert process.returncode == 0, process.output
-    docs = list(DocBin().from_disk(tmp_path / "out" / "taught.spacy").get_docs(spacy.blank("en").vocab))
-    assert len(docs) == 2
-    nlp = spacy.load(teacher)
-    for doc in docs:
-        assert doc.cats == pytest.approx(nlp(doc.text).cats, abs=1e-4)
+    assert "2 sentences, 200 training texts and copies of them" in process.output
+    assert sorted(path.name for path in (corpus / "taught").iterdir()) == ["copies.spacy", "sentences.spacy"]
+    taught = [read(corpus / "taught" / f"{name}.spacy") for name in ("sentences", "copies")]
+    assert [len(texts) for texts in taught] == [2, 200]
+    for text, cats in {**taught[0], **taught[1]}.items():
+        odds = {name: np.exp(value) for name, value in cats.items()}
+        scores = {name: value / sum(odds.values()) for name, value in odds.items()}
+        assert scores == pytest.approx(teacher(text).cats, abs=1e-4)
+    train, dev, test = (set(read(corpus / "corpus" / f"{name}.spacy")) for name in ("train", "dev", "test"))
+    assert train <= set(taught[1]) and not (dev | test) & (set(taught[0]) | set(taught[1]))
 
 
-def test_training_texts_are_labelled_by_an_encoder_that_has_not_seen_their_labels(tmp_path, run, monkeypatch):
-    """Two clouds of vectors; one text stands in the wrong one, and is not believed."""
-    labels = {f"text {i}": "ab"[i % 2] for i in range(60)} | {"text 0": "b"}
-    cats = {text: {name: float(name == label) for name in "ab"} for text, label in labels.items()}
-    save(tmp_path / "train.spacy", cats)
-    srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": text} for text in labels])
+def test_a_killed_command_goes_on_where_it_was(corpus, run, monkeypatch):
+    assert run(*COMMAND, "--texts", 300).returncode == 0
+    names = ("sentences.spacy", "copies.spacy")
+    before = [(corpus / "taught" / name).read_bytes() for name in names]
+    for name in names:
+        (corpus / "taught" / name).unlink()
 
-    def embed(folder, texts, cache=None):
-        return np.asarray([[1.0, i % 5 / 10] if i % 2 else [-1.0, i % 5 / 10] for i in range(len(texts))])
+    def fail(*_):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr("scripts.encoder.teach.embed", embed)
-    process = run("teach", "none", "raw.jsonl", "train.spacy", "taught.spacy", "--encoder", "encoder")
-    assert process.returncode == 0, process.output
-    assert "training texts only" in process.output
-    docs = list(DocBin().from_disk(tmp_path / "taught.spacy").get_docs(spacy.blank("en").vocab))
-    taught = {doc.text: doc.cats for doc in docs}
-    assert taught["text 0"]["a"] > 0.8 and taught["text 2"]["a"] > 0.8 and taught["text 3"]["b"] > 0.8
-    assert all(sum(values.values()) == pytest.approx(1) for values in taught.values())
-
-
-@pytest.mark.parametrize("exclusive", [True, False])
-def test_crossfit_gives_probabilities_of_rare_labels_too(exclusive):
-    rng = np.random.default_rng(0)
-    gold = np.eye(3)[[0] * 20 + [1] * 19 + [2]]
-    if not exclusive:
-        gold[:5, 1] = 1
-    vectors = gold + rng.normal(scale=0.1, size=gold.shape)
-    probabilities = crossfit(vectors, gold, exclusive)
-    assert probabilities.shape == gold.shape
-    assert (probabilities >= 0).all() and (probabilities <= 1).all()
-    assert ((probabilities > 0.5) == (gold > 0.5))[:39].all()
-    assert probabilities[39, 2] < 0.1  # the only text of its label is never learned from
+    with monkeypatch.context() as patch:
+        patch.setattr(step, "write_taught", fail)
+        assert run(*COMMAND, "--texts", 300).returncode
+    assert [path.name for path in (corpus / "taught").iterdir()] == ["sentences.part"]
+    asked = []
+    monkeypatch.setattr(step, "ask", lambda nlp, texts: asked.extend(texts) or ask(nlp, texts))
+    assert run(*COMMAND, "--texts", 300).returncode == 0
+    assert len(asked) < BATCH
+    assert [(corpus / "taught" / name).read_bytes() for name in names] == before
 
 
-def test_teach_errors(tmp_path, teacher, run):
-    assert "t.spacy: no training texts" in message(run("teach", "teacher", "raw.jsonl", "t.spacy", "o.spacy"))
-    save(tmp_path / "t.spacy", {"goal": CATS})
-    assert "none: no trained pipeline" in message(run("teach", "none", "raw.jsonl", "t.spacy", "o.spacy"))
-    assert "raw.jsonl: no such file" in message(run("teach", "teacher", "raw.jsonl", "t.spacy", "o.spacy"))
-    no_gpu = message(run("teach", "teacher", "raw.jsonl", "t.spacy", "o.spacy", "--gpu-id", "99"))
-    assert "GPU 99 cannot be used" in no_gpu
-    (tmp_path / "raw.jsonl").write_text('{"text": "too short"}\n', encoding="utf-8")
-    assert "holds no sentence" in message(run("teach", "teacher", "raw.jsonl", "t.spacy", "o.spacy"))
-    assert not (tmp_path / "o.spacy").exists()
+def test_many_labels_have_fewer_texts(corpus, run, monkeypatch):
+    monkeypatch.setattr(step, "ALL_VALUES", 3 * 70)
+    assert run(*COMMAND).returncode == 0
+    assert len(read(corpus / "taught" / "copies.spacy")) == 70
 
 
-@pytest.mark.parametrize("exclusive", [True, False])
-def test_temperature_divides_the_logits(exclusive):
-    assert soften(CATS, 1.0, exclusive) == pytest.approx(CATS, abs=1e-6)
-    softer = soften(CATS, 2.0, exclusive)
-    assert np.log(softer["a"] / (1 - softer["a"])) == pytest.approx(np.log(3) / 2)
-    if exclusive:
-        assert sum(softer.values()) == pytest.approx(1)
-    assert soften({"a": 1.0, "b": 0.0}, 5.0, exclusive)["a"] < 1
+def test_without_raw_text_there_are_no_sentences(corpus, run):
+    save_raw = [{"text": text} for text in read(corpus / "corpus" / "train.spacy")]
+    srsly.write_jsonl(corpus / "corpus" / "raw.jsonl", save_raw)
+    assert run(*COMMAND, "--texts", 100).returncode == 0
+    assert read(corpus / "taught" / "sentences.spacy") == {} and len(read(corpus / "taught" / "copies.spacy")) == 100
 
 
-@pytest.mark.parametrize(("weight", "n_gold", "n_soft"), [(0.5, 6, 6), (0.75, 2, 6), (0.25, 18, 6), (0.9, 2, 18)])
-def test_the_teacher_gets_its_share(tmp_path, weight, n_gold, n_soft):
-    gold = save(tmp_path / "gold.spacy", {"goal": {"a": 0.0, "b": 1.0}, "shares": {"a": 1.0, "b": 0.0}})
-    soft = save(tmp_path / "soft.spacy", {f"text {i}": CATS for i in range(6)})
-    examples = list(TaughtCorpus(gold, soft, weight)(spacy.blank("en")))
-    hard = [example for example in examples if set(example.reference.cats.values()) == {0.0, 1.0}]
-    assert (len(hard), len(examples) - len(hard)) == (n_gold, n_soft)
-
-
-@pytest.mark.parametrize(("settings", "error"), [((0.0,), "teacher_weight"), ((0.5, 0.0), "temperature")])
-def test_senseless_settings_are_refused(tmp_path, settings, error):
-    with pytest.raises(ValueError, match=error):
-        TaughtCorpus(tmp_path, tmp_path, *settings)
-
-
-CONFIG = """
-[nlp]
-lang = "en"
-pipeline = ["textcat"]
-[components]
-[components.textcat]
-factory = "FACTORY"
-[components.textcat.model]
-@architectures = "spacy.TextCatBOW.v3"
-exclusive_classes = EXCLUSIVE
-ngram_size = 1
-no_output_layer = false
-length = 1024
-[corpora]
-[corpora.train]
-@readers = "textcat_ladder.TaughtCorpus.v1"
-path = "gold.spacy"
-taught = "soft.spacy"
-[corpora.dev]
-@readers = "spacy.Corpus.v1"
-path = "gold.spacy"
-[training]
-seed = 0
-gpu_allocator = null
-train_corpus = "corpora.train"
-dev_corpus = "corpora.dev"
-max_epochs = 60
-eval_frequency = 20
-[training.optimizer]
-@optimizers = "Adam.v1"
-learn_rate = 0.02
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("factory", ["textcat", "textcat_multilabel"])
-def test_the_student_learns_probabilities_and_loads_without_code(tmp_path, monkeypatch, factory):
-    monkeypatch.chdir(tmp_path)
-    save(tmp_path / "gold.spacy", {"goal": {"a": 0.0, "b": 1.0}, "shares": {"a": 1.0, "b": 0.0}})
-    save(tmp_path / "soft.spacy", {"album film": CATS, "film": CATS})
-    text = CONFIG.replace("FACTORY", factory).replace("EXCLUSIVE", str(factory == "textcat").lower())
-    (tmp_path / "student").mkdir()
-    nlp = init_nlp(load_config_from_str(text, interpolate=False))
-    nlp, _ = train_loop(nlp, tmp_path / "student", stdout=sys.stderr)
-    nlp = spacy.load(tmp_path / "student" / "model-last")
-    assert nlp("film").cats["a"] == pytest.approx(0.75, abs=0.08)
-    assert nlp("goal").cats["b"] > 0.8
-    script = "import sys, spacy; print(spacy.load(sys.argv[1])('film').cats)"
-    command = [sys.executable, "-c", script, str(tmp_path / "student" / "model-last")]
-    process = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
-    assert process.stdout.strip() == str(nlp("film").cats)
+def test_errors(corpus, run):
+    assert "none: no trained pipeline. Train the teacher first" in message(run("teach", "none", *COMMAND[2:]))
+    assert "GPU 99 cannot be used" in message(run(*COMMAND, "--gpu-id", 99))
+    for name in ("raw.jsonl", "test.spacy", "train.spacy"):
+        (corpus / "corpus" / name).rename(corpus / "aside")
+        assert f"{name}: no such file. Make it with the command `convert`" in message(run(*COMMAND))
+        (corpus / "aside").rename(corpus / "corpus" / name)
+    assert not (corpus / "taught" / "copies.spacy").exists()

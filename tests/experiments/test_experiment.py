@@ -212,6 +212,16 @@ def test_values_land_in_the_config_and_nothing_else_changes(tmp_path, variant):
     assert {path: path.read_bytes() for path in unchanged} == unchanged
 
 
+def test_a_value_of_a_grid_counts_for_more_than_those_of_candidates(tmp_path):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    overlay = tmp_path / "configs" / "compact-domain.cfg"
+    change_config(tmp_path, PROJECT, Run("compact-domain", "x", 0, {"task.depth": 1}))
+    merged, section = merge_configs(config_chain(overlay))
+    assert merged["task"]["depth"] == 1 and list(section["candidates"].values()) == [{}], (
+        "one is trained, not two alike"
+    )
+
+
 def test_values_land_in_the_composed_config(tmp_path, toy_assets, run):
     assert run("convert", "toy", "corpus").returncode == 0
     for name in ("configs", "scripts"):

@@ -13,12 +13,12 @@ from scripts.common.cli import UserError
 from scripts.experiments import train_curve
 from scripts.experiments.curves import advice
 from scripts.experiments.train_curve import interval, plot, subset, summarize, train_once
-from scripts.training.config import write_config
+from scripts.training.config import write_candidates
 from tests.conftest import ROOT, message, toy_records
 from tests.project.test_project import COMMANDS, VARIANTS
 
 FOLDERS = (Path("corpus"), Path("training"))
-TAUGHT = "training/distilled/taught.spacy"
+TAUGHT = ("training/taught/sentences.spacy", "training/taught/copies.spacy")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def corpus(tmp_path, monkeypatch):
         doc = nlp.make_doc(record["text"])
         doc.cats = {label: float(record["label"] == label) for label in ("film", "money", "sport")}
         docs.add(doc)
-    for path in ("corpus/train.spacy", "corpus/dev.spacy", TAUGHT):
+    for path in ("corpus/train.spacy", "corpus/dev.spacy", *TAUGHT):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         docs.to_disk(tmp_path / path)
     facts = {"lang": "en", "exclusive": True, "labels": ["film", "money", "sport"], "examples": {"train": len(docs)}}
@@ -44,7 +44,7 @@ def corpus(tmp_path, monkeypatch):
 def trained_here(folder):
     """All files in the training folder but the teacher's."""
     files = [path for path in (folder / "training").rglob("*") if path.is_file()]
-    return [path for path in files if path != folder / TAUGHT]
+    return [path for path in files if path not in [folder / name for name in TAUGHT]]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -52,9 +52,9 @@ def test_every_variant_has_a_curve(corpus, variant, monkeypatch):
     """The training is that of `train-VARIANT`, with another corpus and output; what it learnt before, it keeps."""
     composed = {}
 
-    def fit(config, output, gpu_id, half_precision):
-        text = config.read_text(encoding="utf-8")
-        composed.update(text=text, gpu_id=gpu_id, half_precision=half_precision, output=output)
+    def fit(candidates, output, gpu_id, half_precision):
+        texts = {path.stem: path.read_text(encoding="utf-8") for path in candidates}
+        composed.update(texts=texts, gpu_id=gpu_id, half_precision=half_precision, output=output)
         raise UserError("stop here")
 
     monkeypatch.setattr(train_curve, "fit", fit)
@@ -63,19 +63,21 @@ def test_every_variant_has_a_curve(corpus, variant, monkeypatch):
     assert composed["output"].is_absolute() and trained_here(corpus) == [], "the model goes elsewhere"
     halved = variant.startswith("transformer") and variant != "transformer-int8"
     assert composed["half_precision"] == halved
-    write_config(Path("configs") / f"{variant}.cfg", Path("own.cfg"), *FOLDERS, 3, 2, -1)
-    texts = (Path("own.cfg").read_text(encoding="utf-8"), composed["text"])
-    own, curve = (Config().from_str(text, interpolate=False) for text in texts)
-    assert curve["paths"].pop("train").startswith(composed["output"].as_posix())
-    assert curve["paths"].pop("log").startswith(composed["output"].as_posix())
-    for name in ("train", "log"):
-        del own["paths"][name]
-    for config in (own, curve):  # they follow from the number of texts
-        for name in ("eval_frequency", "patience"):
-            del config["training"][name]
-        if isinstance(rate := config["training"]["optimizer"]["learn_rate"], dict):
-            del rate["total_steps"], rate["warmup_steps"]
-    assert curve == own
+    candidates, _ = write_candidates(Path("configs") / f"{variant}.cfg", Path("own"), *FOLDERS, 3, 2, -1)
+    assert [path.stem for path in candidates] == list(composed["texts"])
+    for path in candidates:
+        texts = (path.read_text(encoding="utf-8"), composed["texts"][path.stem])
+        own, curve = (Config().from_str(text, interpolate=False) for text in texts)
+        assert curve["paths"].pop("train").startswith(composed["output"].as_posix())
+        assert curve["paths"].pop("log").startswith(composed["output"].as_posix())
+        for name in ("train", "log"):
+            del own["paths"][name]
+        for config in (own, curve):  # they follow from the number of texts
+            for name in ("eval_frequency", "patience"):
+                del config["training"][name]
+            if isinstance(rate := config["training"]["optimizer"]["learn_rate"], dict):
+                del rate["total_steps"], rate["warmup_steps"]
+        assert curve == own
     assert COMMANDS[f"train-{variant}"]["script"] == [
         f"python -m scripts.training.train {variant} --corpus corpus/bbc --training training/bbc --seed 0 "
         "--max-epochs 0 --gpu-id -1"

@@ -68,7 +68,7 @@ def compact(tmp_path_factory):
     settings = {f"paths.{name}": path.as_posix() for name, path in paths.items()}
     config = folder / "run" / "config.cfg"
     write_config(ROOT / "configs" / "compact.cfg", config, corpus, folder / "training", 0, 3, -1, settings)
-    fit(config, folder / "run")
+    fit([config], folder / "run")
     return folder
 
 

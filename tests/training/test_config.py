@@ -11,8 +11,9 @@ from spacy.util import load_config, load_model_from_config
 
 import scripts.components  # noqa: F401  registers the architecture of compact
 from scripts.common.cli import UserError
+from scripts.common.variants import merge_configs
 from scripts.training.compose import parse_setting
-from scripts.training.config import compose_config, task_settings
+from scripts.training.config import compose_config, task_settings, write_candidates
 from scripts.training.sizes import LINEAR_MODEL_BYTES, ngram_rows
 from tests.conftest import ROOT, message
 
@@ -84,18 +85,50 @@ def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
     load_model_from_config(load_config(tmp_path / output, interpolate=False), auto_fill=False, validate=True)
 
 
-@pytest.mark.parametrize(("n_texts", "window"), [(3999, 0), (4000, 1)])
-def test_compact_sees_the_order_of_words_given_thousands_of_texts(n_texts, window):
-    facts = {
-        "lang": "en",
-        "exclusive": True,
-        "labels": ["a"] * 77,
-        "examples": {"train": n_texts},
-        "words": {"train": {"mean": 9.0}},
-    }
-    settings = task_settings(facts, "compact")
-    assert settings["task.window_size"] == window
-    assert settings["task.hidden_width"] == (512 if window else 128)
+@pytest.fixture
+def many_texts(tmp_path, monkeypatch):
+    """A folder with the project's code, and a corpus that says it has so many texts that `compact` sees neighbours."""
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    labels = [f"l{i}" for i in range(77)]
+    facts = {"lang": "en", "exclusive": True, "labels": labels, "examples": {"train": 4000}}
+    (tmp_path / "corpus").mkdir()
+    srsly.write_json(tmp_path / "corpus" / "task.json", facts | {"words": {"train": {"mean": 9.0}}})
+    DocBin(docs=[spacy.blank("en")(f"Text {i}") for i in range(70)]).to_disk(tmp_path / "corpus" / "train.spacy")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def compose_candidates(variant):
+    """The models of a variant's candidates."""
+    folders = Path("corpus"), Path("training")
+    paths, _ = write_candidates(Path("configs") / f"{variant}.cfg", Path("tried"), *folders, 0)
+    configs = {path.stem: load_config(path, interpolate=True) for path in paths}
+    return {name: config["components"]["textcat"]["model"] for name, config in configs.items()}
+
+
+@pytest.mark.parametrize("variant", ["compact", "compact-domain"])
+def test_compact_is_tried_on_words_and_as_one_that_reads(many_texts, variant):
+    words, reads = compose_candidates(variant).values()
+    assert (words["depth"], words["hidden_width"], words["window_size"]) == (0, 512, 1)
+    assert (reads["depth"], reads["hidden_width"]) == (2, 192)
+    differ = {name for name in words if words[name] != reads[name]}
+    assert differ == {"depth", "hidden_width"}
+
+
+@pytest.mark.parametrize("variant", ["compact-small", "compact-pretrained"])
+def test_who_has_no_room_or_other_layers_is_not_tried_as_one_that_reads(many_texts, variant):
+    assert [model["depth"] for model in compose_candidates(variant).values()] == [0]
+
+
+def test_who_names_no_candidates_is_the_only_one(many_texts):
+    assert list(compose_candidates("bow")) == ["bow"]
+
+
+def test_candidates_must_be_values_by_dotted_names(many_texts):
+    Path("own.cfg").write_text('[variant]\ncandidates = {"words": 2}\n', encoding="utf-8")
+    with pytest.raises(UserError, match="candidates: words must be values by dotted names, found 2"):
+        merge_configs([Path("own.cfg")])
 
 
 @pytest.mark.parametrize(("epochs", "steps", "total"), [(3, 0, 6), (3, 5, 5), (3, 100, 6), (0, 7, 7), (0, 0, 0)])

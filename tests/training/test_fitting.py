@@ -5,13 +5,14 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 import srsly
 
 from scripts.common.cli import UserError
 from scripts.training import fitting
-from scripts.training.fitting import forget_words
+from scripts.training.fitting import choose, forget_words, judge_training
 from tests.conftest import ROOT, message, snapshot
 
 FEATURES = ("text", "lower_", "norm_", "shape_", "prefix_", "suffix_")
@@ -84,3 +85,92 @@ def test_a_folder_that_may_not_be_written_to_is_named(project, run):
     (project / "training" / "bow").chmod(0o555)
     assert "Permission denied. Give yourself the right" in message(run("train", "bow"))
     (project / "training" / "bow").chmod(0o755)
+
+
+@pytest.fixture
+def candidates(project, make_variant, monkeypatch):
+    """A variant that is tried as it is, as one that learns nothing, and as it is once more; the losses on dev."""
+    values = {"variant.candidates": {"own": {}, "untaught": {"training.optimizer.learn_rate": 0.0}, "again": {}}}
+    make_variant("several", "bow", values=values)
+    losses, dev_losses = {}, fitting.dev_losses
+
+    def remember(model, dev):
+        losses[model.parent.name] = dev_losses(model, dev)
+        return losses[model.parent.name]
+
+    monkeypatch.setattr(fitting, "dev_losses", remember)
+    return losses
+
+
+def test_of_candidates_the_best_on_dev_is_kept_and_recorded(project, run, candidates):
+    process = run("train", "several", "--max-epochs", 8)
+    assert process.returncode == 0, process.output
+    folder = project / "training" / "several"
+    assert {path.name for path in folder.iterdir()} == {"config.cfg", "log.jsonl", "train.json", "model-best"}
+    facts = srsly.read_json(folder / "train.json")
+    means = {name: round(float(loss.mean()), 4) for name, loss in candidates.items()}
+    assert facts["dev_loss"] == means and list(means) == ["own", "untaught", "again"]
+    assert means["own"] == means["again"] < means["untaught"] - 0.01
+    assert facts["chosen"] == "own", "of equals the first"
+    assert "own, chosen by the log loss on dev" in process.output
+    np.testing.assert_array_equal(
+        fitting.dev_losses(folder / "model-best", project / "corpus/dev.spacy"), candidates["own"]
+    )
+    config = spacy.util.load_config(folder / "config.cfg")
+    assert config["training"]["optimizer"]["learn_rate"] > 0 and config["paths"]["log"] == "training/several/log.jsonl"
+    assert facts["model_md5"] == fitting.md5_folder(folder / "model-best")
+    assert facts["judgement"] == judge_training(folder / "log.jsonl")
+
+
+def test_a_later_candidate_is_kept_if_it_is_better(project, run, make_variant):
+    make_variant(
+        "later", "bow", values={"variant.candidates": {"none": {"training.optimizer.learn_rate": 0.0}, "own": {}}}
+    )
+    assert run("train", "later", "--max-epochs", 8).returncode == 0
+    folder = project / "training" / "later"
+    assert srsly.read_json(folder / "train.json")["chosen"] == "own"
+    assert spacy.util.load_config(folder / "config.cfg")["training"]["optimizer"]["learn_rate"] > 0
+    scores = [line["scores"]["cats_score"] for line in srsly.read_jsonl(folder / "log.jsonl") if line["scores"]]
+    assert max(scores) > 50, "the log is that of the one that is kept"
+
+
+def test_one_pipeline_is_not_chosen_from(project):
+    assert not {"chosen", "dev_loss"} & srsly.read_json(project / "training" / "bow" / "train.json").keys()
+
+
+def test_a_candidate_that_fails_leaves_the_earlier_pipeline_as_it_was(project, run, candidates, monkeypatch):
+    assert run("train", "several", "--max-epochs", 1).returncode == 0
+    before, fit_one = snapshot(project / "training"), fitting.fit_one
+
+    def fail(config, *arguments):
+        if config.stem == "again":
+            raise UserError("mend this")
+        return fit_one(config, *arguments)
+
+    monkeypatch.setattr(fitting, "fit_one", fail)
+    assert "mend this" in message(run("train", "several", "--max-epochs", 1, "--seed", 1))
+    assert snapshot(project / "training") == before
+
+
+@pytest.mark.parametrize(
+    ("gains", "best"),
+    [([0.0, 0.0], 0), ([0.5, 0.5, 0.4, 0.6], 1), ([1.0, -0.9, 1.0, -0.9], 0), ([-0.1, -0.2], 0)],
+    ids=["a tie", "clear", "could be chance", "worse"],
+)
+def test_an_earlier_candidate_is_kept_unless_the_gain_is_clear(gains, best):
+    loss = np.linspace(1, 2, len(gains))
+    assert choose([loss, loss - gains]) == best
+    assert choose([loss - gains, loss]) == (0 if best else int(np.mean(gains) < 0))
+
+
+@pytest.mark.parametrize("factory", ["textcat", "textcat_multilabel"])
+def test_the_loss_on_dev_is_that_of_what_is_true(tmp_path, monkeypatch, factory):
+    nlp = spacy.blank("en")
+    nlp.add_pipe(factory, name="textcat")
+    scores = np.asarray([[0.2, 0.8], [1.0, 0.0]])
+    gold = np.asarray([[False, True], [False, True]])
+    monkeypatch.setattr(fitting.spacy, "load", lambda path: nlp)
+    monkeypatch.setattr(fitting, "gold_and_scores", lambda nlp, dev: (gold, scores))
+    worst = -np.log(1e-6)
+    expected = [-np.log(0.8), worst] if factory == "textcat" else [-2 * np.log(0.8), 2 * worst]
+    np.testing.assert_allclose(fitting.dev_losses(tmp_path, tmp_path), expected)

@@ -63,7 +63,7 @@ def test_training_calls_it_every_so_many_updates(tmp_path, nlp, calls):
     settings = {"training.before_update": {"@callbacks": NAME, "every": 4}, "training.max_steps": 10}
     output = tmp_path / "bow" / "config.cfg"
     write_config(ROOT / "configs" / "bow.cfg", output, tmp_path, tmp_path, seed=0, settings=settings)
-    fit(output, output.parent)
+    fit([output], output.parent)
     assert calls == [0, 0, 0], "before the updates 0, 4 and 8"
     # Who uses the pipeline need not have the function.
     assert spacy.load(output.parent / "model-best").config["training"]["before_update"]["@callbacks"] == NAME

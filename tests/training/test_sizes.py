@@ -4,7 +4,7 @@ import pytest
 import srsly
 
 from scripts.training.fitting import judge_training
-from scripts.training.sizes import MAX_BATCH_WORDS, compact_sizes, transformer_sizes
+from scripts.training.sizes import MAX_BATCH_WORDS, compact_sizes, taught_sizes, transformer_sizes
 
 
 def facts(texts, mean, labels=5):
@@ -39,10 +39,29 @@ def test_the_rate_falls_with_the_width(tmp_path):
     assert rates[0] == rates[1] > 2 * rates[2] > 4 * rates[3]
 
 
+def at_depth(depth):
+    return {"task": {"depth": depth}}
+
+
 def test_compact_makes_fewer_updates_of_long_texts():
-    short, long = compact_sizes(facts(600, 20.0), {}), compact_sizes(facts(600, 500.0), {})
+    short, long = (compact_sizes(facts(600, mean), at_depth(0)) for mean in (20.0, 500.0))
     assert (short["min_updates"], short["max_updates"]) == (2500, 6000)
     assert (long["min_updates"], long["max_updates"]) == (1000, 1500)
+
+
+@pytest.mark.parametrize(
+    ("texts", "depth", "width", "window"), [(3999, 0, 128, 0), (4000, 0, 512, 1), (3999, 2, 192, 0), (4000, 2, 192, 1)]
+)
+def test_compact_is_wider_and_sees_neighbours_given_thousands_of_texts_unless_it_reads(texts, depth, width, window):
+    found = compact_sizes(facts(texts, 9.0), at_depth(depth))
+    assert (found["hidden_width"], found["window_size"]) == (width, window)
+
+
+@pytest.mark.parametrize(("depth", "width"), [(0, 512), (2, 192)])
+def test_a_teachers_texts_are_many_however_few_the_labelled_ones(depth, width):
+    for texts in (60, 60_000):
+        found = taught_sizes(facts(texts, 9.0), at_depth(depth))
+        assert (found["hidden_width"], found["window_size"]) == (width, 1)
 
 
 @pytest.mark.parametrize(

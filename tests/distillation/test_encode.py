@@ -1,4 +1,4 @@
-"""scripts/encoder/encode.py and the objective that learns from it: texts, their vectors, and weights that arrive."""
+"""scripts/distillation/encode.py and the objective that learns from it: texts, vectors, and weights that arrive."""
 
 import logging
 
@@ -13,7 +13,8 @@ from spacy.util import load_config
 from thinc.api import Adam, fix_random_seed
 
 from scripts.components import TextCatCompact, create_pretrain_sentences, set_word_table
-from scripts.encoder.encode import COPIES, alter, collect, cut_run
+from scripts.data.splits import normalize
+from scripts.distillation.encode import COPIES, collect, cut_run
 from tests.conftest import ROOT, message
 from tests.test_components import make_table
 
@@ -29,54 +30,53 @@ def encode_letters(folder, texts, cache=None):
 
 
 def write_vectors(path, texts):
-    """Vectors of texts as scripts.encoder.encode writes them."""
+    """Vectors of texts as scripts.distillation.encode writes them."""
     keys = np.asarray([get_string_id(text) for text in texts], dtype="uint64")
     order = keys.argsort()
     np.savez(path, keys=keys[order], vectors=encode_letters(None, texts)[order].astype("float16"))
 
 
 def test_texts_are_training_texts_sentences_and_parts_of_them():
-    texts = collect(TRAIN, iter(RAW), "en", 9)
+    texts = collect(TRAIN, iter(RAW), set(), "en", 9)
     assert texts[:3] == TRAIN and len(texts) == len(set(texts)) == 9
     sentences = ["The striker scored a late goal.", "The coach was very happy with the team!", RAW[1]]
     assert set(sentences) < set(texts)
     assert all(any(text in sentence for sentence in sentences) for text in texts[3:])
-    assert collect(TRAIN, iter(RAW), "en", 9) == texts
+    assert collect(TRAIN, iter(RAW), set(), "en", 9) == texts
 
 
 def test_runs_are_as_long_as_training_texts():
     raw = [f"one two three four five six seven eight nine ten number {i}." for i in range(100)]
-    texts = collect(["a b", "c d e"], iter(raw), "en", 100)
+    texts = collect(["a b", "c d e"], iter(raw), set(), "en", 100)
     runs = [text for text in texts if not text.endswith(".") and len(text.split()[0]) > 1]
     assert len(runs) > 20 and {len(run.split()) for run in runs} == {2, 3}
 
 
 def test_few_sentences_are_joined_by_altered_training_texts():
     train = [f"word{i} of text number {i} is here" for i in range(20)]
-    texts = collect(train, iter(train), "en", 70)
+    texts = collect(train, iter(train), set(), "en", 70)
     assert texts[:20] == train and len(texts) == 70
     words = {word for text in train for word in text.split()}
     assert all(set(text.split()) <= words for text in texts)
-    assert len(collect(train, iter(train), "en", 1000)) <= (1 + 1 + COPIES) * 20
-    assert collect(train, iter(train), "en", 10) == train, "a training text is never left out"
+    assert len(collect(train, iter(train), set(), "en", 1000)) <= (1 + 1 + COPIES) * 20
+    assert collect(train, iter(train), set(), "en", 10) == train, "a training text is never left out"
 
 
 @pytest.mark.parametrize("limit", [25, 40, 60])
 def test_the_limit_holds_for_any_amount_of_raw_text(limit):
     train = [f"word{i} of text number {i} is here" for i in range(20)]
     raw = [f"one two three four five six seven eight nine ten number {i}." for i in range(200)]
-    texts = collect(train, iter(raw), "en", limit)
+    texts = collect(train, iter(raw), set(), "en", limit)
     assert texts[:20] == train and len(texts) == limit
 
 
-def test_each_way_to_alter_a_text():
-    texts = [[f"{letter}{i} " for i in range(10)] for letter in "ab"]
-    left_out, run, spliced = (list(alter(texts, np.random.default_rng(0)))[2 * way].split() for way in range(3))
-    names = [word.strip() for word in texts[0]]
-    assert 4 <= len(left_out) < 10 and [name for name in names if name in left_out] == left_out
-    start = names.index(run[0])
-    assert 4 <= len(run) <= 8 and run == names[start : start + len(run)]
-    assert spliced[0] == "a0" and spliced[-1] in ("a9", "b9")
+def test_no_text_is_a_held_out_one():
+    train = [f"word{i} of text number {i} is here" for i in range(20)]
+    raw = [f"One two three number {i}." for i in range(20)]
+    free = collect(train, iter(raw), set(), "en", 100)
+    unwanted = {"one two three number 7", *(normalize(text) for text in free[45:70])}
+    texts = collect(train, iter(raw), unwanted, "en", 100)
+    assert raw[7] in free and not unwanted & {normalize(text) for text in texts} and len(texts) > 70
 
 
 def test_a_run_of_a_short_text_is_the_text():
@@ -87,9 +87,9 @@ def test_a_run_of_a_short_text_is_the_text():
 
 def test_command_writes_each_texts_vector(tmp_path, toy_assets, run, monkeypatch):
     assert run("convert", "toy", "corpus").returncode == 0
-    monkeypatch.setattr("scripts.encoder.encode.embed", encode_letters)
+    monkeypatch.setattr("scripts.distillation.encode.embed", encode_letters)
     (tmp_path / "encoder").mkdir()
-    command = ("encode", "corpus/raw.jsonl", "corpus/train.spacy", "texts.jsonl", "sentences.npz")
+    command = ("encode", "corpus", "texts.jsonl", "sentences.npz")
     process = run(*command, "--encoder", "encoder", "--limit", 90)
     assert process.returncode == 0, process.output
     texts = [line["text"] for line in srsly.read_jsonl(tmp_path / "texts.jsonl")]
@@ -99,7 +99,9 @@ def test_command_writes_each_texts_vector(tmp_path, toy_assets, run, monkeypatch
         row = arrays["keys"].searchsorted(np.uint64(get_string_id(text)))
         np.testing.assert_allclose(arrays["vectors"][row], vector, atol=1e-3)
     assert "none: no encoder there" in message(run(*command, "--encoder", "none"))
-    assert "gone.spacy: no training texts there" in message(run("encode", "corpus/raw.jsonl", "gone.spacy", "t", "v"))
+    assert "gone/train.spacy: no such file. Make it with the command `convert`" in message(
+        run("encode", "gone", "t", "v")
+    )
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 """Encode sentences of the domain with the frozen encoder, for `compact-pretrained` to learn from (`spacy pretrain`).
 
 The texts are sentences of the raw text, for each of them a run of words in it that is as long as a training text, and
-the training texts themselves. Where that is too little, altered copies of the training texts join them: words left
-out, a run of words, the beginning of one text and the end of another (Tang et al. 2019, "Distilling task-specific
-knowledge from BERT into simple neural networks", alter texts in a similar way). No label is looked at.
+the training texts themselves. Where that is too little, altered copies of the training texts join them (see
+scripts.distillation.copies). No label is looked at, and none of the texts is one of dev or test.
 
 What is encoded goes into a file beside the result, batch after batch: an interrupted run goes on where it was.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -18,19 +17,18 @@ import spacy
 import srsly
 import typer
 from spacy.strings import get_string_id
-from spacy.tokens import DocBin
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import one_at_a_time, read_json, read_raw_texts, whole_file
 from scripts.common.skipping import pass_on
+from scripts.data.splits import normalize
+from scripts.distillation.copies import altered_copies, held_out_texts, read_texts
 from scripts.encoder.embed import embed
 from scripts.vectors.sentences import choose, sentences
 
 SEED = 0
-COPIES = 4  # of a training text at most
-LEFT_OUT = 0.2  # of the words of a copy
-KEPT = (0.4, 0.8)  # the length of a run of words, as a share of the text's
+COPIES = 4  # of a training text on average at most
 
 
 def cut_run(words: Sequence[str], length: int, rng: np.random.Generator) -> str:
@@ -39,57 +37,48 @@ def cut_run(words: Sequence[str], length: int, rng: np.random.Generator) -> str:
     return "".join(words[start : start + max(1, length)]).strip()
 
 
-def alter(texts: Sequence[list[str]], rng: np.random.Generator) -> Iterator[str]:
-    """`COPIES` altered copies of each text, which is given as words with the spaces that follow them."""
-    for number in range(COPIES):
-        for words in texts:
-            share = rng.uniform(*KEPT)
-            if number % 3 == 0:
-                keep = rng.random(len(words)) >= LEFT_OUT
-                yield "".join(word for word, kept in zip(words, keep, strict=True) if kept).strip()
-            elif number % 3 == 1:
-                yield cut_run(words, round(share * len(words)), rng)
-            else:
-                other = texts[int(rng.integers(len(texts)))]
-                begin, end = words[: round(share * len(words))], other[round(share * len(other)) :]
-                yield f"{''.join(begin).strip()} {''.join(end)}".strip()
+def collect(train: Sequence[str], raw: Iterator[str], held_out: set[str], lang: str, limit: int) -> list[str]:
+    """Different texts of the domain: all of `train`, and others up to `limit`, none of them a held-out one.
 
-
-def collect(train: Sequence[str], raw: Iterator[str], lang: str, limit: int) -> list[str]:
-    """Different texts of the domain: all of `train`, and others up to `limit`."""
+    Args:
+        train: the training texts.
+        raw: raw texts.
+        held_out: normalized.
+        lang: language, as spaCy's code.
+        limit: texts at most, but for training texts.
+    """
     nlp = spacy.blank(lang)
     rng = np.random.default_rng(SEED)
     split = [words for words in ([token.text_with_ws for token in doc] for doc in nlp.pipe(train)) if words]
     texts = dict.fromkeys(train)
     room = min(limit // 2, max(0, limit - len(texts)))
     others = [sentence for sentence in choose(sentences(raw, lang), room) if sentence not in texts]
-    texts.update(dict.fromkeys(others))
     lengths = [len(words) for words in split]
     runs = (cut_run([token.text_with_ws for token in doc], int(rng.choice(lengths)), rng) for doc in nlp.pipe(others))
-    for text in chain(runs, alter(split, rng)):
+    # As long as any training text at most.
+    copies = islice(altered_copies(split, rng, max(lengths, default=1)), COPIES * len(split))
+    for text in chain(others, runs, ("".join(words).strip() for words in copies)):
         if len(texts) >= limit:
             break
-        texts[text] = None
+        if text and normalize(text) not in held_out:
+            texts[text] = None
     return [text for text in texts if text]
 
 
 def encode(
-    raw: Annotated[Path, typer.Argument(help="Unlabelled texts (.jsonl).")],
-    train: Annotated[Path, typer.Argument(help="Training texts (.spacy).")],
+    corpus: Annotated[Path, typer.Argument(help="Folder that convert wrote.")],
     texts: Annotated[Path, typer.Argument(help="Texts to write (.jsonl).")],
     vectors: Annotated[Path, typer.Argument(help="Their vectors to write (.npz).")],
     encoder: Annotated[Path, typer.Option(help="Folder of the encoder.")] = Path("training/weights/transformer"),
-    task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
     limit: Annotated[int, typer.Option(min=1, help="Texts at most; training texts are never left out.")] = 30_000,
 ) -> None:
     """Write texts of the domain, and the mean of the encoder's outputs over each."""
     pass_on([encoder], files=[texts, vectors])
-    if not train.is_file():
-        raise UserError(f"{train}: no training texts there. Make them with the command `convert`.")
+    train, held_out = read_texts(corpus / "train.spacy"), held_out_texts(corpus)
     if not encoder.is_dir():
         raise UserError(f"{encoder}: no encoder there. Run the command `weights`, or a workflow that needs none.")
-    docs = DocBin().from_disk(train).get_docs(spacy.blank("xx").vocab)
-    chosen = collect([doc.text for doc in docs], read_raw_texts(raw, "sentences"), read_json(task)["lang"], limit)
+    lang, raw = read_json(corpus / "task.json")["lang"], read_raw_texts(corpus / "raw.jsonl", "sentences")
+    chosen = collect(train, raw, held_out, lang, limit)
     keys = np.asarray([get_string_id(text) for text in chosen], dtype="uint64")
     order = keys.argsort()
     part = vectors.with_suffix(".part")
