@@ -130,7 +130,7 @@ def mean_ranks(tasks: Sequence[Task], names: set[str]) -> dict[str, float]:
         others = [task.scores[other] for other in names if other != name]
         return 1 + sum(score > own for score in others) + sum(score == own for score in others) / 2
 
-    return {name: mean_and_std([rank(task, name) for task in tasks])[0] for name in names}
+    return {name: mean_and_std([rank(task, name) for task in tasks])[0] for name in sorted(names)}
 
 
 def value_range(values: Sequence[float | None]) -> str:
@@ -200,7 +200,7 @@ def score_table(tasks: Sequence[Task], names: Sequence[str]) -> str:
 def describe_scores(tasks: Sequence[Task]) -> str:
     """How to read the table of scores."""
     grids = {task.name: {len(runs) for runs in task.runs.values()} for task in tasks}
-    tested = [task.name for task in tasks if task.pairs]
+    tested = [task.name for task in tasks if task.is_paired()]
     text = "Macro-F1 on test; "
     text += (
         "± standard deviation where several seeds were run, else one seed. "
@@ -210,8 +210,9 @@ def describe_scores(tasks: Sequence[Task]) -> str:
     text += "**Bold**: not worse than the best of the task by more than chance ("
     if len(tested) == len(tasks):
         text += "paired tests on the same test texts, not corrected for their number). "
-    elif tested:
-        text += f"paired tests on {', '.join(tested)}; on the others by the interval of the best). "
+    elif any(task.pairs for task in tasks):
+        text += f"paired tests of all variants on {', '.join(tested)}; " if tested else ""
+        text += "of the others where their predictions were at hand, else by the interval of the best). "
     else:
         text += "by the interval of the best: there are no paired tests yet). "
     if any(task.skipped for task in tasks):
@@ -303,7 +304,9 @@ def task_table(task: Task) -> str:
         for name, own in roles(task).items()
     ]  # fmt: skip
     header = ("variant", "is", "macro-F1", "share of the gap", "size MB", "docs/s")
-    tested = "By paired tests" if task.pairs else "By the interval of the best, without paired tests"
+    tested = "By the interval of the best, without paired tests"
+    if task.pairs:
+        tested = "By paired tests" if task.is_paired() else f"{tested} of all"
     count = len(task.best()[1])
     good = f"{tested} {count} of {len(task.runs)} variants {'is' if count == 1 else 'are'} as good as the best"
     return f"{markdown_table(header, rows)}\n{good}, on {task.documents:,} test texts. {describe_gap(task.gap)}\n"

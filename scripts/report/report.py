@@ -255,6 +255,9 @@ def report(
         metrics / "report.md": f"# Results: {dataset}\n\n{make_markdown(results, '')}",
         metrics / "report.html": write_page(results, metrics, dataset, training, tuning_svg, tasks),
     }
+    tested = {row["name"] for row in results.pairs["rows"]} if results.pairs else set()
+    if lacking := [one["variant"] for one in variants if tested and one["variant"] not in tested]:
+        msg.info(f"Without paired tests, since the predictions behind their metrics are not here: {', '.join(lacking)}")
     if results.new_pairs:
         texts[metrics / PAIRED / COMPARISON] = format_json(results.pairs) + "\n"
     if page:

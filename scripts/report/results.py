@@ -1,7 +1,7 @@
 """What has been measured on a data set: the files of metrics, checked, and what was found by comparing them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,11 @@ class Task:
     def scores(self) -> dict[str, float]:
         """Macro-F1 on test by variant."""
         return {name: cost["f1"] for name, cost in self.costs.items()}
+
+    def is_paired(self, names: Iterable[str] | None = None) -> bool:
+        """Whether there are paired tests of some variants; of all, if none are named."""
+        tested = {row["name"] for row in self.pairs["rows"]} if self.pairs else set()
+        return tested >= set(self.runs if names is None else names)
 
     def best(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The most accurate variant, and all that are as good, smallest first."""

@@ -113,6 +113,19 @@ def test_predictions_of_another_model_are_not_taken(task):
     assert "No variant from labels alone" in pairs["gap"]["missing"]
 
 
+def test_variants_without_their_predictions_are_named(task, run):
+    (task / "training" / "toy" / "compact" / "predictions.jsonl").unlink()
+    process = run("report", "metrics/toy", "--dataset", "toy", "--training", "training/toy")
+    assert process.returncode == 0
+    assert "since the predictions behind their metrics are not here: compact" in process.output
+
+
+def test_a_file_of_other_content_is_left_out(task, capsys):
+    write_json(task / "metrics" / "toy" / "paired" / "compare.json", {"rows": []})
+    assert compared(task)[1], "and made anew"
+    assert "it is not what `report` writes" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_variant_tested_on_other_texts_is_left_out(task, capsys):
     run = exact(make_runs(0.8, 1, np.random.default_rng(4), n=300)[0])
     write_single(task, "compact", run)
