@@ -1,8 +1,8 @@
 """Labels that are probably wrong, by what a model says of texts that it was fitted without (confident learning).
 
-Source: Northcutt, Jiang and Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", JAIR 70. Of it,
-this has the confident joint. Texts are ordered by how much likelier the best other label is than the given one, which
-finds more of the labels that were made wrong than its margins between probabilities do (docs/annotation.md).
+Source: Northcutt, Jiang and Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", JAIR 70: the
+confident joint. Texts are ordered by how much likelier the best other label is than the given one, which finds more of
+the labels that were made wrong than margins between probabilities do (docs/annotation.md).
 """
 
 import numpy as np

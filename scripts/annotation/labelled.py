@@ -12,8 +12,7 @@ from scripts.common.files import read_json
 
 
 class Labelled(NamedTuple):
-    """Documents of some splits, their labels (0 or 1, shape (texts, labels)), all labels, and whether one excludes
-    the others."""
+    """Documents of some splits; their labels, 0 or 1, shape (texts, labels); all labels; if they are exclusive."""
 
     docs: list[Doc]
     Y: np.ndarray

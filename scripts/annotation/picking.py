@@ -26,7 +26,7 @@ def uncertainty(P: np.ndarray, threshold: float | None) -> np.ndarray:
         best = np.sort(P, axis=1)[:, -2:]
         return 1 - (best[:, 1] - best[:, 0])
     # The label nearest to the threshold, in units of the way to 0 or 1
-    return 1 - (np.abs(P - threshold) / np.where(P < threshold, threshold, 1 - threshold + 1e-9)).min(1)
+    return 1 - (np.abs(P - threshold) / np.where(threshold > P, threshold, 1 - threshold)).min(1)
 
 
 @dataclass(frozen=True)

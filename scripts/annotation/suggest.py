@@ -71,10 +71,11 @@ def threshold_of(committee: Sequence[Language]) -> float | None:
     return float(np.mean([nlp.get_pipe(COMPONENT).cfg["threshold"] for nlp in committee]))
 
 
-def new_texts(
-    reading: Reading, source: Path, known: set[str], counts: dict[str, int]
-) -> Iterator[tuple[str, str, str]]:
-    """Stream the texts of a file that have a letter and are not known: (normalised, text, source)."""
+Text = tuple[str, str, str]  # normalised, as it is, and where it stands
+
+
+def new_texts(reading: Reading, source: Path, known: set[str], counts: dict[str, int]) -> Iterator[Text]:
+    """Stream the texts of a file that have a letter and are not known; count what is read, and known."""
     for record, place in reading.records(source):
         text = text_of(record, place, reading.text_column).strip()
         counts["read"] += 1
@@ -85,9 +86,7 @@ def new_texts(
             yield key, text, place
 
 
-def gather(
-    texts: Iterator[tuple[str, str, str]], committee: Sequence[Language], labels: Sequence[str], size: int
-) -> list[Candidate]:
+def gather(texts: Iterator[Text], committee: Sequence[Language], labels: Sequence[str], size: int) -> list[Candidate]:
     """The most uncertain texts of a stream, and of each label."""
     pool, threshold = Pool(size, len(labels)), threshold_of(committee)
     with show_progress(desc="suggest", unit=" texts") as bar:
@@ -135,7 +134,7 @@ def suggest(
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = AUTO,
     code: Annotated[Path | None, typer.Option(help="File with the pipelines' registered functions.")] = None,
 ) -> None:
-    """Write the texts that a committee of trained variants is least certain of, varied and new, as tasks for Prodigy."""
+    """Write the texts that a committee of trained variants is least sure of, varied and new, as tasks for Prodigy."""
     if not source.is_file():
         raise UserError(f"{source}: there is no such file. Name one with texts without labels: --vars.input new.jsonl")
     labels = read_task(corpus)["labels"]
@@ -149,8 +148,8 @@ def suggest(
         raise UserError(f"{source}: there is no text in it.")
     if not candidates:
         raise UserError(
-            f"{source}: nothing new in it: {counts['known']:,} of its {counts['read']:,} texts are in train, dev or test "
-            "already, and the others have no words. Give other texts: --vars.input new.jsonl"
+            f"{source}: nothing new in it: {counts['known']:,} of its {counts['read']:,} texts are in train, dev or "
+            "test already, and the others have no words. Give other texts: --vars.input new.jsonl"
         )
     chosen = pick(candidates, labelled, members[0], texts)
     write_tasks(output, (to_task(candidate, labels, threshold_of(members)) for candidate in chosen))

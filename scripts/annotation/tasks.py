@@ -1,6 +1,6 @@
 """Tasks for the annotation tool Prodigy: a choice among all labels, with an answer filled in that can be changed.
 
-Source: https://prodi.gy/docs/api-interfaces#choice. `convert` reads what Prodigy makes of them (scripts/data/formats.py).
+Source: https://prodi.gy/docs/api-interfaces#choice. What Prodigy makes of them, `convert` reads as files `annotated*`.
 """
 
 from collections.abc import Iterable, Sequence

@@ -159,7 +159,7 @@ def complete_splits(splits: Splits) -> Splits:
 
 
 def add_annotated(splits: Splits, annotated: Sequence[Example]) -> Splits:
-    """Give texts the labels that they were given after the split, each in the split that it is in; new ones go to train.
+    """Give texts the labels that were annotated after the split; each stays in its split, and new ones go to train.
 
     So a text of the test set stays there, and it holds no text that a model has chosen.
 
