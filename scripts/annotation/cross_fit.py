@@ -19,12 +19,22 @@ FOLDS = 5
 ROW_BYTES = 1_200_000  # of the table that `linear` would have; more rows than that are not looked at
 
 
-def linear_features(docs: Sequence[Doc]) -> sp.csr_matrix:
-    """The features of `linear`: words, pairs of words, pieces of words; shape (texts, rows). No label is looked at."""
+def learn_table(docs: Sequence[Doc]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of features that are looked at, and how much each tells, its idf. No label is looked at."""
     counts, parts, pairs = featurize(docs)
     df = np.bincount((counts @ parts + pairs).indices, minlength=LINEAR_ROWS)
     keys = choose_rows(df, 1, ROW_BYTES)
-    return weigh(counts, parts, pairs, keys, np.log((1 + len(docs)) / (1 + df[keys])) + 1)
+    return keys, np.log((1 + len(docs)) / (1 + df[keys])) + 1
+
+
+def linear_features(docs: Sequence[Doc], table: tuple[np.ndarray, np.ndarray]) -> sp.csr_matrix:
+    """The features of `linear`: words, pairs of words, pieces of words; shape (texts, rows).
+
+    Args:
+        docs: tokenized texts.
+        table: what `learn_table` gives, of these texts or others.
+    """
+    return weigh(*featurize(docs), *table)
 
 
 def probabilities(logits: np.ndarray, exclusive: bool) -> np.ndarray:
@@ -32,8 +42,8 @@ def probabilities(logits: np.ndarray, exclusive: bool) -> np.ndarray:
     return softmax(logits, axis=1) if exclusive else expit(logits)
 
 
-def cross_fit(X: sp.csr_matrix, Y: np.ndarray, exclusive: bool) -> np.ndarray:
-    """Probabilities of all labels for each text, by a model that was fitted without it: float64 (texts, labels).
+def left_out_scores(X: sp.csr_matrix, Y: np.ndarray, exclusive: bool) -> np.ndarray:
+    """Scores of all labels for each text, by a support vector machine that was fitted without it: (texts, labels).
 
     Args:
         X: features, shape (texts, features).
@@ -45,5 +55,11 @@ def cross_fit(X: sp.csr_matrix, Y: np.ndarray, exclusive: bool) -> np.ndarray:
     for train, left_out in show_progress(folds, desc="cross-fit", unit=" folds"):
         W, b = fit_svm(X[train], Y[train], exclusive, STRENGTHS[0], BALANCES[0])
         scores[left_out] = X[left_out] @ W.T + b
+    return scores
+
+
+def cross_fit(X: sp.csr_matrix, Y: np.ndarray, exclusive: bool) -> np.ndarray:
+    """Probabilities in the place of the scores of `left_out_scores`; same arguments."""
+    scores = left_out_scores(X, Y, exclusive)
     factor, bias = calibrate(scores, Y, exclusive)
     return probabilities(factor * scores + bias, exclusive)

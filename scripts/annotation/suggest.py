@@ -13,7 +13,7 @@ import typer
 from spacy.language import Language
 from wasabi import msg
 
-from scripts.annotation.cross_fit import linear_features
+from scripts.annotation.cross_fit import learn_table, linear_features
 from scripts.annotation.labelled import Labelled, read_labelled, read_task
 from scripts.annotation.picking import SPARE, Candidate, Pool, choose, reading_order, uncertainty
 from scripts.annotation.tasks import make_task, write_tasks
@@ -103,7 +103,7 @@ def pick(candidates: list[Candidate], data: Labelled, nlp: Language, wanted: int
     """Those to annotate: uncertain, of all labels, and no near-copies of one another or of a labelled text."""
     docs = [nlp.make_doc(candidate.text) for candidate in candidates]
     known = [nlp.make_doc(doc.text) for doc in data.docs]
-    X = linear_features(docs + known)
+    X = linear_features(docs + known, learn_table(docs + known))
     order = reading_order(
         np.array([candidate.score for candidate in candidates]),
         np.array([candidate.label for candidate in candidates]),
