@@ -28,24 +28,21 @@ from scripts.linear.svm import BALANCES, STRENGTHS, calibrate, fit_svm
 START, STEP, END = 0.1, 0.05, 0.5
 CHOICES = ("suggest", "uncertain", "random")
 
-Choose = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
-def predict(X: sp.csr_matrix, Y: np.ndarray, others: sp.csr_matrix) -> np.ndarray:
-    """Calibrated probabilities for other texts by the linear model fitted to some."""
-    factor, bias = calibrate(left_out_scores(X, Y, True), Y, True)
-    W, b = fit_svm(X, Y, True, STRENGTHS[0], BALANCES[0])
-    return probabilities(factor * (others @ W.T + b) + bias, True)
-
 
 def take(
-    how: str, X: sp.csr_matrix, Y: np.ndarray, chosen: np.ndarray, wanted: int, rng: np.random.Generator
+    how: str,
+    X: sp.csr_matrix,
+    Y: np.ndarray,
+    chosen: np.ndarray,
+    predict: Callable[[sp.csr_matrix], np.ndarray],
+    wanted: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Numbers of the texts to label next."""
+    """Numbers of the texts to label next; `predict` gives a model's probabilities from features."""
     left = np.setdiff1d(np.arange(len(Y)), chosen)
     if how == "random":
         return rng.choice(left, wanted, replace=False)
-    P = predict(X[chosen], Y[chosen], X[left])
+    P = predict(X[left])
     scores = uncertainty(P, None)
     if how == "uncertain":
         return left[np.argsort(-scores, kind="stable")[:wanted]]
@@ -68,13 +65,19 @@ def grow(how: str, X: sp.csr_matrix, Y: np.ndarray, test: sp.csr_matrix, gold: n
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(Y))[: round(START * len(Y))]
     step, curve = round(STEP * len(Y)), []
+    # How sure the model may be is found once, from the texts that there are at the beginning.
+    factor, bias = calibrate(left_out_scores(X[chosen], Y[chosen], True), Y[chosen], True)
     while True:
         W, b = fit_svm(X[chosen], Y[chosen], True, STRENGTHS[0], BALANCES[0])
         found = np.eye(Y.shape[1])[(test @ W.T + b).argmax(1)] > 0
         curve.append({"texts": len(chosen), "macro_f1": round(float(macro_f1(gold > 0, found)), 4)})
         if len(chosen) + step > round(END * len(Y)) + step // 2:
             return {"choice": how, "seed": seed, "curve": curve}
-        more = take(how, X, Y, chosen, step, rng)
+
+        def predict(others: sp.csr_matrix, W: np.ndarray = W, b: np.ndarray = b) -> np.ndarray:
+            return probabilities(factor * (others @ W.T + b) + bias, True)
+
+        more = take(how, X, Y, chosen, predict, step, rng)
         if not len(more):
             return {"choice": how, "seed": seed, "curve": curve}
         chosen = np.concatenate([chosen, more])
