@@ -99,7 +99,7 @@ def doubt(
         ]
         msg.table(rows, header=("score", "given", "suggested", "text"), divider=True)
     if len(tasks) < texts:
-        msg.info(f"{len(tasks)} texts, not {texts}: the model contradicts the labels of no others.")
+        msg.info(f"Only {len(tasks)} of the {texts} texts wanted: the model contradicts the labels of no others.")
     msg.good(
         f"{output}: {len(tasks)} of {len(data.docs):,} texts to look at; at most some {wrong:,} labels are expected "
         "to be wrong"

@@ -154,7 +154,9 @@ def suggest(
     chosen = pick(candidates, labelled, members[0], texts)
     write_tasks(output, (to_task(candidate, labels, threshold_of(members)) for candidate in chosen))
     if len(chosen) < texts:
-        msg.info(f"{len(chosen)} texts, not {texts}: all others are known, have no words, or are near-copies.")
+        msg.info(
+            f"Only {len(chosen)} of the {texts} texts wanted: the others are known, without words, or near-copies."
+        )
     msg.good(f"{output}: {len(chosen)} of {counts['read']:,} texts to annotate ({counts['known']:,} are known already)")
 
 

@@ -58,7 +58,9 @@ def test_wrong_labels_come_first(planted, toy_assets, run, tmp_path):
     assert (toy_assets / "train.jsonl").read_bytes() == before
     facts = srsly.read_json(tmp_path / "doubt.json")
     assert facts["contradicted"] == len(tasks) and len(planted) <= facts["expected_wrong"] <= len(planted) + 3
-    assert f"{len(tasks)} texts, not 100: the model contradicts the labels of no others." in process.output
+    assert (
+        f"Only {len(tasks)} of the 100 texts wanted: the model contradicts the labels of no others." in process.output
+    )
 
 
 def test_answers_come_back_and_are_not_doubted_again(planted, toy_assets, run, tmp_path):

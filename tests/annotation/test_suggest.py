@@ -89,7 +89,7 @@ def test_what_is_annotated_comes_back_through_convert(ready, toy_assets, run, pi
 def test_near_copies_are_given_once(ready, run, pipelines):
     write(ready / "new.jsonl", [f"The goal and bank of the year{'!' * i}" for i in range(9)] + [UNSURE[3], UNSURE[3]])
     process = suggest(run, pipelines)
-    assert "2 texts, not 100: all others are known, have no words, or are near-copies." in process.output
+    assert "Only 2 of the 100 texts wanted: the others are known, without words, or near-copies." in process.output
     assert len(list(srsly.read_jsonl(ready / "out.jsonl"))) == 2
 
 
