@@ -150,6 +150,8 @@ class Settings(TypedDict, total=False):
     input_format: Plain
     formulas: Literal["neutral", "raw"]
     processes: Count
+    annotate_texts: Count
+    committee: Plain
     version: Annotated[Any, AfterValidator(check_version)]
     license: Text
     remote: Text
