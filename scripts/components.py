@@ -9,15 +9,22 @@ layer and the output are trained, so a training takes seconds and can hardly ove
 `textcat_ladder.TextCatLinear.v1` classifies a text by TF-IDF of words, pairs and pieces of words, and a linear support
 vector machine that has been fitted before (scripts.linear.fit_linear). Its words are hashed, its weights have 8 bits.
 
+`textcat_ladder.TextCatOnnx.v1` classifies a text by a fine-tuned transformer on numbers of 8 bits and fewer, without
+PyTorch: ONNX Runtime does the work. It has been made of a trained pipeline before (scripts.compress.export_int8).
+
 `textcat_ladder.PretrainVectors.v1` and `textcat_ladder.PretrainSentences.v1` are objectives for `spacy pretrain`; a
 trained pipeline needs nothing of them.
 """
 
+import ctypes
+import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 import numpy
 from spacy import registry
@@ -42,6 +49,8 @@ from thinc.api import (
     expand_window,
     list2array,
     reduce_max,
+    reduce_mean,
+    residual,
     softmax_activation,
     with_array,
     zero_init,
@@ -56,6 +65,7 @@ MAX_PIECE_LENGTH = 24  # characters
 # These bound the memory that a long-running pipeline takes: unknown words, and what all words contribute to the scores.
 MAX_CACHED_WORDS = 20_000
 MAX_CACHED_BYTES = 32_000_000
+LEARNS = ("labels", "logits")  # what TextCatCompact is trained with
 # The arrays of a linear model: name, type, dimensions.
 LINEAR_PARAMS = {
     "keys": ("uint32", 1),
@@ -71,6 +81,18 @@ DENSE_CHARACTERS = (0x3040, 0xA000)
 MAX_WORD_LENGTH = 1000  # characters of a word that are looked at
 CHUNK_FLOATS = 1 << 20  # of what is looked up at a time
 _MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
+# The arrays of a transformer for ONNX Runtime: name, type, dimensions. And its numbers.
+ONNX_PARAMS = {
+    "graph": ("uint8", 1),
+    "tokenizer": ("uint8", 1),
+    "codes": ("uint8", 3),
+    "scales": ("float16", 2),
+    "W": ("float32", 2),
+    "b": ("float32", 1),
+}
+ONNX_NUMBERS = ("max_words", "max_pieces", "parameters")
+# Word pieces, padding included, that go through the transformer at a time: more of them leave the processor's cache.
+ONNX_BATCH = 512
 
 
 # The quantized table
@@ -101,6 +123,15 @@ def quantize_rows(vectors: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]
         levels[better] = rounded[better]
     half = vectors.shape[1] // 2
     return levels[:, :half] | levels[:, half:] << 4, scales
+
+
+def unpack_rows(codes: numpy.ndarray, scales: numpy.ndarray, out: Floats2d) -> None:
+    """Write into `out`, shape (rows, width), what `quantize_rows` has rounded."""
+    half = codes.shape[1]
+    out[:, :half] = codes & 15
+    out[:, half:] = codes >> 4
+    out -= 7.5
+    out *= scales[:, None]
 
 
 def word_key(word: str) -> int:
@@ -215,13 +246,9 @@ def _rows_of(model: Model, keys: numpy.ndarray) -> numpy.ndarray:
 def _dequantize(model: Model, rows: numpy.ndarray) -> Floats2d:
     """The vectors and, in the last column, the weights of rows; zeros for row -1."""
     codes, scales, weights = (model.get_param(name) for name in TABLE_PARAMS[1:])
-    half = codes.shape[1]
-    vectors = model.ops.alloc2f(len(rows), 2 * half + 1, zeros=False)
-    packed, found = codes[rows], rows >= 0
-    vectors[:, :half] = packed & 15
-    vectors[:, half:-1] = packed >> 4
-    vectors[:, :-1] -= 7.5
-    vectors[:, :-1] *= (scales[rows] * found)[:, None]
+    vectors = model.ops.alloc2f(len(rows), 2 * codes.shape[1] + 1, zeros=False)
+    found = rows >= 0
+    unpack_rows(codes[rows], scales[rows] * found, vectors[:, :-1])
     vectors[:, -1] = weights[rows] * found
     return vectors
 
@@ -373,7 +400,7 @@ def _weighted_mean_forward(model: Model, X: Ragged, is_train: bool) -> tuple[Flo
 
 
 @registry.architectures("textcat_ladder.TextCatCompact.v1")
-def TextCatCompact(
+def TextCatCompactV1(
     exclusive_classes: bool,
     hidden_width: int = 128,
     window_size: int = 0,
@@ -383,14 +410,38 @@ def TextCatCompact(
     linear: bool = False,
     nO: int | None = None,
 ) -> Model[list[Doc], Floats2d]:
-    """Classify texts by frozen, quantized word vectors: their weighted mean and a max-pooled layer, then one layer.
+    """`TextCatCompact` as it was: without depth. For pipelines that were trained with it."""
+    return TextCatCompact(
+        exclusive_classes, hidden_width, window_size, 0, mean_scale, word_dropout, ngram_rows, linear, nO=nO
+    )
+
+
+@registry.architectures("textcat_ladder.TextCatCompact.v2")
+def TextCatCompact(
+    exclusive_classes: bool,
+    hidden_width: int = 128,
+    window_size: int = 0,
+    depth: int = 0,
+    mean_scale: float = 5.0,
+    word_dropout: float = 0.5,
+    ngram_rows: int = 0,
+    linear: bool = False,
+    learns: str = "labels",
+    nO: int | None = None,
+) -> Model[list[Doc], Floats2d]:
+    """Classify texts by frozen, quantized word vectors: their weighted mean, and what layers make of them, pooled.
+
+    With a depth of 0 there is one layer, and its maximum over the text: the sum of what single words say. With more,
+    that many residual layers follow, each of which sees a word between its neighbours (a convolution of 3 words), and
+    their maximum and mean over the text are taken: the model reads.
 
     Args:
         exclusive_classes: softmax over the classes if true, one logistic function for each if not. The gradient is
             that of the cross-entropy in both cases.
-        hidden_width: units of the max-pooled layer.
-        window_size: the layer sees each token with so many neighbours on each side. 0 suits topics; 1 suits tasks
-            where word order matters and there are thousands of examples.
+        hidden_width: units of a layer.
+        window_size: at a depth of 0, the layer sees each token with so many neighbours on each side. 0 suits topics; 1
+            suits tasks where word order matters and there are thousands of examples.
+        depth: number of residual layers.
         mean_scale: factor of the weighted mean, whose values are else far smaller than the layer's.
         word_dropout: share of the tokens left out at random in training, in units of the pipeline's `[training]
             dropout`: at a dropout of 0.3, 0.5 leaves out 0.15 of them.
@@ -398,17 +449,28 @@ def TextCatCompact(
             softmax; 0 for none. It learns exact words and phrases, given thousands of examples.
         linear: whether a frozen linear model on exact words and pieces of words has a say (see `LinearScores`). The
             rest is trained without it; then `mix_linear` gives either its weight.
+        learns: in training, from `labels`, or `logits`: targets that are a teacher's logits, by the squared error (Ba
+            and Caruana 2014, "Do deep nets really need to be deep?").
         nO: number of classes; set from the labels.
 
     The pipeline's `[training] dropout` is applied to the features. The word table is read once, before training, by
     `textcat_ladder.read_word_table.v1`; after that it is part of the model.
     """
+    if learns not in LEARNS:
+        raise ValueError(f"learns must be one of {', '.join(LEARNS)}, it is {learns!r}.")
     table = WordTable(word_dropout)
-    hidden = Relu(nO=hidden_width)
     output = Linear(nO=nO, init_W=zero_init)
-    window = (expand_window(window_size),) if window_size else ()
-    pools = concatenate(weighted_mean(mean_scale), chain(*window, with_array(hidden), reduce_max()))
-    features = chain(table, pools)
+    if depth:
+        # Linear, so that a word's values can be kept, as those that it gives to its neighbours.
+        hidden = Linear(nO=hidden_width)
+        read = (with_array(Relu(hidden_width, 3 * hidden_width)) for _ in range(depth))
+        blocks = [residual(chain(expand_window(1), layer)) for layer in read]
+        layers = chain(with_array(hidden), *blocks, concatenate(reduce_max(), reduce_mean()))
+    else:
+        hidden = Relu(nO=hidden_width)
+        window = (expand_window(window_size),) if window_size else ()
+        layers = chain(*window, with_array(hidden), reduce_max())
+    features = chain(table, concatenate(weighted_mean(mean_scale), layers))
     scores = LinearScores() if linear else None
     trained = [chain(features, Dropout(), output), *([HashedNgrams(ngram_rows)] if ngram_rows else [])]
     model = Model(
@@ -419,8 +481,10 @@ def TextCatCompact(
         dims={"nO": None},
         attrs={
             "multi_label": not exclusive_classes,
-            "window_size": window_size,
+            "window_size": 1 if depth else window_size,
+            "depth": depth,
             "mean_scale": mean_scale,
+            "learns": learns,
             "mixed": False,
         },
         refs={
@@ -453,14 +517,16 @@ def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple
     if not is_train:
         return _activate(model, _compact_predict(model, docs)), lambda gradient: []
     scores, callbacks = zip(*(layer(docs, is_train) for layer in _trained_layers(model)), strict=True)
+    logits = sum(scores[1:], scores[0])
 
     def backprop(gradient: Floats2d) -> list:
-        # spaCy's textcat passes scores - truth, which is the gradient with respect to the logits.
+        # spaCy's textcat passes scores - truth: with respect to the logits that is the gradient of the cross-entropy,
+        # and where the truth is a teacher's logits and they are the scores, that of the squared error.
         for callback in callbacks:
             callback(gradient)
         return []
 
-    return _activate(model, sum(scores[1:], scores[0])), backprop
+    return logits if model.attrs.get("learns") == "logits" else _activate(model, logits), backprop
 
 
 def _trained_layers(model: Model) -> list[Model]:
@@ -493,6 +559,19 @@ def mix_linear(model: Model, own: float, linear: float, bias: float = 0.0) -> No
     model.attrs["mixed"] = True
 
 
+def _by_place(layer: Model, places: int) -> Floats2d:
+    """The weights of a layer on windows, for one word instead: shape (places * units, values), place by place."""
+    width = layer.get_dim("nI") // places
+    return layer.get_param("W").reshape((-1, places, width)).transpose((1, 0, 2)).reshape((-1, width))
+
+
+def _blocks(model: Model) -> list[Model]:
+    """The residual layers of a model with a depth, each a Relu on windows of three words."""
+    return (
+        [node for node in model.get_ref("features").walk() if node.name == "relu"] if model.attrs.get("depth") else []
+    )
+
+
 def _word_parts(model: Model, vectors: Floats2d) -> tuple[Floats2d, Floats2d]:
     """All that depends on one word alone, from the words' vectors: see `_Cache.scores` and `_Cache.units`."""
     ops = model.ops
@@ -501,8 +580,11 @@ def _word_parts(model: Model, vectors: Floats2d) -> tuple[Floats2d, Floats2d]:
     weights = ops.as_contig(vectors[:, -1:])
     shares = ops.gemm(ops.as_contig(vectors[:, :-1]), ops.as_contig(W[:, :width]), trans2=True) * weights
     places = 2 * model.attrs["window_size"] + 1
-    by_place = hidden.get_param("W").reshape((hidden.get_dim("nO"), places, width + 1)).transpose((1, 0, 2))
-    units = ops.gemm(vectors, ops.as_contig(by_place.reshape((-1, width + 1))), trans2=True)
+    if blocks := _blocks(model):
+        own = ops.affine(vectors, hidden.get_param("W"), hidden.get_param("b"))
+        units = ops.xp.concatenate([own, ops.gemm(own, _by_place(blocks[0], places), trans2=True)], axis=1)
+    else:
+        units = ops.gemm(vectors, _by_place(hidden, places), trans2=True)
     return ops.xp.concatenate([weights, shares], axis=1), units
 
 
@@ -511,9 +593,9 @@ def _known_parts(model: Model, words: numpy.ndarray, strings: StringStore) -> tu
 
     Most words of a batch have occurred before, and since their vectors are frozen, their parts are still the same.
     """
-    ops, table = model.ops, model.get_ref("table")
+    ops, table, hidden = model.ops, model.get_ref("table"), model.get_ref("hidden")
     cache = table.attrs["cache"]
-    params = [layer.get_param("W") for layer in (model.get_ref("hidden"), model.get_ref("output"))]
+    params = [layer.get_param("W") for layer in (hidden, model.get_ref("output"), *_blocks(model)[:1])]
     # Training changes the parameters in place; their sums tell.
     state = tuple(float(param.sum()) for param in params)
     with cache.lock:
@@ -522,7 +604,8 @@ def _known_parts(model: Model, words: numpy.ndarray, strings: StringStore) -> tu
         rows = [cache.rows.get(word, -1) for word in words.tolist()]
         missing = [i for i, row in enumerate(rows) if row < 0]
         if missing:
-            n_scores, n_units = 1 + model.get_dim("nO"), params[0].size // table.get_dim("nO")
+            n_scores, places = 1 + model.get_dim("nO"), 2 * model.attrs["window_size"] + 1
+            n_units = hidden.get_dim("nO") * (places + bool(model.attrs.get("depth")))
             room = max(len(words), MAX_CACHED_BYTES // (4 * (n_scores + n_units)))
             if cache.scores is None or len(cache.rows) + len(missing) > len(cache.scores):
                 cache.rows, missing = {}, list(range(len(words)))
@@ -532,6 +615,30 @@ def _known_parts(model: Model, words: numpy.ndarray, strings: StringStore) -> tu
             for i, row in zip(missing, range(new.start, new.stop), strict=True):
                 cache.rows[int(words[i])] = rows[i] = row
         return cache.scores, cache.units, numpy.asarray(rows)
+
+
+def _sum_places(ops: Ops, given: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
+    """What each token gets from itself and its neighbours in its text.
+
+    Args:
+        ops: of the model.
+        given: what each token gives to the one `window` places after it, ..., to the one `window` places before it:
+            shape (tokens, (2 * window + 1) * units).
+        window: neighbours on each side.
+        lengths: tokens of each text.
+
+    Returns:
+        shape (tokens, units).
+    """
+    n_units = given.shape[1] // (2 * window + 1)
+    tokens = ops.as_contig(given[:, window * n_units : (window + 1) * n_units])
+    text = ops.xp.repeat(ops.xp.arange(len(lengths)), lengths if window else 0)
+    for offset in range(1, window + 1):
+        same = (text[offset:] == text[:-offset])[:, None]
+        before, after = window - offset, window + offset
+        tokens[offset:] += given[:-offset, before * n_units : (before + 1) * n_units] * same
+        tokens[:-offset] += given[offset:, after * n_units : (after + 1) * n_units] * same
+    return tokens
 
 
 def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
@@ -544,20 +651,21 @@ def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
     # The mean.
     sums = ops.reduce_sum(scores[index], lengths)
     logits = sums[:, 1:] * (model.attrs["mean_scale"] / sums[:, :1].clip(1e-6))
-    # The layer: each word as the token itself and as its neighbours.
-    window, n_units = model.attrs["window_size"], hidden.get_dim("nO")
-    given = units[index]
-    tokens = ops.as_contig(given[:, window * n_units : (window + 1) * n_units])
-    text = ops.xp.repeat(ops.xp.arange(len(lengths)), lengths if window else 0)
-    for offset in range(1, window + 1):
-        same = (text[offset:] == text[:-offset])[:, None]
-        before, after = window - offset, window + offset
-        tokens[offset:] += given[:-offset, before * n_units : (before + 1) * n_units] * same
-        tokens[:-offset] += given[offset:, after * n_units : (after + 1) * n_units] * same
-    # The maximum may come first: neither the bias nor the rectifier changes the order.
-    features = ops.relu(ops.reduce_max(tokens, lengths)[0] + hidden.get_param("b"))
+    # The layers: each word as the token itself and as its neighbours.
+    window, n_units, given = model.attrs["window_size"], hidden.get_dim("nO"), units[index]
+    if blocks := _blocks(model):
+        tokens, given = ops.as_contig(given[:, :n_units]), given[:, n_units:]
+        for number, block in enumerate(blocks):
+            if number:
+                given = ops.gemm(tokens, _by_place(block, 3), trans2=True)
+            tokens += ops.relu(_sum_places(ops, given, 1, lengths) + block.get_param("b"))
+        features = ops.xp.concatenate([ops.reduce_max(tokens, lengths)[0], ops.reduce_mean(tokens, lengths)], axis=1)
+    else:
+        tokens = _sum_places(ops, given, window, lengths)
+        # The maximum may come first: neither the bias nor the rectifier changes the order.
+        features = ops.relu(ops.reduce_max(tokens, lengths)[0] + hidden.get_param("b"))
     W = output.get_param("W")
-    logits += ops.affine(features, ops.as_contig(W[:, -n_units:]), output.get_param("b"))
+    logits += ops.affine(features, ops.as_contig(W[:, -features.shape[1] :]), output.get_param("b"))
     for ngrams in _trained_layers(model)[1:]:
         logits += ngrams.predict(docs)
     if model.attrs.get("mixed"):
@@ -863,7 +971,11 @@ def TextCatLinear(exclusive_classes: bool, nO: int | None = None) -> Model[list[
 
     Training changes nothing. The model is read once, before training, by `textcat_ladder.read_linear.v1`.
     """
-    scores = LinearScores()
+    return frozen_classifier(LinearScores(), exclusive_classes, nO)
+
+
+def frozen_classifier(scores: Model[list[Doc], Floats2d], exclusive_classes: bool, nO: int | None) -> Model:
+    """A classifier of a layer that gives logits and learns nothing: its refs `scores` and `output_layer`."""
     model = chain(scores, softmax_activation() if exclusive_classes else Logistic())
     model.set_ref("scores", scores)
     model.set_ref("output_layer", scores)
@@ -871,6 +983,24 @@ def TextCatLinear(exclusive_classes: bool, nO: int | None = None) -> Model[list[
     if nO is not None:
         scores.set_dim("nO", nO)
     return model
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> tuple[dict[str, numpy.ndarray], list[str]]:
+    """Arrays of a .npz file, those of these names that it has, and its labels."""
+    with numpy.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in names if name in arrays}, arrays["labels"].tolist()
+
+
+def set_labels(pipe: Any, labels: Sequence[str], path: Path) -> None:
+    """Give a text classifier the labels of a file.
+
+    Raises:
+        ValueError: it has other labels already, or these in another order.
+    """
+    for label in labels:
+        pipe.add_label(label)
+    if list(pipe.labels) != list(labels):
+        raise ValueError(f"{path}: its labels are not those of {pipe.name!r}, or in another order.")
 
 
 @registry.callbacks("textcat_ladder.read_linear.v1")
@@ -889,15 +1019,291 @@ def read_linear(path: Path, component: str = "textcat", ref: str = "scores") -> 
     """
 
     def before_init(nlp: Language) -> Language:
-        pipe = nlp.get_pipe(component)
-        with numpy.load(path, allow_pickle=False) as arrays:
-            labels = arrays["labels"].tolist()
-            linear = {name: arrays[name] for name in LINEAR_PARAMS if name in arrays}
-        for label in labels:
-            pipe.add_label(label)
-        if list(pipe.labels) != labels:
-            raise ValueError(f"{path}: its labels are not those of {component!r}, or in another order.")
-        set_linear(pipe.model.get_ref(ref), linear)
+        arrays, labels = read_arrays(path, tuple(LINEAR_PARAMS))
+        set_labels(nlp.get_pipe(component), labels, path)
+        set_linear(nlp.get_pipe(component).model.get_ref(ref), arrays)
+        return nlp
+
+    return before_init
+
+
+# A transformer without PyTorch
+
+
+class _Engine:
+    """What runs a transformer: ONNX Runtime's session and the tokenizer. Opened when a text comes, in each process.
+
+    A session lives in one process, and its forks open their own. Not stored with the model, as it is no dict.
+
+    Attributes:
+        opened: the process, the graph's array, the session and the tokenizer. Set at once: threads need no lock.
+    """
+
+    def __init__(self) -> None:
+        self.opened: tuple = (None, None, None, None)
+        _ENGINES.add(self)
+
+    def __reduce__(self) -> tuple:
+        # A copy, and another process, start with nothing.
+        return _Engine, ()
+
+    def open(self, graph: numpy.ndarray, tokenizer: numpy.ndarray) -> tuple[Any, Any]:
+        """The session and the tokenizer.
+
+        Raises:
+            ImportError: a package is missing.
+            ValueError: what is stored is broken.
+        """
+        opened = self.opened
+        if opened[0] != os.getpid() or opened[1] is not graph:
+            opened = self.opened = (os.getpid(), graph, *_open_engine(graph, tokenizer))
+        return opened[2:]
+
+
+_ENGINES: WeakSet[_Engine] = WeakSet()
+
+
+def _keep_sessions() -> None:
+    """In a fork: never end the sessions of the process before. That waits for their threads, which are not here."""
+    for engine in _ENGINES:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine.opened))
+
+
+if hasattr(os, "register_at_fork"):  # where there are forks
+    os.register_at_fork(after_in_child=_keep_sessions)
+
+
+def _open_engine(graph: numpy.ndarray, tokenizer: numpy.ndarray) -> tuple[Any, Any]:
+    try:
+        from onnxruntime import InferenceSession, SessionOptions
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise ImportError(
+            f"This pipeline's transformer needs a package more ({error}): python -m pip install onnxruntime tokenizers"
+        ) from None
+    options = SessionOptions()
+    # As the libraries below other models: what the variable says, or else all cores.
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
+    # Threads that wait do not keep a core busy: others may need it, such as more processes of the same pipeline.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors
+    try:
+        return (
+            InferenceSession(zlib.decompress(_on_cpu(graph).tobytes()), options, providers=["CPUExecutionProvider"]),
+            Tokenizer.from_str(zlib.decompress(_on_cpu(tokenizer).tobytes()).decode("utf-8")),
+        )
+    except Exception as error:  # of classes that ONNX Runtime and tokenizers do not share
+        raise ValueError(
+            f"The pipeline's transformer is broken or too new for this onnxruntime ({str(error).splitlines()[0]}). Get "
+            "the pipeline again, or update: python -m pip install -U onnxruntime tokenizers"
+        ) from None
+
+
+def OnnxScores() -> Model[list[Doc], Floats2d]:
+    """The logits of a fine-tuned transformer, run by ONNX Runtime on the CPU. Output: shape (texts, nO).
+
+    It does what spacy-transformers and `spacy.TextCatReduce.v1` do: a text's first words go through the transformer in
+    overlapping windows (see `first_words`), each word gets the mean of its pieces, the text the mean of its words, and
+    the labels a linear layer of that. A text without words gets the bias.
+
+    The parameters are set by `set_onnx`. `graph` is the ONNX model, compressed by zlib: from the `vectors` of pieces,
+    their `mask` (0 for padding) and their `shares` to the sum of its outputs times the shares. `tokenizer` is the
+    tokenizer's JSON, compressed. `codes`, (pieces, groups, half a group's values), and `scales`, (pieces, groups), are
+    the pieces' vectors in groups of values, each as `quantize_rows` rounds it. `W` and `b` are the linear layer's.
+
+    The attributes are `max_words` that are read of a text (0 for all), `max_pieces` of a window, and how many
+    `parameters` the transformer has.
+    """
+    return Model(
+        "onnx_scores",
+        _onnx_forward,
+        init=_onnx_init,
+        dims={"nO": None},
+        params=dict.fromkeys(ONNX_PARAMS),
+        attrs={"engine": _Engine(), **dict.fromkeys(ONNX_NUMBERS, 0)},
+    )
+
+
+def _onnx_init(model: Model, X: Any = None, Y: Any = None) -> None:
+    if not model.has_param("graph"):
+        raise ValueError(
+            "There is no transformer to run. This variant is not trained by itself: train transformer-trim, make it of "
+            "that (scripts.compress.export_int8), and name the file in [initialize.before_init]: "
+            '@callbacks = "textcat_ladder.read_onnx.v1", path = ...'
+        )
+    if Y is not None and Y.shape[1] != model.get_dim("nO"):
+        raise ValueError(f"The transformer was trained on {model.get_dim('nO')} labels, here are {Y.shape[1]}.")
+
+
+def set_onnx(model: Model, arrays: dict[str, numpy.ndarray]) -> None:
+    """Give an OnnxScores layer its arrays and numbers.
+
+    Raises:
+        ValueError: one is missing, or their types or shapes do not fit.
+    """
+    for name, (dtype, ndim) in ONNX_PARAMS.items():
+        array = arrays.get(name)
+        if array is None or array.dtype != dtype or array.ndim != ndim:
+            raise ValueError(f"The transformer's {name!r} must be {dtype}, {ndim}-dimensional.")
+    if missing := [name for name in ONNX_NUMBERS if name not in arrays]:
+        raise ValueError(f"The transformer's {missing[0]!r} is missing.")
+    if arrays["codes"].shape[:2] != arrays["scales"].shape or len(arrays["W"]) != len(arrays["b"]):
+        raise ValueError("The transformer's arrays must fit one another.")
+    model.set_dim("nO", len(arrays["b"]), force=True)
+    for name in ONNX_PARAMS:
+        model.set_param(name, model.ops.asarray(arrays[name]))
+    for name in ONNX_NUMBERS:
+        model.attrs[name] = int(arrays[name])
+
+
+def cut_up(
+    docs: Sequence[Doc], tokenizer: Any, max_words: int, max_pieces: int
+) -> tuple[list[numpy.ndarray], list[numpy.ndarray], list[int]]:
+    """Texts as windows of word pieces.
+
+    Args:
+        docs: texts.
+        tokenizer: with special pieces, without padding and without truncation (a `tokenizers.Tokenizer`).
+        max_words: see `first_words`.
+        max_pieces: of a window; more are cut off.
+
+    Returns:
+        For each window its pieces' numbers, int64; the share of each piece in the mean of its text, float32, so that
+        the shares of all windows of a text have a sum of 1, or less if a word has no pieces; and the index of the text.
+    """
+    numbers, offsets, starts, words, texts = [], [], [], [], []
+    lengths = numpy.fromiter((min(len(doc), max_words or len(doc)) for doc in docs), dtype="int64", count=len(docs))
+    first_word = lengths.cumsum() - lengths
+    position = 0  # of a window, in all of them one after the other
+    for i, (doc, spans) in enumerate(zip(docs, first_words(max_words)(docs), strict=True)):
+        places = doc.to_array("IDX").astype("int64")
+        for span in spans:
+            encoding = tokenizer.encode(span.text)
+            numbers.append(numpy.asarray(encoding.ids[:max_pieces], dtype="int64"))
+            offsets.append(numpy.asarray(encoding.offsets[:max_pieces], dtype="int64") + position)
+            starts.append(places[span.start : span.end] + (position - span.start_char))
+            words.append(numpy.arange(span.start, span.end) + first_word[i])
+            texts.append(i)
+            position += span.end_char - span.start_char
+    if not texts:
+        return [], [], []
+    begin, end = numpy.concatenate(offsets).T
+    places, word_of = numpy.concatenate(starts), numpy.concatenate(words)
+    # A piece belongs to each word that it has a character of; the space behind a word is the word's. Special pieces
+    # have no characters.
+    first = places.searchsorted(begin, "right") - 1
+    counts = numpy.where(end > begin, places.searchsorted(end - 1, "right") - first, 0)
+    pieces = numpy.repeat(numpy.arange(len(begin)), counts)
+    place = numpy.repeat(first - counts.cumsum() + counts, counts) + numpy.arange(len(pieces))
+    owners = word_of[place]
+    text_of = numpy.repeat(numpy.arange(len(docs)), lengths)
+    shares = 1 / (numpy.bincount(owners, minlength=len(text_of)).clip(1) * lengths[text_of])
+    weights = numpy.bincount(pieces, shares[owners], len(begin)).astype("float32")
+    return numbers, numpy.split(weights, numpy.cumsum([len(window) for window in numbers])[:-1]), texts
+
+
+def batch_windows(lengths: Sequence[int], size: int = ONNX_BATCH) -> Iterator[list[int]]:
+    """The indices of windows in batches of like length, of at most `size` pieces with the padding, or of one window."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[i] * (len(batch) + 1) > size:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def encode_windows(
+    session: Any,
+    find_vectors: Callable[[numpy.ndarray], numpy.ndarray],
+    numbers: Sequence[numpy.ndarray],
+    weights: Sequence[numpy.ndarray],
+    texts: Sequence[int],
+    n_texts: int,
+) -> numpy.ndarray:
+    """The features of texts: float32, shape (n_texts, width); zeros for a text without windows.
+
+    Args:
+        session: of ONNX Runtime, with a graph as `OnnxScores` describes it.
+        find_vectors: gives the vectors of pieces' numbers, shape (rows,) -> (rows, width).
+        numbers: of the pieces, and the other arguments as `cut_up` returns them.
+        weights: of the pieces.
+        texts: that the windows are of.
+        n_texts: number of texts.
+    """
+    features: numpy.ndarray | None = None
+    for batch in batch_windows([len(window) for window in numbers]):
+        shape = len(batch), max(len(numbers[i]) for i in batch)
+        ids, mask, shares = (numpy.zeros(shape, dtype=dtype) for dtype in ("int64", "int64", "float32"))
+        for row, i in enumerate(batch):
+            n = len(numbers[i])
+            ids[row, :n], mask[row, :n], shares[row, :n] = numbers[i], 1, weights[i]
+        vectors = find_vectors(ids.ravel()).reshape((*shape, -1))
+        (sums,) = session.run(None, {"vectors": vectors, "mask": mask, "shares": shares})
+        if features is None:
+            features = numpy.zeros((n_texts, sums.shape[1]), dtype="float32")
+        numpy.add.at(features, [texts[i] for i in batch], sums)
+    return features if features is not None else numpy.zeros((n_texts, 0), dtype="float32")
+
+
+def onnx_logits(model: Model, docs: Sequence[Doc]) -> numpy.ndarray:
+    """The logits of an OnnxScores layer: float32, shape (texts, nO)."""
+    params = {name: _on_cpu(model.get_param(name)) for name in ONNX_PARAMS}
+    session, tokenizer = model.attrs["engine"].open(*(model.get_param(name) for name in ("graph", "tokenizer")))
+
+    def find_vectors(ids: numpy.ndarray) -> numpy.ndarray:
+        codes, scales = params["codes"][ids], params["scales"][ids]
+        vectors = numpy.empty((scales.size, 2 * codes.shape[-1]), dtype="float32")
+        unpack_rows(codes.reshape((scales.size, -1)), scales.ravel(), vectors)
+        return vectors.reshape((len(ids), -1))
+
+    windows = cut_up(docs, tokenizer, model.attrs["max_words"], model.attrs["max_pieces"])
+    features = encode_windows(session, find_vectors, *windows, len(docs))
+    return features @ params["W"].T + params["b"] if features.size else numpy.tile(params["b"], (len(docs), 1))
+
+
+def _onnx_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
+    return model.ops.asarray2f(onnx_logits(model, docs)), lambda gradient: []
+
+
+@registry.architectures("textcat_ladder.TextCatOnnx.v1")
+def TextCatOnnx(exclusive_classes: bool, nO: int | None = None) -> Model[list[Doc], Floats2d]:
+    """A text classifier that is a frozen fine-tuned transformer, run by ONNX Runtime (see `OnnxScores`, ref `scores`).
+
+    Args:
+        exclusive_classes: True for `textcat`, False for `textcat_multilabel`.
+        nO: number of classes; set from the labels.
+
+    Training changes nothing. The model is read once, before training, by `textcat_ladder.read_onnx.v1`. The packages
+    onnxruntime and tokenizers are needed when a text comes.
+    """
+    return frozen_classifier(OnnxScores(), exclusive_classes, nO)
+
+
+@registry.callbacks("textcat_ladder.read_onnx.v1")
+def read_onnx(path: Path, component: str = "textcat") -> Callable[[Language], Language]:
+    """For `[initialize.before_init]`: read a transformer (.npz, made by scripts.compress.export_int8) into a component.
+
+    The component gets the labels in the order of the file. A trained pipeline never asks for the file.
+
+    Args:
+        path: the file.
+        component: name of the text classifier.
+
+    Raises (when called):
+        ValueError: there is no such file, or the component has other labels already, or these in another order.
+    """
+
+    def before_init(nlp: Language) -> Language:
+        if not Path(path).is_file():
+            raise ValueError(
+                f"{path}: no such file. Train transformer-trim, and export that (scripts.compress.export_int8)."
+            )
+        arrays, labels = read_arrays(path, (*ONNX_PARAMS, *ONNX_NUMBERS))
+        set_labels(nlp.get_pipe(component), labels, path)
+        set_onnx(nlp.get_pipe(component).model.get_ref("scores"), arrays)
         return nlp
 
     return before_init
@@ -957,6 +1363,33 @@ def _first_rows_forward(model: Model, arrays: list[Floats2d], is_train: bool) ->
 def words_read(max_words: int) -> Callable[[Example], int]:
     """For `get_length` of a batcher: the words of a text that a transformer reads, see `first_words`."""
     return lambda example: min(len(example), max_words or len(example))
+
+
+# Memory, while transformers are trained
+
+
+def find_trim() -> Callable[[int], int] | None:
+    """The C library's function that gives freed memory back to the system; None where it is not glibc."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+
+
+@registry.callbacks("textcat_ladder.trim_memory.v1")
+def trim_memory(every: int = 10) -> Callable[[Language, dict[str, Any]], None]:
+    """For `[training.before_update]`: give freed memory back to the system now and then.
+
+    Batches of ever other lengths leave free memory in pieces, and glibc keeps them: up to 3 GB in a hundred updates of
+    a small transformer, of which little is used. Without glibc nothing is done.
+
+    Args:
+        every: so many updates.
+    """
+    trim = find_trim()
+
+    def before_update(nlp: Language, info: dict[str, Any]) -> None:
+        if trim and info["step"] % every == 0:
+            trim(0)
+
+    return before_update
 
 
 # Pretraining
@@ -1029,53 +1462,64 @@ def create_pretrain_sentences(path: Path) -> Callable[[Vocab, Model], Model]:
 
 
 def soften(cats: dict[str, float], temperature: float, exclusive: bool) -> dict[str, float]:
-    """Probabilities at another temperature (Hinton et al. 2015, "Distilling the knowledge in a neural network").
+    """Probabilities for logits, at a temperature (Hinton et al. 2015, "Distilling the knowledge in a neural network").
 
     Logits are divided by the temperature: above 1 the second choices count for more, below 1 for less.
     """
-    values = numpy.clip(numpy.asarray(list(cats.values()), dtype="float64"), 1e-6, 1 - 1e-6)
-    powers = values ** (1 / temperature)
-    others = powers.sum() if exclusive else powers + (1 - values) ** (1 / temperature)
-    return dict(zip(cats, (powers / others).tolist(), strict=True))
+    values = numpy.asarray(list(cats.values()), dtype="float64") / temperature
+    powers = numpy.exp(values - values.max()) if exclusive else 1 / (1 + numpy.exp(-values))
+    return dict(zip(cats, (powers / powers.sum() if exclusive else powers).tolist(), strict=True))
 
 
-@registry.readers("textcat_ladder.TaughtCorpus.v1")
+@registry.readers("textcat_ladder.TaughtCorpus.v2")
 def TaughtCorpus(
     path: Path,
-    taught: Path,
+    sentences: Path,
+    copies: Path,
+    learns: str = "labels",
     teacher_weight: float = 0.5,
     temperature: float = 1.0,
     component: str = "textcat",
 ) -> Callable[[Language], Iterator[Example]]:
-    """Training texts with their labels, and texts with a teacher's probabilities (made by scripts.encoder.teach).
+    """Texts with a teacher's logits (made by scripts.distillation.teach), alone or beside texts with their labels.
 
-    The gradient of spaCy's textcat, `prediction - target`, is that of the cross-entropy for probabilities as targets,
-    too. Only its check that targets are 0 or 1 is switched off, in the one object that is trained: the trained pipeline
+    Only spaCy's check that targets are 0 or 1 is switched off, in the one object that is trained: the trained pipeline
     is a plain textcat.
 
     Args:
         path: labelled texts (.spacy).
-        taught: the teacher's texts (.spacy).
-        teacher_weight: the teacher's share of all examples, more than 0 and less than 1. The labelled texts, or, if it
-            is the teacher that has fewer, the teacher's, are repeated as often as comes next to it.
-        temperature: of the teacher's probabilities, see `soften`.
+        sentences: of raw text, with the teacher's logits (.spacy); may hold none.
+        copies: the labelled texts and altered copies of them, with the teacher's logits (.spacy).
+        learns: `logits`: the teacher's texts of both kinds, with its logits as targets (see `TextCatCompact`).
+            `labels`: the labelled texts and the sentences, or the copies where there are none, with the teacher's
+            probabilities as targets; the gradient of spaCy's textcat, `prediction - target`, is that of the
+            cross-entropy then, too.
+        teacher_weight: for `labels`, the teacher's share of all examples, more than 0 and less than 1. The labelled
+            texts, or, if it is the teacher that has fewer, the teacher's, are repeated as often as comes next to it.
+        temperature: for `labels`, of the teacher's probabilities, see `soften`.
         component: name of the text classifier.
     """
+    if learns not in LEARNS:
+        raise ValueError(f"learns must be one of {', '.join(LEARNS)}, it is {learns!r}.")
     if not 0 < teacher_weight < 1:
         raise ValueError(f"teacher_weight must be more than 0 and less than 1, it is {teacher_weight}.")
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, it is {temperature}.")
-    readers = Corpus(path), Corpus(taught)
 
     def read(nlp: Language) -> Iterator[Example]:
-        gold, soft = (list(reader(nlp)) for reader in readers)
-        if not gold or not soft:
-            raise ValueError(f"{path if not gold else taught}: holds no texts.")
         exclusive = True
-        # compose.py counts the updates with a pipeline that has no components.
+        # Who counts the updates beforehand has a pipeline without components.
         if nlp.has_pipe(component):
             nlp.get_pipe(component)._validate_categories = lambda examples: None
             exclusive = nlp.get_pipe_meta(component).factory == "textcat"
+        if learns == "logits":
+            yield from Corpus(sentences)(nlp)
+            yield from Corpus(copies)(nlp)
+            return
+        gold = list(Corpus(path)(nlp))
+        soft = list(Corpus(sentences)(nlp)) or list(Corpus(copies)(nlp))
+        if not gold or not soft:
+            raise ValueError(f"{copies if gold else path}: holds no texts.")
         for example in soft:
             example.reference.cats = soften(example.reference.cats, temperature, exclusive)
         # How often a labelled text stands for each of the teacher's, to give the labelled ones their share.

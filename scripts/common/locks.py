@@ -42,8 +42,13 @@ def check_dataset(dataset: str, assets: Path) -> Path:
 
 
 def read_lock(path: Path) -> dict[str, Any]:
-    """The entries of a record; none if there is no file."""
-    return (srsly.read_yaml(path) or {}) if path.is_file() else {}
+    """The entries of a record; none if there is no file. What cannot be read was not done."""
+    try:
+        entries = srsly.read_yaml(path) if path.is_file() else {}
+    except ValueError:
+        entries = None
+    entries = entries if isinstance(entries, dict) else {}
+    return {name: entry for name, entry in entries.items() if isinstance(entry, dict)}
 
 
 def owner(entries: dict[str, Any]) -> str | None:
@@ -62,23 +67,20 @@ def use_lock(dataset: str, root: Path = Path()) -> None:
 
     At every moment project.lock is one whole record, so that a killed process leaves things in order.
     """
-    lock = root / LOCK
+    lock, saved = root / LOCK, saved_lock(dataset, root)
     entries = read_lock(lock)
     before = owner(entries)
-    if before == dataset:
-        return
-    if before is not None:
-        write_text(saved_lock(before, root), lock.read_text(encoding="utf-8"))
+    if before not in (None, dataset):
+        write_text(saved_lock(before, root), srsly.yaml_dumps(entries))
         entries = {}
-    saved = saved_lock(dataset, root)
-    if saved.is_file():
+    if before != dataset and saved.is_file():
         os.replace(saved, lock)
         return
-    # Without an owner, these are what commands run alone have left: they are adopted.
     own = {
         "cmd": "weasel run select",
         "script": [f"python -m scripts.outputs.select {dataset}"],
         "deps": [],
         "outs": [],
     }
+    # Without an owner, the entries are what commands run alone have left: they are adopted.
     write_text(lock, srsly.yaml_dumps({"select": own} | entries))

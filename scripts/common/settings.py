@@ -138,6 +138,7 @@ class Settings(TypedDict, total=False):
     encoded_texts: Count
     encoded_epochs: Count
     taught_sentences: Count
+    taught_texts: Count
     baselines: Plain
     variant: Annotated[Text, AfterValidator(check_place)]
     curve_repeats: Count

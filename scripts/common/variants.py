@@ -8,6 +8,7 @@ The section `[variant]` names them, and what does not belong into a spaCy config
     code: the file with the registered functions that the config names
     sizes: the rule by which the sizes of the model follow from the task, see scripts/training/sizes.py
     half_precision: whether the trained transformer is stored in half precision
+    candidates: names, each with values by dotted names: all are trained, and the best on dev is kept
 
 All but `parents` are inherited.
 """
@@ -23,7 +24,7 @@ from scripts.common.cli import UserError
 
 BASE = "base"
 SECTION = "variant"
-SETTINGS = {"parents": list, "code": str, "sizes": str, "half_precision": bool}
+SETTINGS = {"parents": list, "code": str, "sizes": str, "half_precision": bool, "candidates": dict}
 
 
 def variant_names(project: Path = Path(".")) -> list[str]:

@@ -213,8 +213,11 @@ def load(model: str, code: Path | None) -> Language:
     import_code(code)
     try:
         nlp = spacy.load(model)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{model}: no pipeline that can be loaded. Train it first. ({error!s:.200})") from None
+        nlp("Some pipelines open what they need when a text comes.")
+    except ImportError as error:
+        raise UserError(f"{model}: {error}") from None
+    except Exception as error:  # of any kind: the readers of its files, once they are broken, share no class
+        raise UserError(f"{model}: no pipeline that can be loaded. Train it first. ({error!s:.300})") from None
     if COMPONENT not in nlp.pipe_names:
         raise UserError(
             f"{model}: this pipeline has no text classifier, only {', '.join(nlp.pipe_names) or 'nothing'}."

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from wasabi import msg
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import put, read_json, workspace, write_json, write_text
 from scripts.common.finished import BEST, MODEL_MD5, check_finished
+from scripts.evaluation.installed import OWN
 from scripts.forms.records import AUTO
 from scripts.forms.tables import markdown_table
 
@@ -143,12 +145,27 @@ def source_facts(text: str, dataset: str, licence: str) -> dict[str, str]:
     }
 
 
+def component_settings(model: Path) -> str:
+    """What the config of a pipeline says of its components."""
+    config = (model / "config.cfg").read_text(encoding="utf-8")
+    return config.partition("[components]")[2].partition("[corpora]")[0]
+
+
 def uses_code(model: Path, code: Path) -> bool:
     """Whether a pipeline's components name a function that is registered in a file with code."""
-    config = (model / "config.cfg").read_text(encoding="utf-8")
-    components = config.partition("[components]")[2].partition("[corpora]")[0]
+    components = component_settings(model)
     names = re.findall(r'@registry\.\w+(?:\.register)?\(\s*"([^"]+)"', code.read_text(encoding="utf-8"))
     return any(f'"{name}"' in components for name in names)
+
+
+def own_requirements(model: Path) -> list[str]:
+    """What functions of this project need in a pipeline besides spaCy, in the version that is known to do or later.
+
+    What functions of other packages need is found by spaCy itself.
+    """
+    components = component_settings(model)
+    names = [package for name, packages in OWN.items() if f'"{name}"' in components for package in packages]
+    return [f"{name}>={installed_version(name)}" for name in names]
 
 
 def package(
@@ -181,6 +198,7 @@ def package(
     if about["license"] == "unknown":
         msg.warn(f"{assets / facts['dataset'] / 'README.md'}: names no licence of the data. Say it: --vars.license MIT")
     meta = complete_meta(read_json(model / "meta.json"), facts, version, about["license"], about)
+    meta["requirements"] = own_requirements(model)
     codes = [code] if code.is_file() and uses_code(model, code) else []
     target = output / f"{meta['lang']}_{meta['name']}-{version}"
     with workspace(target) as work:

@@ -1,1 +1,1 @@
-"""Pretrained encoders: fetch, shrink, and let them teach smaller models."""
+"""Pretrained encoders: fetch, and let them teach smaller models."""

@@ -1,7 +1,7 @@
 """Score a trained pipeline on the test set, once, and measure what it costs: metrics/VARIANT.json.
 
-`scores`, `dev`, `baseline` and `size` are the same on every run; `speed`, `memory`, `train` and `env` belong to the
-machine and the moment.
+`scores`, `dev`, `baseline` and `size` are the same on every run; `speed`, `memory`, `installed`, `train` and `env`
+belong to the machine and the moment.
 """
 
 from pathlib import Path
@@ -20,6 +20,7 @@ from scripts.common.files import folder_bytes, read_json, whole_file, write_json
 from scripts.common.finished import BEST, CONFIG, FACTS, MODEL_MD5, check_finished, known_md5
 from scripts.common.skipping import pass_on
 from scripts.common.variants import variant_code
+from scripts.evaluation.installed import needed_packages
 from scripts.evaluation.provenance import environment, steps_before
 from scripts.evaluation.scores import majority_baseline, score, threshold_scores
 from scripts.evaluation.speed import run_measure
@@ -38,7 +39,12 @@ def torch_models(nlp: Language) -> list[Any]:
 def count_parameters(nlp: Language) -> int:
     """Weights of all components, trained or frozen, without the static vectors of the vocabulary."""
     nodes = [node for _, pipe in nlp.pipeline if hasattr(pipe, "model") for node in pipe.model.walk()]
-    own = sum(node.get_param(name).size for node in nodes for name in node.param_names if node.has_param(name))
+    own = sum(
+        # What is stored compressed tells how much it stands for.
+        node.attrs.get("parameters")
+        or sum(node.get_param(name).size for name in node.param_names if node.has_param(name))
+        for node in nodes
+    )
     return own + sum(weights.numel() for model in torch_models(nlp) for weights in model.parameters())
 
 
@@ -92,6 +98,7 @@ def evaluate(
         scores["thresholds"] = threshold_scores(nlp, dev_predictions, predictions)
     vectors = model / "vocab" / "vectors"
     options = [*(["--code", str(code)] if code else []), *(["--with-torch"] if torch_models(nlp) else [])]
+    options += [word for name in needed_packages(nlp.config.interpolate()) for word in ("--package", name)]
     metrics = {
         "variant": variant,
         "dataset": task["dataset"],

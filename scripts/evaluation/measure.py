@@ -1,4 +1,6 @@
-"""Measure what a pipeline costs where it runs: load time, speed, latency, memory. Meant to be a process of its own.
+"""Measure what a pipeline costs where it runs: load time, speed, latency, memory, packages to install.
+
+Meant to be a process of its own.
 
 Throughput counts raw strings to labels, tokenization included. The bare tokenizer on the same texts is the limit that
 no pipeline on top of it can pass.
@@ -15,6 +17,7 @@ import typer
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import write_json
+from scripts.evaluation.installed import SPACY, loaded_packages
 from scripts.evaluation.speed import latency, spread, throughput
 from scripts.machines.machine import peak_rss_bytes
 
@@ -70,9 +73,10 @@ def measure(
     output: Annotated[Path, typer.Argument(help="JSON file to write.")],
     repeats: Annotated[int, typer.Option(min=1, help="Timed passes.")] = 5,
     code: Annotated[Path | None, typer.Option(help="File with the pipeline's registered functions.")] = None,
+    package: Annotated[list[str], typer.Option(help="A package that the pipeline needs besides spaCy.")] = [],  # noqa: B006
     with_torch: Annotated[bool, typer.Option(help="The pipeline needs PyTorch; else it is hidden.")] = False,
 ) -> None:
-    """Measure load time, throughput, latency and peak memory of a pipeline."""
+    """Measure load time, up to the first answer, throughput, latency, peak memory and the packages of a pipeline."""
     if not with_torch:
         hide_torch()
     import spacy
@@ -82,11 +86,15 @@ def measure(
     import_code(code)
     start = time.perf_counter()
     nlp = spacy.load(model)
+    nlp("Some pipelines open what they need when a text comes.")
     load_s = time.perf_counter() - start
     if not (strings := [doc.text for doc in DocBin().from_disk(texts).get_docs(nlp.vocab)]):
         raise UserError(f"{texts}: holds no texts.")
-    speed = measure_speed(nlp, strings, repeats)
-    write_json(output, {"speed": {"load_s": round(load_s, 3), **speed}, "memory": {"peak_rss_bytes": peak_rss_bytes()}})
+    speed = {"load_s": round(load_s, 3), **measure_speed(nlp, strings, repeats)}
+    memory = {"peak_rss_bytes": peak_rss_bytes()}  # before the packages are looked up, which takes some itself
+    packages = loaded_packages([SPACY, *package])
+    installed = {"bytes": sum(packages.values()), "packages": packages}
+    write_json(output, {"speed": speed, "memory": memory, "installed": installed})
 
 
 if __name__ == "__main__":

@@ -51,6 +51,9 @@ def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
     groups = defaultdict(list)
     for path in sorted(folder.glob(RUNS)):
         metrics = read_json(path)
+        if reason := metrics.get("skipped"):
+            msg.warn(f"{path.name}: left out, it was skipped. {reason}")
+            continue
         predictions = path.with_suffix(".predictions.jsonl")
         if not predictions.is_file():
             raise UserError(f"{predictions}: missing. Remove {path.name} and run the experiment again.")

@@ -1,11 +1,13 @@
-"""Run a declared grid: variants, seeds and settings, each in a working folder of its own, with `spacy project run`.
+"""Run a declared grid of variants, seeds and settings in working folders, with `spacy project run`.
 
 A grid is `configs/grids/NAME.yml` with `variants` (a list, or `all`), `seeds`, and optionally named `settings`, each a
 mapping of config values (`training.dropout: 0.1`) or project settings (`vars.max_epochs: 5`) with an optional list
 `only` of variants. The result of a run is METRICS/DATASET/NAME/VARIANT--SETTING--SEED.json, with its predictions beside
-it; its log is in its folder below training/DATASET/experiments/. What is finished is not run again, so a killed grid
-goes on where it was. A run that fails does not stop the others. Runs are done here, or by a Ray cluster, with the same
-results.
+it. Runs of one setting and seed share a folder below training/DATASET/experiments/, one after another, so that what
+several need (corpus, vectors, a teacher) is made once; a run that changes values of a config has a folder of its own.
+Logs are there, too, and the folder stays until all its runs are finished. What is finished is not run again, neither a
+run nor a step of it, so a killed grid goes on where it was. A run that fails does not stop the others. Runs are done
+here, or by a Ray cluster, with the same results.
 """
 
 import json
@@ -14,11 +16,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import deque
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import Counter, deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Annotated, Any
 
 import typer
@@ -26,35 +30,52 @@ from wasabi import msg
 from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.files import read_json, whole_file, write_json
+from scripts.common.files import read_json, whole_file, whole_folder, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.variants import names_in
 from scripts.experiments.grids import (
     SOURCES,
+    Group,
     Run,
     change_config,
+    check_settings,
     copy,
     earlier_outputs,
     expand_grid,
+    group_runs,
     takes_encoder,
 )
 from scripts.machines.cluster import LOCAL, check_engine, connect, pack, unpack
 
-LOG = "output.log"
 LOG_LINES = 5  # shown of the log of a run that failed
-RETRIES = 5  # of a run, each on another machine if one was lost
+RETRIES = 5  # of a group, each on another machine if one was lost
 
 
-def needed(project: dict[str, Any], variant: str, dataset: str) -> list[str]:
-    """What a run's working folder needs: the project's sources, and what earlier steps may have produced already."""
-    records = (LOCK, saved_lock(dataset).as_posix())
-    return [*SOURCES, f"assets/{dataset}", *records, *earlier_outputs(project, variant)]
+def log_name(run: Run) -> str:
+    """The log of a run in its group's folder."""
+    return f"{run.name}.log"
 
 
-def prepare(root: Path, folder: Path, project: dict[str, Any], run: Run, dataset: str) -> None:
-    """Make the working folder of a run."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for name in needed(project, run.variant, dataset):
+def sources(dataset: str) -> list[str]:
+    """What a working folder needs that people write."""
+    return [*SOURCES, f"assets/{dataset}"]
+
+
+def made_before(project: dict[str, Any], group: Group, dataset: str) -> list[str]:
+    """What earlier steps of a group's runs may have produced in this project already, with the record of it."""
+    outputs = [output for run in group.runs for output in earlier_outputs(project, run.variant)]
+    return list(dict.fromkeys([LOCK, saved_lock(dataset).as_posix(), *outputs]))
+
+
+def prepare(root: Path, folder: Path, project: dict[str, Any], group: Group, dataset: str) -> None:
+    """Make the working folder of a group; in one that is there already, bring what people write up to date."""
+    if not (folder / SOURCES[0]).exists():  # Ray leaves folders with logs only
+        with whole_folder(folder) as temporary:
+            for name in made_before(project, group, dataset):
+                copy(root / name, temporary / name)
+    for name in sources(dataset):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
         copy(root / name, folder / name)
 
 
@@ -67,19 +88,19 @@ def is_finished(result: Path, run: Run, dataset: str) -> bool:
 
 
 def result_files(run: Run, dataset: str) -> tuple[str, str]:
-    """The metrics and the predictions of a run in its folder."""
+    """The metrics and the predictions of a run in its group's folder."""
     return f"metrics/{dataset}/{run.variant}.json", f"training/{dataset}/{run.variant}/predictions.jsonl"
 
 
 def perform(folder: Path, project: dict[str, Any], run: Run, settings: dict[str, Any], threads: int) -> bool:
-    """Do a run in its prepared folder; True if it succeeded. What it prints goes to output.log there."""
+    """Do a run in its prepared folder; True if it succeeded. What it prints goes to its log there."""
     settings = settings | {"vars.seed": run.seed}
     if not takes_encoder(project, run.variant):
         settings["vars.gpu_id"] = -1
     settings |= {name: value for name, value in run.values.items() if name.startswith("vars.")}
     command = [sys.executable, "-m", "spacy", "project", "run", run.variant, "."]
     command += [word for name, value in settings.items() for word in (f"--{name}", json.dumps(value).strip('"'))]
-    with (folder / LOG).open("w", encoding="utf-8") as log:
+    with (folder / log_name(run)).open("w", encoding="utf-8") as log:
         try:
             change_config(folder, project, run)
         except UserError as error:
@@ -91,14 +112,24 @@ def perform(folder: Path, project: dict[str, Any], run: Run, settings: dict[str,
 
 
 def keep(folder: Path, results: Path, run: Run, dataset: str) -> None:
-    """Move the result of a run from its folder to the results; the metrics come last, they say that it is finished."""
+    """Copy the result of a run to the results; the metrics come last, they say that it is finished."""
     metrics_name, predictions_name = result_files(run, dataset)
-    metrics = read_json(folder / metrics_name)
+    # A variant that was skipped says no more than why.
+    metrics = {"seed": run.seed, "dataset": dataset} | read_json(folder / metrics_name)
     metrics["experiment"] = {"setting": run.setting, "values": run.values}
     with whole_file(results / f"{run.name}.predictions.jsonl") as path:
         shutil.copyfile(folder / predictions_name, path)
     write_json(results / f"{run.name}.json", metrics)
-    shutil.rmtree(folder)
+
+
+def show_skipped(results: list[Path]) -> None:
+    """Say which runs could not be done on this data, such as those with an encoder for another language, and why."""
+    skipped: dict[str, list[str]] = {}
+    for path in results:
+        if reason := read_json(path).get("skipped"):
+            skipped.setdefault(reason, []).append(path.stem)
+    for reason, names in skipped.items():
+        msg.warn(f"Skipped: {', '.join(names)}. {reason} To try again, remove these results.")
 
 
 def last_lines(log: Path) -> str:
@@ -107,78 +138,111 @@ def last_lines(log: Path) -> str:
         return "".join(deque(stream, LOG_LINES)).rstrip()
 
 
-def run_here(
-    root: Path, folders: Path, project: dict[str, Any], todo: list[Run], settings: dict[str, Any], workers: int
-) -> Generator[tuple[Run, bool]]:
-    """Do runs on this machine, some at a time; each comes with whether it succeeded, when it is done."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
+Outcome = tuple[Group, Run, bool]
 
-    def execute(run: Run) -> bool:
-        prepare(root, folders / run.name, project, run, settings["vars.dataset"])
-        return perform(folders / run.name, project, run, settings, threads)
+
+def run_here(
+    root: Path, folders: Path, project: dict[str, Any], groups: list[Group], settings: dict[str, Any], workers: int
+) -> Generator[Outcome]:
+    """Do runs on this machine, some groups at a time; each run comes with whether it succeeded, when it is done."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+    stopped = Event()
+
+    def execute(group: Group) -> None:
+        try:
+            folder = folders / group.name
+            prepare(root, folder, project, group, settings["vars.dataset"])
+            for run in group.runs:
+                if stopped.is_set():
+                    return
+                outcomes.put((group, run, perform(folder, project, run, settings, threads)))
+        except BaseException as error:  # raised below: a thread's own goes unseen
+            outcomes.put(error)
 
     with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(execute, run): run for run in todo}
-        yield from ((futures[future], future.result()) for future in as_completed(futures))
+        try:
+            for group in groups:
+                pool.submit(execute, group)
+            for _ in range(sum(len(group.runs) for group in groups)):
+                if isinstance(outcome := outcomes.get(), BaseException):
+                    raise outcome
+                yield outcome
+        finally:
+            # After Ctrl+C or an error, what is under way ends, and nothing else is begun.
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
 
 
 def perform_packed(
-    project: dict[str, Any], run: Run, settings: dict[str, Any], threads: int, *parts: bytes
-) -> tuple[bool, bytes]:
-    """Do a run on a machine that may share no disk with ours: packed files in, the packed result or log out."""
+    project: dict[str, Any], group: Group, settings: dict[str, Any], threads: int, *parts: bytes
+) -> Iterator[tuple[bool, bytes]]:
+    """Do a group on a machine that may share no disk with ours: packed files in; each run's result or log out."""
     with tempfile.TemporaryDirectory(prefix="experiment-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         for part in parts:
             unpack(part, folder)
-        succeeded = perform(folder, project, run, settings, threads)
-        return succeeded, pack(folder, result_files(run, settings["vars.dataset"]) if succeeded else (LOG,))
+        for run in group.runs:
+            succeeded = perform(folder, project, run, settings, threads)
+            yield succeeded, pack(folder, result_files(run, settings["vars.dataset"]) if succeeded else [log_name(run)])
 
 
 def run_on_ray(
     root: Path,
     folders: Path,
     project: dict[str, Any],
-    todo: list[Run],
+    groups: list[Group],
     settings: dict[str, Any],
     workers: int,
     address: str,
     gpu_share: float,
-) -> Generator[tuple[Run, bool]]:
-    """Do runs as tasks on a Ray cluster; like `run_here`. The files that runs have in common travel once to a machine.
+) -> Generator[Outcome]:
+    """Do groups as tasks on a Ray cluster; like `run_here`.
 
-    A task whose machine is lost starts anew on another one. Only this process writes results.
+    The files that they have in common travel once to a machine. A group whose machine is lost starts anew on another
+    one, but the results that it gave before are kept. Only this process writes results.
     """
     dataset = settings["vars.dataset"]
     with connect(address) as ray:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        # As on one machine: the cores of a machine are shared out among the runs that it does at a time.
+        # As on one machine: the cores of a machine are shared out among the groups that it does at a time.
         threads = max(1, int(max(machine.get("CPU", 0) for machine in machines)) // workers)
-        on_gpu = {run for run in todo if settings["vars.gpu_id"] >= 0 and takes_encoder(project, run.variant)}
+        on_gpu = {
+            group.name
+            for group in groups
+            if settings["vars.gpu_id"] >= 0 and any(takes_encoder(project, run.variant) for run in group.runs)
+        }
         if on_gpu and not any(machine.get("GPU") for machine in machines):
-            msg.warn(f"No machine of the cluster has a GPU yet; {len(on_gpu)} runs wait for one.")
-        names = dict.fromkeys(name for run in todo for name in needed(project, run.variant, dataset))
-        parts = {name: ray.put(pack(root, [name])) for name in names}
-        task = ray.remote(num_cpus=threads, max_retries=RETRIES)(perform_packed)
-        pending = {}
-        for run in todo:
+            msg.warn(f"No machine of the cluster has a GPU yet; {len(on_gpu)} groups of runs wait for one.")
+        files = {group.name: [*sources(dataset), *made_before(project, group, dataset)] for group in groups}
+        parts = {
+            name: ray.put(pack(root, [name])) for name in dict.fromkeys(n for names in files.values() for n in names)
+        }
+        task = ray.remote(num_cpus=threads, max_retries=RETRIES, num_returns="streaming")(perform_packed)
+        pending = {}  # what comes from each task -> its group, and the runs of it that are still to come
+        for group in groups:
             # Ray shows a task its own GPUs only, counted from 0.
-            own = settings | {"vars.gpu_id": 0 if run in on_gpu else -1}
-            files = [parts[name] for name in needed(project, run.variant, dataset)]
-            ref = task.options(num_gpus=gpu_share if run in on_gpu else 0).remote(project, run, own, threads, *files)
-            pending[ref] = run
+            own = settings | {"vars.gpu_id": 0 if group.name in on_gpu else -1}
+            packed = [parts[name] for name in files[group.name]]
+            share = gpu_share if group.name in on_gpu else 0
+            coming = task.options(num_gpus=share).remote(project, group, own, threads, *packed)
+            pending[coming] = group, iter(group.runs)
+            (folders / group.name).mkdir(parents=True, exist_ok=True)
         while pending:
-            (done,), _ = ray.wait(list(pending))
-            run = pending.pop(done)
-            folder = folders / run.name
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            (coming,), _ = ray.wait(list(pending))
+            group, runs = pending[coming]
+            folder = folders / group.name
             try:
-                succeeded, files = ray.get(done)
-                unpack(files, folder)
+                succeeded, result = ray.get(next(coming))
+                unpack(result, folder)
+                yield group, next(runs), succeeded
+            except StopIteration:
+                pending.pop(coming)
             except ray.exceptions.RayError as error:  # lost too often, out of memory, …
-                succeeded = False
-                (folder / LOG).write_text(str(error), encoding="utf-8")
-            yield run, succeeded
+                pending.pop(coming)
+                for run in runs:
+                    (folder / log_name(run)).write_text(str(error), encoding="utf-8")
+                    yield group, run, False
 
 
 def experiment(
@@ -186,10 +250,10 @@ def experiment(
     dataset: Annotated[str, typer.Argument(help="Data set to run on: a folder of assets/.")],
     metrics: Annotated[Path, typer.Option(help="Folder for results; DATASET/NAME is made in it.")] = Path("metrics"),
     gpu_id: Annotated[int, typer.Option(help="GPU to train on; -1 for the CPU.")] = -1,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time on a machine, which share its cores.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Groups of runs at a time on a machine; share its cores.")] = 1,
     engine: Annotated[str, typer.Option(help="local, or ray: a cluster does the runs.")] = "local",
     address: Annotated[str, typer.Option(help="Of a Ray cluster: HOST:PORT or auto; local starts Ray here.")] = LOCAL,
-    gpu_share: Annotated[float, typer.Option(min=0.0, help="GPUs, or part of one, for a transformer's run.")] = 1.0,
+    gpu_share: Annotated[float, typer.Option(min=0.0, help="GPUs, or part of one, for transformers' groups.")] = 1.0,
 ) -> None:
     """Run what is not finished of a grid of variants, seeds and settings."""
     check_engine(engine)
@@ -197,28 +261,38 @@ def experiment(
     check_dataset(dataset, root / "assets")
     project = load_project_config(root, overrides={"vars.dataset": dataset})
     runs = expand_grid(grid, names_in(project))
+    check_settings(grid, runs, project)
     folder = metrics / dataset / grid.stem
     todo = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset)]
     msg.info(f"{grid}: {len(runs)} runs, {len(runs) - len(todo)} finished already")
+    groups = group_runs(todo, names_in(project))
     settings = {"vars.dataset": dataset, "vars.gpu_id": gpu_id}
     folders = root / "training" / dataset / "experiments" / grid.stem
+    for path in folders.glob("*"):
+        if path.name not in {group.name for group in groups}:
+            shutil.rmtree(path)  # killed just when it was finished, or of an earlier form of the grid
     if engine == "ray" and todo:
-        outcomes = run_on_ray(root, folders, project, todo, settings, workers, address, gpu_share)
+        outcomes = run_on_ray(root, folders, project, groups, settings, workers, address, gpu_share)
     else:
-        outcomes = run_here(root, folders, project, todo, settings, workers)
-    failed = []
+        outcomes = run_here(root, folders, project, groups, settings, workers)
+    failed, left = [], Counter({group.name: len(group.runs) for group in groups})
     # Closing leaves Ray in good order, whatever happens.
     with closing(outcomes):
-        for run, succeeded in show_progress(outcomes, total=len(todo), desc=grid.stem, unit=" runs"):
+        for group, run, succeeded in show_progress(outcomes, total=len(todo), desc=grid.stem, unit=" runs"):
+            own = folders / group.name
             if succeeded:
-                keep(folders / run.name, folder, run, dataset)
+                keep(own, folder, run, dataset)
+                left[group.name] -= 1
             else:
                 failed.append(run)
-                msg.fail(f"{run.name} failed, see {folders / run.name / LOG}", last_lines(folders / run.name / LOG))
+                msg.fail(f"{run.name} failed, see {own / log_name(run)}", last_lines(own / log_name(run)))
+            if not left[group.name]:
+                shutil.rmtree(own)
     if failed:
         raise UserError(
             f"{grid}: {len(failed)} of {len(todo)} runs failed; the others are finished. Run again to retry."
         )
+    show_skipped([folder / f"{run.name}.json" for run in runs])
     msg.good(f"{folder}: {len(runs)} results")
 
 

@@ -1,6 +1,7 @@
 """Grids of runs: variants, seeds and settings, declared in configs/grids/NAME.yml."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import srsly
 
 from scripts.common.cli import UserError
+from scripts.common.locks import NAME
 from scripts.common.variants import config_chain, merge_configs, read_config
 from scripts.training.config import set_values
 
 SOURCES = ("project.yml", "configs", "scripts")
 DEFAULT = "default"
+OTHERWISE = {"vars.seed": "a grid has `seeds`", "vars.dataset": "choose it when you run the grid, --vars.dataset"}
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,54 @@ def expand_grid(path: Path, variants: list[str]) -> list[Run]:
         raise UserError(f"{path}: `variants` must be a list or `all`, `settings` a mapping.")
     runs = []
     for setting, values in settings.items():
+        if not NAME.fullmatch(str(setting)) or "--" in str(setting):
+            raise UserError(f"{path}: setting {setting!r}: must be a name of letters, digits and . _ -, without --")
+        if not isinstance(values, dict | None):
+            raise UserError(f"{path}: setting {setting!r}: must be a mapping of values, found {values!r}.")
         values = dict(values or {})
         only = values.pop("only", chosen)
         for unknown in [name for name in (*chosen, *only) if name not in variants]:
             raise UserError(f"{path}: there is no variant {unknown!r}, only {', '.join(variants)}.")
-        runs += [Run(v, setting, seed, values) for v in chosen if v in only for seed in seeds]
+        runs += [Run(v, str(setting), seed, values) for v in chosen if v in only for seed in seeds]
     return runs
+
+
+def check_settings(path: Path, runs: Sequence[Run], project: dict[str, Any]) -> None:
+    """Make sure that the project has the settings that runs change; weasel takes unknown ones without a word.
+
+    Raises:
+        UserError: it has not, or a grid changes them by other means.
+    """
+    for name in {name: None for run in runs for name in run.values if name.startswith("vars.")}:
+        if name in OTHERWISE:
+            raise UserError(f"{path}: {name} cannot be in `settings`: {OTHERWISE[name]}.")
+        if name.removeprefix("vars.") not in project["vars"]:
+            raise UserError(f"{path}: project.yml has no {name}. It has {', '.join(project['vars'])}.")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that share a working folder, one after another, so that what several need is made once.
+
+    Attributes:
+        name: of the folder.
+        runs: in the order of project.yml.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+
+
+def group_runs(runs: Sequence[Run], variants: list[str]) -> list[Group]:
+    """Put runs of one setting and seed together; a run with config values of its own changes a config, and is alone."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        alone = any(not name.startswith("vars.") for name in run.values)
+        groups.setdefault(run.name if alone else f"{run.setting}--{run.seed}", []).append(run)
+    return [
+        Group(name, tuple(sorted(members, key=lambda run: variants.index(run.variant))))
+        for name, members in groups.items()
+    ]
 
 
 def earlier_outputs(project: dict[str, Any], variant: str) -> list[str]:

@@ -280,6 +280,8 @@ def reproduce(
 ) -> None:
     """Rebuild a published result from a clean clone and compare the two."""
     published = read_json(metrics)
+    if reason := published.get("skipped"):
+        raise UserError(f"{metrics}: was skipped, there is nothing to rebuild. {reason}")
     found = find_commit(commit, published, metrics)
     if packages := different_packages(published["env"], machine()):
         msg.warn(

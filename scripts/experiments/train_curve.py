@@ -23,7 +23,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import whole_file, write_json
-from scripts.common.variants import variant_names
+from scripts.common.variants import config_chain, merge_configs, variant_names
 from scripts.evaluation.scores import score
 from scripts.training.config import write_config
 from scripts.training.fitting import fit
@@ -73,7 +73,7 @@ def train_once(
         settings = {"paths.train": train.as_posix()}
         found = write_config(overlay, config, corpus, training, seed, max_epochs, gpu_id, settings)
         try:
-            fit(config, folder, gpu_id, found.get("half_precision", False))
+            fit([config], folder, gpu_id, found.get("half_precision", False))
         except (Exception, SystemExit) as error:  # spaCy prints what is wrong, and exits
             raise UserError(f"train-{variant} failed: {error}\n{log.getvalue()[-1500:]}") from None
         scores, _ = score(spacy.load(folder / "model-best"), corpus / "dev.spacy")
@@ -138,6 +138,12 @@ def train_curve(
     """Train on 25, 50, 75 and 100 % of the training texts and plot macro-F1 on dev with intervals."""
     if variant not in (known := variant_names(project)):
         raise UserError(f"variant {variant!r} is unknown. Choose one of {', '.join(known)}.")
+    config, _ = merge_configs(config_chain(project / "configs" / f"{variant}.cfg"))
+    if config["training"].get("max_steps") == 1:
+        raise UserError(
+            f"{variant} has learned from all training texts before it becomes a pipeline: its curve would be flat. "
+            "Take another variant; for transformer-int8, transformer-trim."
+        )
     jobs = [(share, seed) for share in SHARES for seed in range(repeats)]
     runs = []
     for share, seed in show_progress(jobs, desc=f"train {variant}", unit=" runs"):

@@ -89,7 +89,7 @@ def read_grid(folder: Path, dataset: str) -> dict[str, dict[str, Scores]]:
     paths = sorted(folder.glob(RUNS), key=lambda path: (f"--{DEFAULT}--" not in path.name, path.name))
     for path in paths:
         metrics = read_json(path)
-        if metrics["dataset"] == dataset:
+        if metrics["dataset"] == dataset and "skipped" not in metrics:
             scores = (metrics["scores"]["macro_f1"], metrics["dev"]["macro_f1"])
             grid[metrics["variant"]][metrics["experiment"]["setting"]].append(scores)
     return grid

@@ -6,6 +6,7 @@
     speed: { title: "documents per second", unit: "docs/s", less: false },
     latency: { title: "latency, ms for one document", unit: "ms", less: true },
     memory: { title: "peak memory, MB", unit: "MB of memory", less: true },
+    installed: { title: "packages to install, MB", unit: "MB of packages", less: true },
     train: { title: "training time, s", unit: "s of training", less: true },
   };
   const chart = document.getElementById("chart");
@@ -221,7 +222,7 @@
     const index = [...header.parentNode.children].indexOf(header);
     const body = document.querySelector("#variants tbody");
     /* Names and costs start with the least, scores and speed with the most. */
-    const first = [1, 2, 4].includes(index) ? "descending" : "ascending";
+    const first = [1, 2, 5].includes(index) ? "descending" : "ascending";
     const now = header.getAttribute("aria-sort");
     const order = now === null ? first : now === "ascending" ? "descending" : "ascending";
     for (const other of header.parentNode.children) other.removeAttribute("aria-sort");

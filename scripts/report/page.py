@@ -67,6 +67,7 @@ def flatten(metrics: dict[str, Any]) -> dict[str, Any]:
         "high": high,
         "accuracy": scores.get("micro_f1" if task_mode(metrics) == "multi" else "accuracy"),
         "size": metrics["size"]["pipeline_bytes"] / 1e6,
+        "installed": metrics["installed"]["bytes"] / 1e6 if "installed" in metrics else None,
         "speed": docs_per_s,
         "latency": speed.get("latency_ms_p50"),
         "latency95": speed.get("latency_ms_p95"),
@@ -227,7 +228,7 @@ def read_seeds(folder: Path, dataset: str) -> dict[str, dict[int, float]]:
     for path in sorted(folder.glob("*/*.json")):
         metrics = read_any(path)
         of_grid = isinstance(metrics, dict) and metrics.get("dataset") == dataset and "experiment" in metrics
-        if of_grid and not metrics["experiment"]["values"]:
+        if of_grid and not metrics["experiment"]["values"] and "scores" in metrics:
             found.setdefault(metrics["variant"], {})[metrics["seed"]] = metrics["scores"]["macro_f1"]
     return found
 

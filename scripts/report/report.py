@@ -44,8 +44,10 @@ REQUIRED = {
     "train.seconds": float,
 }
 PEER_REQUIRED = {name: REQUIRED[name] for name in ("variant", "dataset", "scores.macro_f1", "size.pipeline_bytes")}
-COSTS = ("size MB", "docs/s", "of tokenizer", "latency ms p50 / p95", "load s", "memory MB", "training s")
-BEST_COSTS = ("size MB", "docs/s", "load s")  # in README
+COSTS = (
+    "size MB", "installed MB", "docs/s", "of tokenizer", "latency ms p50 / p95", "load s", "memory MB", "training s",
+)  # fmt: skip
+BEST_COSTS = ("size MB", "installed MB", "docs/s", "load s")  # in README
 COST_SIGNS = (("size.pipeline_bytes", 1), ("speed.docs_per_s", -1))  # 1: less is better
 LADDER = ("bow", "linear", "vectors", "transformer")  # steps that README shows, whether or not another beats them
 
@@ -204,6 +206,7 @@ def format_costs(metrics: dict[str, Any]) -> dict[str, str]:
     speed, tokenizer = (get(metrics, f"speed.{name}") for name in ("docs_per_s", "tokenizer_docs_per_s"))
     return {
         "size MB": cell("{:.1f}", "size.pipeline_bytes", divisor=1e6),
+        "installed MB": cell("{:,.0f}", "installed.bytes", divisor=1e6),
         "docs/s": cell("{:,.0f}", "speed.docs_per_s"),
         "of tokenizer": f"{100 * speed / tokenizer:.2g} %" if speed and tokenizer else "",
         "latency ms p50 / p95": cell("{:.2f} / {:.2f}", "speed.latency_ms_p50", "speed.latency_ms_p95"),
@@ -284,7 +287,7 @@ def make_markdown(results: Results, folder: str) -> str:
         "★: no other variant is as small, as fast and as accurate. Intervals: bootstrap over the test "
         "documents; they do not cover the seed. Speed: documents per CPU second of one thread, tokenization included, "
         f"median of {' or '.join(map(str, repeats))} passes; “of tokenizer” compares with tokenizing alone. Memory: "
-        "peak of the process that measures. "
+        "peak of the process that measures. Installed: the packages that this process needed, spaCy among them. "
         + ("Other tools: settings chosen on dev too, measured in the same way (`baselines`). " if results.peers else "")
         + describe_machines([*variants, *(peer for peer in results.peers if "env" in peer)]),
     ]

@@ -176,6 +176,7 @@ def write_config(
     config, variant = merge_configs(config_chain(overlay))
     import_code(variant.get("code"))
     config["paths"] = read_paths(config, corpus, training)
+    set_values(config, settings or {})
     values = task_settings(read_json(corpus / "task.json"), variant.get("sizes"), config)
     values |= {"paths.corpus": corpus.as_posix(), "paths.training": training.as_posix()}
     values |= {"system.seed": seed, "paths.log": (output.parent / "log.jsonl").as_posix()}

@@ -8,22 +8,24 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import spacy
 import srsly
 from spacy.cli.train import train as spacy_train
 from spacy.language import Language
 from spacy.strings import StringStore
 from spacy.util import dot_to_object, get_lang_class, load_config
+from thinc.api import Config
 from wasabi import msg
 
 from scripts.common.files import md5_folder, put, whole_file, workspace, write_json
 from scripts.common.finished import BEST, CONFIG, FACTS, LOG, MODEL_MD5
-from scripts.evaluation.thresholds import tune_threshold
+from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, tune_threshold
 from scripts.linear.mixing import left_out_scores, mix
 from scripts.machines.machine import THREADS
 from scripts.training.config import set_values
@@ -32,6 +34,7 @@ from scripts.training.inputs import check_inputs, open_config
 
 MIN_EVALUATIONS = 6
 STILL_RISING = 1.0  # points of the score on dev, which is macro-F1, or the macro-average of AUC
+MARGIN = 0.5  # see `choose`
 
 
 def forget_words(folder: Path) -> None:
@@ -69,47 +72,90 @@ def judge_training(log: Path) -> str | None:
     return text
 
 
-def fit(config: Path, output: Path, gpu_id: int = -1, half_precision: bool = False) -> None:
-    """Train a pipeline beside the one that is there, and put it in its place when all is done.
+def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precision: bool = False) -> None:
+    """Train pipelines beside the one that is there, and put the best on dev in its place when all is done.
 
     What says that it is whole comes last: train.json, with how long it took and the checksum of the pipeline.
 
     Args:
-        config: complete spaCy config; the registered functions that it names have been imported.
-        output: folder for model-best, log.jsonl, train.json and, if it comes from elsewhere, config.cfg.
+        candidates: complete spaCy configs; the registered functions that they name have been imported.
+        output: folder for model-best, log.jsonl, train.json and config.cfg.
         gpu_id: GPU to use; -1 for the CPU.
         half_precision: store the pipeline's transformer so.
     """
-    settings = open_config(config, gpu_id)
-    check_inputs(output / CONFIG, settings)
+    opened = [open_config(config, gpu_id) for config in candidates]
+    for settings in opened:
+        check_inputs(output / CONFIG, settings)
     with workspace(output / "training") as work:
-        model, log, dev = work / BEST, work / LOG, Path(settings["paths"]["dev"])
-        start = time.perf_counter()
-        # Where this run logs is no part of what is trained: afterwards the stored config is as it was given.
-        here: dict[str, Any] = {"paths.log": log.as_posix()}
-        if not sys.stderr.isatty():
-            here["training.logger.progress_bar"] = None
-        spacy_train(config, work, use_gpu=gpu_id, overrides=here)
-        seconds = time.perf_counter() - start
-        restore(model, config, here)
-        others = None
-        if linear := settings["paths"].get("linear"):
-            mix(model, dev)
-            # With few positives in dev, those of train count as well, as the linear model scores them in
-            # cross-validation.
-            others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"]))
-        tune_threshold(model, dev, others)
-        forget_words(model)
-        if half_precision:
-            store_half(model, dev)
+        seconds, losses = 0.0, []
+        for config, settings in zip(candidates, opened, strict=True):
+            folder, dev = work / config.stem, Path(settings["paths"]["dev"])
+            seconds += fit_one(config, settings, folder, gpu_id)
+            if half_precision:
+                store_half(folder / BEST, dev)
+            if len(candidates) > 1:
+                losses.append(dev_losses(folder / BEST, dev))
+        best = choose(losses) if losses else 0
+        folder = work / candidates[best].stem
         # Unset, a library takes all cores; how many that are is among the facts of the machine.
         threads = {name: os.environ[name] for name in THREADS if name in os.environ}
         facts = {"seconds": round(seconds, 2), "gpu_id": gpu_id, "threads": threads}
-        write_json(work / FACTS, facts | {"judgement": judge_training(log), MODEL_MD5: md5_folder(model)})
-        shutil.copyfile(config, work / CONFIG)
+        if losses:
+            tried = {config.stem: round(float(loss.mean()), 4) for config, loss in zip(candidates, losses, strict=True)}
+            facts |= {"chosen": candidates[best].stem, "dev_loss": tried}
+            msg.info(f"{candidates[best].stem}, chosen by the log loss on dev: {tried}")
+        facts |= {"judgement": judge_training(folder / LOG), MODEL_MD5: md5_folder(folder / BEST)}
+        write_json(folder / FACTS, facts)
+        shutil.copyfile(candidates[best], folder / CONFIG)
         (output / FACTS).unlink(missing_ok=True)
         for name in (CONFIG, LOG, BEST, FACTS):
-            put(work / name, output / name)
+            put(folder / name, output / name)
+
+
+def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> float:
+    """Train one pipeline into a new folder, and tune what is tuned on dev; the seconds that the training took."""
+    model, log, dev = output / BEST, output / LOG, Path(settings["paths"]["dev"])
+    start = time.perf_counter()
+    # Where this run logs is no part of what is trained: afterwards the stored config is as it was given.
+    here: dict[str, Any] = {"paths.log": log.as_posix()}
+    if not sys.stderr.isatty():
+        here["training.logger.progress_bar"] = None
+    output.mkdir()
+    spacy_train(config, output, use_gpu=gpu_id, overrides=here)
+    seconds = time.perf_counter() - start
+    restore(model, config, here)
+    others = None
+    if linear := settings["paths"].get("linear"):
+        mix(model, dev)
+        # With few positives in dev, those of train count as well, as the linear model scores them in cross-validation.
+        others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"]))
+    tune_threshold(model, dev, others)
+    forget_words(model)
+    return seconds
+
+
+def dev_losses(model: Path, dev: Path) -> np.ndarray:
+    """The log loss of each text of dev: the sum over the labels where a text may have several; shape (texts,)."""
+    nlp = spacy.load(model)
+    gold, scores = gold_and_scores(nlp, dev)
+    right = np.clip(np.where(gold, scores, 1 - scores), 1e-6, 1)
+    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
+    return -np.log(right[gold]) if exclusive else -np.log(right).sum(axis=1)
+
+
+def choose(losses: Sequence[np.ndarray]) -> int:
+    """The candidate with the least loss on dev, but an earlier one, which costs less, unless the gain is clear.
+
+    Args:
+        losses: of each candidate, those of the same texts. It must be better than an earlier one by `MARGIN` standard
+            errors of the mean difference.
+    """
+    best = 0
+    for i, loss in enumerate(losses):
+        gain = losses[best] - loss
+        if gain.mean() > MARGIN * gain.std() / np.sqrt(len(gain)):
+            best = i
+    return best
 
 
 def restore(model: Path, config: Path, names: Iterable[str]) -> None:

@@ -34,7 +34,7 @@ def needs_vectors(section: Any) -> bool:
 
 
 def check_inputs(name: Path, config: dict[str, Any]) -> None:
-    """Make sure that vectors and pretrained weights are there and fit: spaCy's errors are cryptic, or it says nothing.
+    """Make sure that what a config needs is there and fits: spaCy's errors are cryptic, or it says nothing.
 
     Args:
         name: where the config stands, for the message.
@@ -48,6 +48,11 @@ def check_inputs(name: Path, config: dict[str, Any]) -> None:
         raise UserError(f"{name}: needs word vectors. Name a table in its [paths] vectors.")
     if vectors is not None and not (Path(vectors) / "config.cfg").is_file():
         raise UserError(f"{vectors}: no vectors table, but {name} needs it. Run the workflow, which makes it first.")
+    if (onnx := config["paths"].get("onnx")) and not Path(onnx).is_file():
+        raise UserError(
+            f"{onnx}: no such file. {name} is not trained by itself, but made of a trained transformer-trim: run the "
+            "workflow, which trains that one and exports it."
+        )
     if weights is None:
         return
     if not Path(weights).is_file():

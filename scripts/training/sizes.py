@@ -13,6 +13,8 @@ MAX_NGRAM_ROWS = 262_144  # spaCy's default; more rows than this brought nothing
 WORD_ORDER_TEXTS = 4000
 # Units of its layer: many phrases need many; few texts teach no more than some.
 HIDDEN_WIDTH, WORD_ORDER_WIDTH = 128, 512
+# Units of layers that read (two of 192 take 1 MB), and of the one layer that learns from a teacher's many texts.
+READING_WIDTH, TAUGHT_WIDTH = 192, 512
 # Updates at least and at most, of texts up to so many words on average; of longer ones fewer, down to the least.
 COMPACT_UPDATES, LONG_TEXT, LEAST_UPDATES = (2500, 6000), 125, 1000
 
@@ -42,14 +44,20 @@ def linear_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any
 
 def compact_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Of `compact`: what thousands of training texts allow, and updates that do not take longer for long texts."""
+    reads = config["task"]["depth"] > 0
     word_order = facts["examples"]["train"] >= WORD_ORDER_TEXTS
     share = min(1.0, LONG_TEXT / facts["words"]["train"]["mean"])
     return {
-        "hidden_width": WORD_ORDER_WIDTH if word_order else HIDDEN_WIDTH,
+        "hidden_width": READING_WIDTH if reads else WORD_ORDER_WIDTH if word_order else HIDDEN_WIDTH,
         "window_size": int(word_order),
         "min_updates": round(max(LEAST_UPDATES, COMPACT_UPDATES[0] * share)),
         "max_updates": round(COMPACT_UPDATES[1] * share),
     }
+
+
+def taught_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Of `compact` with a teacher, whose texts are many, whatever the number of labelled ones."""
+    return {"hidden_width": READING_WIDTH if config["task"]["depth"] else TAUGHT_WIDTH, "window_size": 1}
 
 
 def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
@@ -80,5 +88,6 @@ def encoder_width(folder: Path) -> int:
 SIZES: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
     "linear": linear_sizes,
     "compact": compact_sizes,
+    "taught": taught_sizes,
     "transformer": transformer_sizes,
 }

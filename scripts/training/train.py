@@ -26,13 +26,17 @@ def train(
 ) -> None:
     """Write config.cfg, model-best, log.jsonl and train.json of a variant."""
     output, overlay = training / variant, configs / f"{variant}.cfg"
-    paths = read_paths(merge_configs(config_chain(overlay))[0], corpus, training)
+    config, found = merge_configs(config_chain(overlay))
+    paths = read_paths(config, corpus, training)
     read = [Path(value) for value in paths.values() if value]
     pass_on(read, [output / name for name in ("config.cfg", "log.jsonl", "train.json")], [output / "model-best"])
     with one_at_a_time(output / BEST), workspace(output / CONFIG) as work:
-        settings = {"paths.log": (output / LOG).as_posix()}
-        found = write_config(overlay, work / CONFIG, corpus, training, seed, max_epochs, gpu_id, settings)
-        fit(work / CONFIG, output, gpu_id, found.get("half_precision", False))
+        candidates = []
+        for name, values in found.get("candidates", {output.name: {}}).items():
+            settings = {"paths.log": (output / LOG).as_posix()} | values
+            candidates.append(work / f"{name}.cfg")
+            write_config(overlay, candidates[-1], corpus, training, seed, max_epochs, gpu_id, settings)
+        fit(candidates, output, gpu_id, found.get("half_precision", False))
     msg.good(f"{output / 'model-best'}: trained")
 
 

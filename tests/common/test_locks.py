@@ -10,6 +10,7 @@ import srsly
 from scripts.common.cli import UserError
 from scripts.common.locks import check_dataset, owner, read_lock, saved_lock, use_lock
 from tests.conftest import ROOT, message
+from tests.project.test_project import PROJECT as PROJECT_OF_OURS
 
 PROJECT = """
 vars: {dataset: one}
@@ -18,6 +19,7 @@ workflows:
 commands:
   - name: select
     script: ["python -m scripts.outputs.select ${vars.dataset}"]
+    no_skip: true
   - name: copy
     script: ["python -m json.tool assets/${vars.dataset}/a.json training/${vars.dataset}/b.json"]
     deps: ["assets/${vars.dataset}/a.json"]
@@ -98,6 +100,28 @@ def test_the_record_is_one_data_set_s_at_every_moment(tmp_path, monkeypatch):
     assert read_lock(lock)["convert"]["script"] == ["of one"]
     use_lock("two", tmp_path)
     assert read_lock(lock)["convert"]["script"] == ["of two"]
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.5, 0.7, 0.9, 0.95])
+def test_a_half_written_record_is_mended(project, share):
+    """weasel does not write it at once; killed in between, what cannot be read is done again, and no more is lost."""
+    go(project, "all", "two")
+    go(project, "all", "one")
+    lock = project / "project.lock"
+    whole = lock.read_text(encoding="utf-8")
+    lock.write_text(whole[: int(share * len(whole))], encoding="utf-8")
+    ran = go(project, "all", "one")
+    assert ran[0] == "scripts.outputs.select" and set(ran[1:]) <= {"json.tool"}
+    assert read_lock(lock) == srsly.yaml_loads(whole)
+    lock.write_text("copy: [", encoding="utf-8")
+    assert go(project, "all", "two") == ["scripts.outputs.select"]
+    assert go(project, "all", "one") == ["scripts.outputs.select", "json.tool"]
+
+
+@pytest.mark.parametrize("workflow", PROJECT_OF_OURS["workflows"])
+def test_every_workflow_chooses_its_data_set_first(workflow):
+    steps = PROJECT_OF_OURS["workflows"][workflow]
+    assert steps[0] == "select" and steps.count("select") == 1
 
 
 def test_what_commands_run_alone_have_left_is_adopted(tmp_path):

@@ -17,8 +17,17 @@ from scripts.experiments.compare import (
     load_results,
     two_sided_p,
 )
-from scripts.experiments.experiment import is_finished, prepare
-from scripts.experiments.grids import Run, change_config, config_of, earlier_outputs, expand_grid
+from scripts.experiments.experiment import is_finished, keep, prepare
+from scripts.experiments.grids import (
+    Group,
+    Run,
+    change_config,
+    check_settings,
+    config_of,
+    earlier_outputs,
+    expand_grid,
+    group_runs,
+)
 from tests.conftest import ROOT, message
 from tests.project.test_project import PROJECT
 
@@ -51,11 +60,28 @@ def test_grid_is_the_product_of_its_parts(tmp_path):
         ({"variants": ["bow"], "seeds": 3}, "`seeds` must be a list"),
         ({"variants": ["bo"], "seeds": [0]}, "there is no variant 'bo', only bow, cnn"),
         ({"variants": "bow", "seeds": [0]}, "`variants` must be a list"),
+        ({"variants": ["bow"], "seeds": [0], "settings": {"a--b": {}}}, "setting 'a--b': must be a name"),
+        ({"variants": ["bow"], "seeds": [0], "settings": {"a/b": {}}}, "setting 'a/b': must be a name"),
+        ({"variants": ["bow"], "seeds": [0], "settings": {"a": [1]}}, "setting 'a': must be a mapping"),
     ],
 )
 def test_wrong_grids_are_named(tmp_path, grid, expected):
     with pytest.raises(UserError, match=expected):
         expand_grid(write_grid(tmp_path, **grid), VARIANTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vars.max_epoch", "project.yml has no vars.max_epoch. It has dataset, "),
+        ("vars.seed", "vars.seed cannot be in `settings`: a grid has `seeds`"),
+        ("vars.dataset", "vars.dataset cannot be in `settings`: choose it"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_named(tmp_path, name, expected):
+    path = write_grid(tmp_path, variants=["bow"], seeds=[0], settings={"a": {name: 1}})
+    with pytest.raises(UserError, match=expected):
+        check_settings(path, expand_grid(path, VARIANTS), PROJECT)
 
 
 def test_missing_grid(tmp_path):
@@ -68,7 +94,7 @@ def test_shipped_grids_apply_to_the_project(path, tmp_path):
     variants = names_in(PROJECT)
     for run in {run.setting + run.variant: run for run in expand_grid(path, variants)}.values():
         folder = tmp_path / run.name
-        prepare(ROOT, folder, PROJECT, run, "bbc")
+        shutil.copytree(ROOT / "configs", folder / "configs")
         change_config(folder, PROJECT, run)
         for name, value in run.values.items():
             section, key = name.rsplit(".", 1)
@@ -79,13 +105,80 @@ def test_shipped_grids_apply_to_the_project(path, tmp_path):
             assert f"{key} = {value}" in text.partition(f"[{section}]")[2].partition("\n[")[0]
 
 
+def test_runs_of_one_setting_and_seed_share_a_folder(tmp_path):
+    """But those that change a config have their own. The order is that of project.yml, whatever the grid's."""
+    settings = {"default": {}, "fold-1": {"vars.fold": 1}, "wide": {"only": ["cnn"], "training.dropout": 0.1}}
+    runs = expand_grid(write_grid(tmp_path, variants=["cnn", "bow"], seeds=[0, 1], settings=settings), VARIANTS)
+    assert {group.name: [run.variant for run in group.runs] for group in group_runs(runs, VARIANTS)} == {
+        "default--0": ["bow", "cnn"],
+        "default--1": ["bow", "cnn"],
+        "fold-1--0": ["bow", "cnn"],
+        "fold-1--1": ["bow", "cnn"],
+        "cnn--wide--0": ["cnn"],
+        "cnn--wide--1": ["cnn"],
+    }
+
+
+def test_a_folder_that_is_there_keeps_what_was_made_but_not_old_sources(tmp_path):
+    root, folder = tmp_path / "root", tmp_path / "run"
+    for name, text in {
+        "project.yml": "new",
+        "configs/a.cfg": "new",
+        "scripts/x.py": "new",
+        "assets/toy/t": "new",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    (root / "corpus" / "toy").mkdir(parents=True)
+    (root / "corpus" / "toy" / "task.json").write_text("of the project", encoding="utf-8")
+    (root / "project.lock").write_text("of the project", encoding="utf-8")
+    project = {
+        "commands": [{"name": "convert", "outputs": ["corpus/toy/task.json"]}, {"name": "train-bow"}],
+        "workflows": {"bow": ["convert", "train-bow"]},
+    }
+    group = Group("default--0", (Run("bow", "default", 0),))
+    prepare(root, folder, project, group, "toy")
+    assert (folder / "project.lock").read_text(encoding="utf-8") == "of the project"
+    for name, text in {
+        "project.lock": "own",
+        "corpus/toy/task.json": "own",
+        "configs/a.cfg": "old",
+        "scripts/y.py": "old",
+    }.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    prepare(root, folder, project, group, "toy")
+    files = {p.relative_to(folder).as_posix(): p.read_text(encoding="utf-8") for p in folder.rglob("*") if p.is_file()}
+    assert files == {
+        "project.yml": "new", "configs/a.cfg": "new", "scripts/x.py": "new", "assets/toy/t": "new",
+        "project.lock": "own", "corpus/toy/task.json": "own",
+    }  # fmt: skip
+
+
+def test_a_skipped_variant_is_finished_and_left_out_of_the_comparison(tmp_path, run):
+    """As the encoder's variants on a task in a language that it does not know."""
+    folder, results = tmp_path / "run", tmp_path / "g"
+    (folder / "metrics" / "toy").mkdir(parents=True)
+    (folder / "training" / "toy" / "compact").mkdir(parents=True)
+    srsly.write_json(folder / "metrics" / "toy" / "compact.json", {"variant": "compact", "skipped": "For English."})
+    (folder / "training" / "toy" / "compact" / "predictions.jsonl").write_text("skipped: x", encoding="utf-8")
+    one = Run("compact", "default", 3)
+    keep(folder, results, one, "toy")
+    assert is_finished(results / f"{one.name}.json", one, "toy")
+    write_runs(results, fold_runs((0.9, 0.8, 0.7, 0.6), 0, np.random.default_rng(0)))
+    process = run("compare", "g")
+    assert (
+        process.returncode == 0 and "compact--default--3.json: left out, it was skipped. For English." in process.output
+    )
+
+
 def test_run_folder_leaves_the_project_untouched(tmp_path):
     before = (ROOT / "configs" / "bow.cfg").read_bytes()
     run = Run("bow", "x", 0, {"training.dropout": 0.9})
-    prepare(ROOT, tmp_path / "run", PROJECT, run, "bbc")
+    prepare(ROOT, tmp_path / "run", PROJECT, Group(run.name, (run,)), "bbc")
     change_config(tmp_path / "run", PROJECT, run)
     assert (ROOT / "configs" / "bow.cfg").read_bytes() == before
     assert (tmp_path / "run" / "scripts" / "training" / "train.py").is_file()
+    assert not [path for path in (tmp_path / "run" / "assets").iterdir() if path.name != "bbc"]
     with pytest.raises(UserError, match="has no section trainin"):
         change_config(tmp_path / "run", PROJECT, Run("bow", "x", 0, {"trainin.x": 1}))
 

@@ -169,6 +169,12 @@ def test_commits_that_cannot_be_rebuilt(tmp_path, run, metrics):
     assert "Commit deadbeef is not in this clone. Fetch it" in error
 
 
+def test_what_was_skipped_cannot_be_rebuilt(tmp_path, run):
+    srsly.write_json(tmp_path / "compact.json", {"variant": "compact", "skipped": "The encoder is for English."})
+    error = message(run("reproduce", "compact.json", "clone"))
+    assert "compact.json: was skipped, there is nothing to rebuild. The encoder is for English." in error
+
+
 def test_the_recorded_commit_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     git(tmp_path, "init", "--quiet")

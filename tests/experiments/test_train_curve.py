@@ -60,7 +60,8 @@ def test_every_variant_has_a_curve(corpus, variant, monkeypatch):
     with pytest.raises(UserError, match=f"train-{variant} failed: stop here"):
         train_once(variant, *FOLDERS, 0.5, 3, 2, -1)
     assert composed["output"].is_absolute() and trained_here(corpus) == [], "the model goes elsewhere"
-    assert composed["half_precision"] == variant.startswith("transformer")
+    halved = variant.startswith("transformer") and variant != "transformer-int8"
+    assert composed["half_precision"] == halved
     write_config(Path("configs") / f"{variant}.cfg", Path("own.cfg"), *FOLDERS, 3, 2, -1)
     texts = (Path("own.cfg").read_text(encoding="utf-8"), composed["text"])
     own, curve = (Config().from_str(text, interpolate=False) for text in texts)
@@ -96,6 +97,12 @@ def test_a_failed_training_says_why(corpus):
 def test_unknown_variant_is_named(run):
     found = message(run("train_curve", "bov", "curve", "--project", ROOT))
     assert "variant 'bov' is unknown. Choose one of linear, bow" in found
+
+
+@pytest.mark.parametrize("variant", ["linear", "transformer-int8"])
+def test_what_has_learned_before_has_no_curve(run, variant):
+    found = message(run("train_curve", variant, "curve", "--project", ROOT))
+    assert f"{variant} has learned from all training texts before" in found
 
 
 def test_shares_are_nested_stratified_and_reproducible(tmp_path):

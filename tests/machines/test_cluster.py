@@ -22,7 +22,7 @@ from scripts.machines.cluster import connect, pack, unpack
 from tests.conftest import ROOT, message
 from tests.project.test_project import PROJECT
 
-PATIENCE = 300  # seconds until something that should happen counts as failed
+PATIENCE = 600  # seconds until something that should happen counts as failed
 
 
 def test_packed_files_arrive(tmp_path):
@@ -142,13 +142,12 @@ needs_process_groups = pytest.mark.skipif(sys.platform == "win32", reason="Windo
 @pytest.mark.slow
 @needs_process_groups
 def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project, request):
-    values = {"default": {"vars.max_epochs": 2, "vars.repeats": 1}}
-    srsly.write_yaml(
-        toy_project / "configs" / "grids" / "few.yml", {"variants": ["bow"], "seeds": [0, 1], "settings": values}
-    )
-    srsly.write_yaml(
-        toy_project / "configs" / "grids" / "one.yml", {"variants": ["bow"], "seeds": [0], "settings": values}
-    )
+    """Two groups of runs, of which the first has two. The machine is lost while the second of these is trained."""
+    toy = {"vars.max_epochs": 2, "vars.repeats": 1}
+    settings = {"default": toy, "dropout": {"only": ["bow"], "training.dropout": 0.1} | toy}
+    for name, chosen in {"few": settings, "one": {"default": toy}}.items():
+        grid = {"variants": ["bow", "cnn"], "seeds": [0], "settings": chosen}
+        srsly.write_yaml(toy_project / "configs" / "grids" / f"{name}.yml", grid)
 
     def start(grid, *options):
         command = [
@@ -168,31 +167,43 @@ def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project
     local = start("one")
     cluster.start("first", 1)
     driver = start("few", "--engine", "ray", "--address", cluster.address)
-    cluster.wait_for("a run to train", lambda: list((cluster.folder / "first").glob("experiment-*/training/toy/bow/*")))
-    cluster.kill("first")
-    assert driver.poll() is None and not list((toy_project / "metrics" / "toy" / "few").glob("*"))
-    cluster.start("second", 2)
-    versions = set()
+    results, versions = toy_project / "metrics" / "toy" / "few", set()
+
+    def look():
+        versions.update((path.name, path.stat().st_ino, path.stat().st_mtime_ns) for path in results.glob("*.json*"))
+
+    def on_its_way():
+        look()
+        in_training = list((cluster.folder / "first").glob("experiment-*/training/toy/cnn/*"))
+        return in_training and (results / "bow--default--0.json").exists()
 
     def finished():
-        files = (toy_project / "metrics" / "toy" / "few").glob("*.json*")
-        versions.update((path.name, path.stat().st_ino, path.stat().st_mtime_ns) for path in files)
+        look()
         return driver.poll() is not None
 
+    cluster.wait_for("a second run to train", on_its_way)
+    cluster.kill("first")
+    assert driver.poll() is None and not list(results.glob("cnn*"))
+    cluster.start("second", 2)
     cluster.wait_for("the grid to finish", finished)
     output = (cluster.folder / "few.out").read_text(encoding="utf-8")
-    assert driver.returncode == 0 and "2 results" in output, output
-    names = [f"bow--default--{seed}{suffix}" for seed in (0, 1) for suffix in (".json", ".predictions.jsonl")]
+    assert driver.returncode == 0 and "3 results" in output, output
+    names = [
+        f"{run}--0{suffix}"
+        for run in ("bow--default", "bow--dropout", "cnn--default")
+        for suffix in (".json", ".predictions.jsonl")
+    ]
     assert sorted(name for name, _, _ in versions) == names, "each result is written once"
     assert not list((cluster.folder / "second").glob("experiment-*")), "nothing is left behind"
 
     assert local.wait(PATIENCE) == 0, (cluster.folder / "one.out").read_text(encoding="utf-8")
     here, there = (toy_project / "metrics" / "toy" / grid for grid in ("one", "few"))
-    predictions = "bow--default--0.predictions.jsonl"
-    assert (here / predictions).read_bytes() == (there / predictions).read_bytes()
-    metrics = [srsly.read_json(folder / "bow--default--0.json") for folder in (here, there)]
-    for key in ("variant", "dataset", "seed", "scores", "dev", "baseline", "size", "experiment"):
-        assert metrics[0][key] == metrics[1][key]
+    for run in ("bow--default--0", "cnn--default--0"):
+        predictions = f"{run}.predictions.jsonl"
+        assert (here / predictions).read_bytes() == (there / predictions).read_bytes()
+        metrics = [srsly.read_json(folder / f"{run}.json") for folder in (here, there)]
+        for key in ("variant", "dataset", "seed", "scores", "dev", "baseline", "size", "experiment"):
+            assert metrics[0][key] == metrics[1][key]
 
 
 # An architecture of our own: a worker without this file could not load the pipeline.

@@ -232,7 +232,7 @@ def test_messages_name_commands_that_exist():
 
 def test_texts_name_modules_that_exist():
     for path, text in TEXTS.items():
-        for name in re.findall(r"(?<![\w./])scripts\.([a-z_]+(?:\.[a-z_]+)?)", text):
+        for name in re.findall(r"(?<![\w./])scripts\.([a-z_]+(?:\.[a-z_0-9]+)?)", text):
             base = ROOT / "scripts" / name.replace(".", "/")
             stem = base.parent.with_suffix(".py")
             assert base.is_dir() or base.with_suffix(".py").is_file() or stem.is_file(), f"{path}: scripts.{name}"

@@ -13,6 +13,7 @@ import pytest
 import srsly
 from weasel.util.config import load_project_config
 
+from tests.conftest import toy_records
 from tests.project.test_project import PROJECT, VARIANTS
 
 pytestmark = pytest.mark.slow
@@ -88,6 +89,28 @@ def test_second_run_skips_everything(finished):
     output = run(finished[0], "all")
     assert output.count("nothing changed") == len(PROJECT["workflows"]["all"]) - 2
     assert re.findall(r"Running command: \S+ -m (\S+)", output) == ["scripts.outputs.select", "scripts.report.report"]
+
+
+def test_data_sets_live_side_by_side(finished):
+    """What is made for another one leaves this one's as it is, and going back and forth repeats nothing."""
+    project, _ = finished
+    records = [record for record in toy_records() if record["label"] != "film"]
+    (project / "assets" / "other").mkdir()
+    srsly.write_jsonl(project / "assets" / "other" / "train.jsonl", records)
+    before = {path: path.read_bytes() for path in (project / "metrics" / "toy").glob("*.json")}
+    other = ("--vars.dataset", "other")
+
+    def ran(*words):
+        return re.findall(r"Running command: \S+ -m scripts\.(\S+)", run(project, *words))
+
+    first = ["outputs.select", "data.convert", "linear.fit_linear", "training.train", "evaluation.evaluate"]
+    assert ran("linear", *other) == first
+    metrics = srsly.read_json(project / "metrics" / "other" / "linear.json")
+    assert metrics["dataset"] == "other" and set(metrics["scores"]["per_label"]) == {"sport", "money"}
+    assert ran("vectors") == ran("linear", *other) == ran("compact-distilled") == ["outputs.select"]
+    assert {path: path.read_bytes() for path in before} == before
+    kept = project / "training" / "other" / "project.lock"
+    assert "evaluate-linear" in srsly.read_yaml(kept) and not (project / "training" / "toy" / "project.lock").exists()
 
 
 def test_a_changed_config_runs_only_what_depends_on_it_again(finished):

@@ -21,6 +21,7 @@ METRICS = {
     "speed": {"docs_per_s": 1000.0, "tokenizer_docs_per_s": 4000.0, "load_s": 0.3, "latency_ms_p50": 0.5,
               "latency_ms_p95": 0.9, "repeats": 5},
     "memory": {"peak_rss_bytes": 120_000_000},
+    "installed": {"bytes": 265_400_000, "packages": {"spacy": 265_400_000}},
     "train": {"seconds": 12.0},
     "env": {"cpu": "Some CPU", "cores": 2, "python": "3.11.7", "packages": {"spacy": "3.8.18"}},
 }  # fmt: skip
@@ -50,7 +51,7 @@ def test_table_is_sorted_by_size_and_stars_the_front(metrics):
     assert [row[0] for row in rows] == ["majority class", "small ★", "good ★", "bad"]
     assert rows[0][1:3] == ("0.100", "0.250")
     assert rows[2] == (
-        "good ★", "0.900 [0.750, 0.850]", "0.810", "5.0", "2,000", "50 %", "0.50 / 0.90", "0.30", "120", "12",
+        "good ★", "0.900 [0.750, 0.850]", "0.810", "5.0", "265", "2,000", "50 %", "0.50 / 0.90", "0.30", "120", "12",
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import spacy
 import srsly
+from scripts.encoder.crossfit import crossfit
+from scripts.encoder.teach import label, read_cache
 from spacy.tokens import DocBin
 from spacy.training import Example
 from spacy.training.initialize import init_nlp
@@ -15,8 +17,6 @@ from spacy.util import load_config_from_str
 
 from scripts.common.files import md5_folder
 from scripts.components import TaughtCorpus, soften
-from scripts.encoder.crossfit import crossfit
-from scripts.encoder.teach import label, read_cache
 from scripts.vectors.sentences import MAX_WORDS, choose, sentences, text_key
 from tests.conftest import message
 

@@ -6,28 +6,20 @@ pre-trained transformer models); text whose pieces are all kept is cut up exactl
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import spacy
-import srsly
 import typer
-from spacy.tokens import DocBin
-from spacy.util import minibatch
 from wasabi import msg
 
-from scripts.common.cli import UserError, run_cli, show_progress
+from scripts.common.cli import UserError, run_cli
 from scripts.common.skipping import pass_on
+from scripts.compress.pieces import count_pieces, read_texts, trim_tokenizer
 from scripts.encoder.encoders import describe, is_weights_folder, load_encoder, save_encoder
 
 if TYPE_CHECKING:
     from torch.nn import ModuleList
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-
-TEXTS_AT_ONCE = 1000  # that the tokenizer gets; bounds the memory
 
 
 # Layers
@@ -70,75 +62,6 @@ def keep_layers(model: "PreTrainedModel", indices: list[int]) -> None:
 # Word pieces
 
 
-def read_texts(paths: Iterable[Path]) -> Iterator[str]:
-    """Stream the texts of .jsonl (`{"text": …}` a line) and .spacy files."""
-    for path in paths:
-        if not path.is_file():
-            raise UserError(f"{path}: no such file. Make it with the command `convert`.")
-        if path.suffix == ".spacy":
-            for doc in DocBin().from_disk(path).get_docs(spacy.blank("en").vocab):
-                yield doc.text
-        else:
-            for record in srsly.read_jsonl(path):
-                yield record["text"]
-
-
-def count_pieces(tokenizer: "PreTrainedTokenizerFast", texts: Iterable[str]) -> Counter[str]:
-    """How often each word piece occurs in the texts; memory does not grow with them."""
-    counts: Counter[str] = Counter()
-    backend = tokenizer.backend_tokenizer
-    with show_progress(desc="word pieces", unit=" texts") as progress:
-        for batch in minibatch(texts, TEXTS_AT_ONCE):
-            for encoding in backend.encode_batch_fast(batch, add_special_tokens=False):
-                counts.update(encoding.ids)
-            progress.update(len(batch))
-    return Counter({backend.id_to_token(i): count for i, count in counts.items()})
-
-
-def is_character(piece: str, prefix: str) -> bool:
-    """Whether a piece is one character, at the start of a word or within: these keep every word spellable."""
-    return len(piece.removeprefix(prefix)) == 1
-
-
-def trim_tokenizer(state: dict[str, Any], wanted: set[str]) -> list[int]:
-    """Leave only some pieces in a tokenizer, in place, and renumber them in their old order.
-
-    Args:
-        state: the parsed `tokenizer.json`.
-        wanted: the pieces to keep; special tokens and single characters are kept besides.
-
-    Returns:
-        The old number of each kept piece, in the new order.
-
-    Raises:
-        UserError: the tokenizer is not a WordPiece tokenizer.
-    """
-    model = state["model"]
-    if model["type"] != "WordPiece":
-        raise UserError(
-            f"Only WordPiece vocabularies can be trimmed; this one is {model['type']}. Leave out --text, "
-            "or take another encoder."
-        )
-    prefix = model["continuing_subword_prefix"]
-    special = {token["content"] for token in state["added_tokens"]}
-    kept = sorted(
-        (number, piece)
-        for piece, number in model["vocab"].items()
-        if piece in wanted or piece in special or is_character(piece, prefix)
-    )
-    new = {piece: i for i, (_, piece) in enumerate(kept)}
-    model["vocab"] = new
-    for token in state["added_tokens"]:
-        token["id"] = new[token["content"]]
-    processor = state.get("post_processor") or {}
-    for token in processor.get("special_tokens", {}).values():  # TemplateProcessing
-        token["ids"] = [new[piece] for piece in token["tokens"]]
-    for place in ("cls", "sep"):  # BertProcessing, RobertaProcessing
-        if place in processor:
-            processor[place][1] = new[processor[place][0]]
-    return [number for number, _ in kept]
-
-
 def trim_vocabulary(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", wanted: set[str]
 ) -> "PreTrainedTokenizerFast":
@@ -175,7 +98,7 @@ def shrink(
             raise UserError(f"--layers {layers}: the encoder in {source} has {total} layers.")
         keep_layers(model, spaced(total, layers))
     if text:
-        counts = count_pieces(tokenizer, read_texts(text))
+        counts = count_pieces(tokenizer.backend_tokenizer, read_texts(text))
         tokenizer = trim_vocabulary(model, tokenizer, {piece for piece, n in counts.items() if n >= min_count})
     save_encoder(model, tokenizer, output)
     msg.good(f"{output}: {describe(model)}; before: {before}")

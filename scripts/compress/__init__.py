@@ -1,0 +1,1 @@
+"""Make encoders smaller: fewer layers and word pieces, fewer bits, another runtime."""

@@ -1,0 +1,156 @@
+"""A transformer as an ONNX graph, and its matrix products on integers of 8 bits.
+
+ONNX Runtime's own dynamic quantization gives all rows of a matrix one range, so that what a text gets depends on the
+texts that come along with it, and a single large value makes all others coarse. Here each row has its own.
+"""
+
+import io
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scripts.common.cli import UserError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from transformers import PreTrainedModel
+
+OPSET = 17
+INPUTS, OUTPUT = ("vectors", "mask", "shares"), "sums"
+TOLERANCE = 1e-3  # of the exported graph, for features of about 1
+# A row's values have 8 bits, 128 is zero. The weights have 7: processors without instructions for neural networks
+# (VNNI) add two products of 8 bits in 16, and would cut off what is larger. So all processors compute the same.
+ROW_LEVELS, WEIGHT_LEVELS, ZERO = 127, 63, 128
+
+
+def example_inputs(texts: int, pieces: int, width: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Inputs of a graph at random, in which each text is a piece shorter than the one before."""
+    random = np.random.default_rng(seed)
+    mask = np.arange(pieces) < pieces - np.arange(texts)[:, None]
+    return {
+        "vectors": random.normal(0, 0.05, (texts, pieces, width)).astype("float32"),
+        "mask": mask.astype("int64"),
+        "shares": (mask / mask.sum(axis=1, keepdims=True)).astype("float32"),
+    }
+
+
+def export_graph(encoder: "PreTrainedModel") -> "ModelProto":
+    """An encoder in single precision as a graph, from its pieces' vectors to their weighted sums.
+
+    Inputs: `vectors` of pieces, float32, (texts, pieces, width); `mask`, int64, (texts, pieces), 0 for padding;
+    `shares`, float32, (texts, pieces). Output: `sums`, float32, (texts, width).
+
+    Raises:
+        UserError: the graph does not give what the encoder gives.
+    """
+    import onnx
+    import torch
+
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, vectors: Any, mask: Any, shares: Any) -> Any:
+            states = self.encoder(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+            return (states * shares[:, :, None]).sum(dim=1)
+
+    module = Pooled().eval()
+    width = encoder.get_input_embeddings().embedding_dim
+    stream = io.BytesIO()
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # of what is traced: that lengths may vary is tested below
+        torch.onnx.export(
+            module,
+            tuple(map(torch.from_numpy, example_inputs(2, 5, width).values())),
+            stream,
+            opset_version=OPSET,
+            dynamo=False,  # the newer exporter needs more packages
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            dynamic_axes={**dict.fromkeys(INPUTS, {0: "texts", 1: "pieces"}), OUTPUT: {0: "texts"}},
+        )
+        graph = onnx.load_from_string(stream.getvalue())
+        inputs = example_inputs(3, 17, width, seed=1)
+        expected = module(**{name: torch.from_numpy(array) for name, array in inputs.items()}).numpy()
+    found = run_graph(graph, inputs)
+    if not np.allclose(found, expected, atol=TOLERANCE):
+        raise UserError(
+            f"{encoder.config.model_type}: this kind of encoder changes when it is exported "
+            f"(by up to {np.abs(found - expected).max():.2g}). Take another encoder for transformer-int8."
+        )
+    return graph
+
+
+def run_graph(graph: "ModelProto", inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """What a graph gives for inputs, on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)[0]
+
+
+def round_columns(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix as int8 of 7 bits, and the scale of each column, float32."""
+    scales = np.maximum(np.abs(matrix).max(axis=0) / WEIGHT_LEVELS, 1e-12).astype("float32")
+    return np.rint(matrix / scales).astype("int8"), scales
+
+
+def to_integers(graph: "ModelProto") -> "ModelProto":
+    """The graph with products of integers instead of those with constant matrices; other tables in half precision.
+
+    Each row is divided by its largest value when the graph runs. All is of ONNX's own operators.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    result = onnx.ModelProto()
+    result.CopyFrom(graph)
+    constants = {constant.name: constant for constant in graph.graph.initializer}
+    matrices = {node.input[1] for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in constants}
+    nodes: list[Any] = []
+    rounded: set[str] = set()
+    new: dict[str, Any] = {
+        "int8_one": np.float32(1),
+        "int8_levels": np.float32(ROW_LEVELS),
+        "int8_middle": np.float32(ZERO + 0.5),
+        "int8_zero": np.uint8(ZERO),
+    }
+
+    def add(operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+
+    for name, constant in constants.items():
+        array = numpy_helper.to_array(constant)
+        if name in matrices:
+            new[f"{name}.int8"], new[f"{name}.scales"] = round_columns(array)
+        elif array.dtype == np.float32 and array.ndim == 2:
+            new[f"{name}.half"] = array.astype("float16")
+            add("Cast", [f"{name}.half"], name, to=TensorProto.FLOAT)
+        else:
+            new[name] = array
+    for node in graph.graph.node:
+        if node.op_type != "MatMul" or node.input[1] not in matrices:
+            nodes.append(node)
+            continue
+        (rows, matrix), (output,) = node.input, node.output
+        if rows not in rounded:
+            rounded.add(rows)
+            add("Abs", [rows], f"{rows}.sizes")
+            add("ReduceMax", [f"{rows}.sizes"], f"{rows}.largest", axes=[-1], keepdims=1)
+            add("Div", [f"{rows}.largest", "int8_levels"], f"{rows}.steps")
+            add("Div", ["int8_one", f"{rows}.steps"], f"{rows}.factors")
+            add("Mul", [rows, f"{rows}.factors"], f"{rows}.scaled")
+            add("Add", [f"{rows}.scaled", "int8_middle"], f"{rows}.positive")
+            add("Cast", [f"{rows}.positive"], f"{rows}.uint8", to=TensorProto.UINT8)
+        add("MatMulInteger", [f"{rows}.uint8", f"{matrix}.int8", "int8_zero"], f"{output}.int32")
+        add("Cast", [f"{output}.int32"], f"{output}.float", to=TensorProto.FLOAT)
+        add("Mul", [f"{output}.float", f"{rows}.steps"], f"{output}.columns")
+        add("Mul", [f"{output}.columns", f"{matrix}.scales"], output)
+    del result.graph.node[:], result.graph.initializer[:]
+    result.graph.node.extend(nodes)
+    result.graph.initializer.extend(numpy_helper.from_array(np.asarray(array), name) for name, array in new.items())
+    return result

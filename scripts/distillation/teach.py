@@ -1,0 +1,177 @@
+"""Label texts with a trained transformer; its logits teach smaller pipelines.
+
+The texts are of two kinds: the sentences of the raw text, if it has more than the training texts; and the training
+texts with altered copies of them. A teacher that has seen a text's label is too sure of the text and of what is like
+it; that does no harm to a student that is weighed against the linear model on dev afterwards.
+
+What the teacher says is kept as logits, up to a constant for each text where labels exclude each other. They go into a
+file beside the result, batch after batch, so that an interrupted run goes on where it was; it belongs to one teacher
+and to these texts.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import spacy
+import typer
+from spacy.language import Language
+from spacy.tokens import DocBin
+from wasabi import msg
+
+from scripts import components  # noqa: F401  registers what the teacher is made of
+from scripts.common.cli import UserError, run_cli, show_progress
+from scripts.common.files import md5_bytes, md5_folder, one_at_a_time, read_json, read_raw_texts, room_for, whole_file
+from scripts.common.finished import check_model
+from scripts.common.skipping import pass_on
+from scripts.data.splits import normalize
+from scripts.distillation.copies import altered_copies
+from scripts.evaluation.thresholds import COMPONENT
+from scripts.linear.mixing import logits_of
+from scripts.machines.machine import check_gpu
+from scripts.vectors.sentences import choose, sentences
+
+BATCH = 128  # texts; at most so much work is lost when a run is interrupted
+SEED = 0
+# Bounds that hold whatever the task: words of a copy, as many as a teacher reads; words of all texts; and values of all
+# texts, one for each label, which the student's training holds in memory.
+MAX_WORDS, ALL_WORDS, ALL_VALUES = 128, 1_200_000, 6_000_000
+MAX_TRIES = 20  # copies that are looked at for one that is new
+
+
+def read_texts(path: Path) -> list[str]:
+    """The texts of a DocBin.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Make it with the command `convert`.")
+    return [doc.text for doc in DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab)]
+
+
+def collect_copies(train: Sequence[str], held_out: set[str], nlp: Language, limit: int) -> list[str]:
+    """The training texts, and altered copies of them: different texts, none of them a held-out one.
+
+    Args:
+        train: the texts.
+        held_out: normalized.
+        nlp: splits texts into words.
+        limit: texts at most, but for training texts.
+    """
+    split = [words for words in ([token.text_with_ws for token in doc] for doc in nlp.pipe(train)) if words]
+    texts = {"".join(words[:MAX_WORDS]).strip(): min(len(words), MAX_WORDS) for words in split}
+    room = ALL_WORDS - sum(texts.values())
+    copies = altered_copies(split, np.random.default_rng(SEED), MAX_WORDS)
+    for _ in range(MAX_TRIES * limit):
+        if len(texts) >= limit or room <= 0:
+            break
+        text = next(copies)
+        if text and text not in texts and normalize(text) not in held_out:
+            texts[text] = len(text.split())
+            room -= texts[text]
+    return [text for text in texts if text and normalize(text) not in held_out]
+
+
+def new_sentences(raw: Path, train: Sequence[str], lang: str, limit: int) -> list[str]:
+    """Sentences of the raw text that is no training text."""
+    known = set(train)
+    return choose(sentences((t for t in read_raw_texts(raw, "sentences") if t not in known), lang), limit)
+
+
+def ask(nlp: Language, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """A pipeline's logits of some texts at a time: float32, shape (texts, labels)."""
+    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
+    labels = nlp.get_pipe(COMPONENT).labels
+    for start in range(0, len(texts), BATCH):
+        docs = nlp.pipe(texts[start : start + BATCH], batch_size=BATCH)
+        scores = np.asarray([[doc.cats[label] for label in labels] for doc in docs])
+        logits = logits_of(scores, exclusive)
+        yield (logits - logits.mean(axis=1, keepdims=True) * exclusive).astype("float32")
+
+
+def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str) -> np.ndarray:
+    """A pipeline's logits of texts, shape (texts, labels): from a file of what it has said before, else from itself.
+
+    Args:
+        nlp: the teacher.
+        texts: those of like length come together.
+        part: the file: a line with what it belongs to, then rows of float32.
+        teacher: checksum of the teacher.
+    """
+    key = md5_bytes(text.encode("utf-8") + b"\0" for text in (teacher, *texts)).encode() + b"\n"
+    width = 4 * len(nlp.get_pipe(COMPONENT).labels)
+    known = part.read_bytes() if part.is_file() else b""
+    known = known[: len(key) + (len(known) - len(key)) // width * width] if known.startswith(key) else key
+    done = (len(known) - len(key)) // width
+    order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with room_for(part), part.open("wb") as stream:
+        stream.write(known)
+        progress = show_progress(total=len(texts), initial=done, desc="teacher", unit=" texts")
+        with contextlib.closing(progress):
+            for logits in ask(nlp, [texts[i] for i in order[done:]]):
+                stream.write(logits.tobytes())
+                stream.flush()
+                progress.update(len(logits))
+    rows = np.frombuffer(part.read_bytes()[len(key) :], dtype="float32").reshape((len(texts), -1))
+    result = np.empty_like(rows)
+    result[order] = rows
+    return result
+
+
+def write_taught(path: Path, texts: Sequence[str], logits: np.ndarray, labels: Sequence[str]) -> None:
+    """Write texts with a teacher's logits as their categories."""
+    taught = DocBin(attrs=["ORTH", "SPACY"])
+    # The tokens do not matter: who reads them splits the texts anew.
+    blank = spacy.blank("xx")
+    for text, row in zip(texts, logits.tolist(), strict=True):
+        doc = blank.make_doc(text)
+        doc.cats = dict(zip(labels, row, strict=True))
+        taught.add(doc)
+    with whole_file(path) as temporary:
+        taught.to_disk(temporary)
+
+
+def teach(
+    teacher: Annotated[Path, typer.Argument(help="Trained pipeline, the teacher.")],
+    corpus: Annotated[Path, typer.Argument(help="Folder that convert wrote.")],
+    output: Annotated[Path, typer.Argument(help="Sentences of raw text with the teacher's logits to write (.spacy).")],
+    copies: Annotated[Path, typer.Argument(help="Training texts and altered copies, likewise, to write (.spacy).")],
+    limit: Annotated[int, typer.Option(min=1, help="Sentences to label at most.")] = 12_000,
+    texts: Annotated[int, typer.Option(min=1, help="Training texts and copies at most.")] = 60_000,
+    gpu_id: Annotated[int, typer.Option(help="GPU that runs the teacher; -1 for the CPU.")] = -1,
+) -> None:
+    """Label the sentences of raw text, the training texts and altered copies of them with a teacher's logits."""
+    pass_on([teacher], files=[output, copies])
+    if not (teacher / "meta.json").is_file():
+        raise UserError(f"{teacher}: no trained pipeline. Train the teacher first.")
+    check_model(teacher)
+    check_gpu(gpu_id)
+    train = read_texts(corpus / "train.spacy")
+    held_out = {normalize(text) for name in ("dev", "test") for text in read_texts(corpus / f"{name}.spacy")}
+    lang = read_json(corpus / "task.json")["lang"]
+    with one_at_a_time(output):
+        nlp = spacy.load(teacher)
+        labels = nlp.get_pipe(COMPONENT).labels
+        most = min(texts, ALL_VALUES // len(labels))
+        found = {
+            output: new_sentences(corpus / "raw.jsonl", train, lang, limit),
+            copies: collect_copies(train, held_out, spacy.blank(lang), most),
+        }
+        everything = [text for some in found.values() for text in some]
+        part = output.with_suffix(".part")
+        logits = label(nlp, everything, part, md5_folder(teacher))
+        start = 0
+        for path, some in found.items():
+            write_taught(path, some, logits[start : start + len(some)], labels)
+            start += len(some)
+        part.unlink()
+    counts = f"{len(found[output]):,} sentences, {len(found[copies]):,} training texts and copies of them"
+    msg.good(f"{output.parent}: {counts}, with the teacher's logits")
+
+
+if __name__ == "__main__":
+    run_cli(teach)

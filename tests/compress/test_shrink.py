@@ -1,0 +1,106 @@
+"""Fewer layers, fewer word pieces: what is kept is as before."""
+
+import json
+
+import pytest
+import srsly
+
+pytest.importorskip("spacy_transformers", reason="the transformer variants need requirements.txt")
+
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModel, AutoTokenizer
+
+from scripts.common.cli import UserError
+from scripts.compress.pieces import read_texts, trim_tokenizer
+from scripts.compress.shrink import layer_stack, spaced
+from tests.conftest import message, toy_records
+from tests.encoder.test_transformer import TEXTS, hidden_states, make_encoder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+# Layers
+
+
+@pytest.mark.parametrize(
+    ("total", "keep", "expected"),
+    [(6, 3, [0, 2, 5]), (12, 6, [0, 2, 4, 7, 9, 11]), (6, 6, [0, 1, 2, 3, 4, 5]), (6, 1, [0]), (6, 2, [0, 5])],
+)
+def test_layers_are_evenly_spaced(total, keep, expected):
+    assert spaced(total, keep) == expected
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+def test_layers_keep_their_weights(kind, tmp_path, run):
+    make_encoder(tmp_path / "deep", kind, layers=5)
+    process = run("shrink", "deep", "out", "--layers", 3)
+    assert process.returncode == 0 and "3 layers" in process.output
+    old = layer_stack(AutoModel.from_pretrained(tmp_path / "deep"))[2]
+    new = layer_stack(AutoModel.from_pretrained(tmp_path / "out"))[2]
+    assert len(new) == 3
+    for mine, theirs in zip(new, (old[0], old[2], old[4]), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
+
+
+# Word pieces
+
+
+def test_trimmed_vocabulary_cuts_known_text_as_before(encoder, tmp_path, run):
+    srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": text} for text in TEXTS])
+    process = run("shrink", encoder, "out", "--text", "raw.jsonl")
+    assert process.returncode == 0, process.output
+    old, new = AutoTokenizer.from_pretrained(encoder), AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert [new.tokenize(text) for text in TEXTS] == [old.tokenize(text) for text in TEXTS]
+    assert (new.tokenize("goal"), new.tokenize("zebra")) == (["goal"], ["z", "##e", "##b", "##r", "##a"])
+    assert old.tokenize("zebra") == ["zebra"]
+    kept = set(new.get_vocab())
+    assert {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##z", "goal", "shares"} <= kept
+    assert not {"[unused0]", "striker", "##ing"} & kept
+    assert len(new) == AutoModel.from_pretrained(tmp_path / "out").config.vocab_size < len(old)
+    # The same vectors for the same pieces, between the renumbered [CLS] and [SEP].
+    assert torch.allclose(hidden_states(encoder, TEXTS), hidden_states(tmp_path / "out", TEXTS), atol=1e-6)
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size < (encoder / "model.safetensors").stat().st_size
+
+
+def test_rare_pieces_can_go(encoder, tmp_path, run):
+    srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": "goal goal coach"}])
+    run("shrink", encoder, "out", "--text", "raw.jsonl", "--min-count", 2)
+    kept = AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab()
+    assert "goal" in kept and "coach" not in kept
+
+
+def test_other_post_processors_are_renumbered(encoder):
+    state = json.loads((encoder / "tokenizer.json").read_text(encoding="utf-8"))
+    state["post_processor"] = {"type": "BertProcessing", "sep": ["[SEP]", 5], "cls": ["[CLS]", 4]}
+    rows = trim_tokenizer(state, set())
+    assert state["post_processor"]["cls"] == ["[CLS]", rows.index(4)]
+    assert Tokenizer.from_str(json.dumps(state)).encode("a").tokens[:3] == ["[CLS]", "a", "[SEP]"]
+
+
+def test_texts_of_both_kinds_of_files(tmp_path, toy_assets, run):
+    run("convert", "toy", "corpus")
+    texts = set(read_texts([tmp_path / "corpus" / "train.spacy"]))
+    assert texts < {record["text"] for record in toy_records()}
+    assert texts <= set(read_texts([tmp_path / "corpus" / "raw.jsonl"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("nowhere", "out"), "nowhere: no encoder there"),
+        (("ENCODER", "out", "--layers", "3"), "--layers 3: the encoder in"),
+        (("ENCODER", "out", "--layers", "-1"), "has 2 layers"),
+        (("ENCODER", "out", "--text", "none.jsonl"), "none.jsonl: no such file"),
+    ],
+)
+def test_shrink_errors(arguments, expected, encoder, run):
+    assert expected in message(run("shrink", *(str(encoder) if a == "ENCODER" else a for a in arguments)))
+
+
+def test_only_word_pieces_can_be_trimmed():
+    with pytest.raises(UserError, match="this one is BPE"):
+        trim_tokenizer({"model": {"type": "BPE"}}, set())
