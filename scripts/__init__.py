@@ -1,17 +1,23 @@
-"""The steps of the project. What is set here is set before NumPy is imported, so that each x86-64 gives the same bytes."""
+"""The steps of the project. What is set here is set before NumPy is imported, so that each x86-64 gives the same bytes.
+
+Libraries have code for each kind of processor, which adds in different orders. They choose when they are imported, and
+are told by environment variables, which what a step starts inherits.
+"""
 
 import ctypes
 import os
 import platform
 import sys
 
-# OpenBLAS, of NumPy and of SciPy, has kernels for each kind of processor, which add in different orders. This one runs on
-# every x86-64 of the last ten years. Other processors, and a user's own choice, are left alone.
-KERNEL = ("OPENBLAS_CORETYPE", "Haswell")
+# What every x86-64 of the last ten years can do. A user's own setting is left alone.
+PINS = {
+    "OPENBLAS_CORETYPE": "Haswell",  # products of matrices, in NumPy and SciPy
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # exp, log and argpartition in NumPy
+}
 
 
 def has_avx2() -> bool:
-    """Whether the processor is an x86-64 that can run what is pinned, as far as the system tells."""
+    """Whether the processor is an x86-64 that can do what is pinned, as far as the system tells."""
     if platform.machine().casefold() not in {"x86_64", "amd64"}:
         return False
     if sys.platform == "win32":
@@ -23,5 +29,11 @@ def has_avx2() -> bool:
         return False  # macOS: NumPy has Apple's library there
 
 
-if has_avx2():
-    os.environ.setdefault(*KERNEL)
+def pin() -> None:
+    """Tell the libraries, unless the user has told them."""
+    if has_avx2():
+        for name, value in PINS.items():
+            os.environ.setdefault(name, value)
+
+
+pin()
