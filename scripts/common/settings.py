@@ -133,6 +133,9 @@ class Settings(TypedDict, total=False):
     pretrain_epochs: Count
     transformer: Text
     transformer_layers: Count
+    transformer_large: Text
+    teacher: Plain
+    int8_bytes: TableBytes
     compact_bytes: TableBytes
     compact_small_bytes: TableBytes
     encoded_texts: Count
