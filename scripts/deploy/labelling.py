@@ -33,6 +33,7 @@ from scripts.forms.records import (
 from scripts.forms.tables import FORMULAS, Write, json_writer, parquet_writer, schema_of, table_writer
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
+BATCH = 1000  # texts after which spaCy forgets their words
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,19 @@ def pipe(nlp: Language, records: Iterator[tuple[Record, str]], text_column: str,
             full = not is_blank(text)
             yield text if full else "-", (record, full)
 
-    for doc, (record, full) in nlp.pipe(inputs(), as_tuples=True, n_process=n_process):
-        yield record | answer(doc.cats if full else {}, threshold)
+    def label(some: Iterable[tuple[str, tuple[Record, bool]]]) -> Iterator[Record]:
+        for doc, (record, full) in nlp.pipe(some, as_tuples=True, n_process=n_process):
+            yield record | answer(doc.cats if full else {}, threshold)
+
+    if n_process > 1:
+        yield from label(inputs())
+        return
+    waiting = inputs()
+    while batch := list(islice(waiting, BATCH)):
+        # So that spaCy forgets the words that it has not met before: a million new ones take gigabytes.
+        with nlp.memory_zone():
+            labelled = list(label(batch))
+        yield from labelled
 
 
 def flat(record: Record, labels: tuple[str, ...], joined: bool = False) -> Record:

@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from functools import cache
 
 import pytest
@@ -108,6 +109,28 @@ def test_damage_is_told_before_any_work(made, monkeypatch, capfd, step, dep, kin
 @pytest.mark.parametrize("step", ["fit-linear", "load-vectors", "quantize-compact-domain"])
 def test_what_is_whole_is_read(made, monkeypatch, step):
     assert perform(step, made, monkeypatch) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
+@pytest.mark.parametrize("step", [step for step in STEPS if not step.startswith("evaluate-")])
+def test_without_room_nothing_is_lost(made, monkeypatch, capfd, step):
+    """As on a full disk: no file may become larger than half of the largest that the step writes."""
+    import resource
+
+    outputs = [made / output for output in COMMANDS[step]["outputs"]]
+    files = [file for output in outputs for file in (output, *output.rglob("*")) if file.is_file()]
+    limit = max(file.stat().st_size for file in files) // 2
+    before, limits = snapshot(made), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        code = perform(step, made, monkeypatch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    captured = capfd.readouterr()
+    output = " ".join((captured.out + captured.err).split())
+    assert code == 1 and output.count("✘") == 1, output
+    assert "no file may become as large here" in output and "Nothing is lost" in output
+    assert snapshot(made) == before
 
 
 def test_there_are_enough_cases():
