@@ -9,10 +9,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import spacy
+from spacy.cli._util import import_code
 from spacy.language import Language
 
 from scripts.common.cli import UserError
 from scripts.common.files import whole_file
+from scripts.common.finished import check_model
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.forms.lines import CONTROL, is_blank
 from scripts.forms.records import (
@@ -70,6 +73,28 @@ class Reading:
         # A table has the same columns in each row.
         records = islice(self.records(path), 1) if form in ("table", "text", "spacy") else self.records(path)
         return dict.fromkeys(key for record, _ in records for key in record)
+
+
+def load(model: str, code: Path | None) -> Language:
+    """Load a pipeline that classifies.
+
+    Raises:
+        UserError: there is none, it is not finished, or it does not classify.
+    """
+    check_model(Path(model))
+    import_code(code)
+    try:
+        nlp = spacy.load(model)
+        nlp("Some pipelines open what they need when a text comes.")
+    except ImportError as error:
+        raise UserError(f"{model}: {error}") from None
+    except Exception as error:  # of any kind: the readers of its files, once they are broken, share no class
+        raise UserError(f"{model}: no pipeline that can be loaded. Train it first. ({error!s:.300})") from None
+    if COMPONENT not in nlp.pipe_names:
+        raise UserError(
+            f"{model}: this pipeline has no text classifier, only {', '.join(nlp.pipe_names) or 'nothing'}."
+        )
+    return nlp
 
 
 def text_of(record: Record, source: str, text_column: str = AUTO) -> str:

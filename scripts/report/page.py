@@ -21,6 +21,7 @@ from scripts.evaluation.paired import as_good_as_best, find_scores, find_worse
 from scripts.report.grids import TUNING_HEADER, comparison_note, comparison_rows, tuning_answer, tuning_rows
 
 MISTAKES = 12  # shown of each variant
+DOUBTS = 20  # labels shown
 TEXT_LENGTH = 300  # characters shown of a text
 SMALL_MATRIX = 12  # labels up to which the confusion matrix shows numbers
 MATRIX_CELLS = 1500  # drawn of a larger one, those with the largest shares of their rows
@@ -236,6 +237,13 @@ def pruning_curves(runs: Path) -> list[dict[str, Any]]:
     return curves
 
 
+def read_doubts(runs: Path) -> dict[str, Any] | None:
+    """What `doubt` has found, with its first texts; None if it has not been run, or has found nothing."""
+    facts, tasks = read_any(runs / "doubt.json"), read_lines(runs / "doubt.jsonl")
+    metas = [task["meta"] | {"text": task["text"]} for task in tasks if isinstance(task.get("meta"), dict)]
+    return facts | {"rows": metas[:DOUBTS]} if facts and metas else None
+
+
 def read_seeds(folder: Path, dataset: str) -> dict[str, dict[int, float]]:
     """Macro-F1 of each variant by seed, from the runs of `experiment` that change nothing but the seed."""
     found: dict[str, dict[int, float]] = {}
@@ -414,6 +422,7 @@ def make_page(
         machines=machines,
         corpora=corpora[0],
         same_corpus=all(corpus == corpora[0] for corpus in corpora),
+        doubted=read_doubts(runs) if runs else None,
         coverage=coverage_tables(runs) if runs else [],
         curves=curves,
         pruning=pruning_curves(runs) if runs else [],

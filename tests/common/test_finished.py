@@ -26,7 +26,7 @@ UNFINISHED = {
     "evaluate": ["bow", "metrics"],
     "classify": ["training/bow/model-best", "in.txt", "out.csv"],
     "package": ["training/bow", "out", "--metrics", "m.json"],
-    "teach": ["training/bow/model-best", "raw.jsonl", "train.spacy", "taught.spacy"],
+    "teach": ["training/bow/model-best", "corpus", "sentences.spacy", "copies.spacy"],
 }
 
 

@@ -28,6 +28,8 @@ BAD = [
     ("workers", 0, "must be 1 or more"),
     ("processes", -1, "must be 1 or more"),
     ("curve_repeats", 0, "must be 1 or more"),
+    ("annotate_texts", 0, "must be 1 or more"),
+    ("committee", "a b", "must be one word"),
     ("gpu_share", 0, "must be more than 0"),
     ("gpu_share", "much", "must be a number"),
     ("pruned_rows", 0, "must be 1 or more"),
@@ -47,6 +49,7 @@ BAD = [
     ("encoded_epochs", 0, "must be 1 or more"),
     ("encoded_texts", 0, "must be 1 or more"),
     ("taught_sentences", 0, "must be 1 or more"),
+    ("taught_texts", 0, "must be 1 or more"),
     ("folds", 1, "must be 2 or more"),
     ("fold", 4, "must be 'none', or from 0 to 3 (vars.folds is 4)"),
     ("fold", -1, "must not begin with a dash"),
@@ -111,6 +114,7 @@ GOOD = [
     ("play_address", "0.0.0.0"),
     ("version", "1.0.0rc1"),
     ("baselines", "tfidf-svm,fasttext"),
+    ("committee", "linear,compact-pretrained"),
 ]
 
 

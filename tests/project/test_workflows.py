@@ -19,8 +19,9 @@ from tests.project.test_project import PROJECT, VARIANTS
 pytestmark = pytest.mark.slow
 
 TOY = ("--vars.dataset", "toy", "--vars.max_epochs", "10", "--vars.repeats", "1")
-# Small tables, so that only some hundred words go through the encoder, few sentences for the teacher, few passes.
-TOY += ("--vars.compact_bytes", "40000", "--vars.compact_small_bytes", "20000", "--vars.taught_sentences", "100")
+# Small tables, so that only some hundred words go through the encoder, few texts for the teacher, few passes.
+TOY += ("--vars.compact_bytes", "40000", "--vars.compact_small_bytes", "20000")
+TOY += ("--vars.taught_sentences", "100", "--vars.taught_texts", "400")
 # So little raw text must be read often: compact-domain knows nothing else.
 TOY += ("--vars.encoded_epochs", "2", "--vars.vectors_epochs", "60")
 REPORT = [f"metrics/toy/report.{kind}" for kind in ("md", "svg", "html")]

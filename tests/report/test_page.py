@@ -278,6 +278,19 @@ def test_coverage_of_pruned_vectors(tmp_path):
     assert "after pruning 3,000 14,000 6.0 90.0 %" in found and "11,000 words share" in found
 
 
+def test_doubted_labels(tmp_path):
+    assert "Labels to doubt" not in Page(page(variant("one"), runs=tmp_path)).text
+    facts = {"texts": 1535, "contradicted": 285, "expected_wrong": 91}
+    metas = [{"given": "b", "suggested": EVIL, "score": 0.9996, "source": f"train.csv, line {i}"} for i in range(90)]
+    srsly.write_json(tmp_path / "doubt.json", facts)
+    srsly.write_jsonl(tmp_path / "doubt.jsonl", [{"text": EVIL, "accept": ["b"], "meta": meta} for meta in metas])
+    html = page(variant("one"), runs=tmp_path)
+    found = Page(html).text
+    assert "contradicts the labels of 285 of 1,535 texts" in found and "some 91 labels are expected" in found
+    assert "train.csv, line 19" in found and "line 20" not in found and "1.000" in found
+    assert html.count("</script>") == 2, "a text is never markup"
+
+
 def test_learning_curves(tmp_path):
     points = [{"texts": 300, "macro_f1": 0.5}, {"texts": 1200, "macro_f1": 0.7}]
     srsly.write_json(tmp_path / "one.json", {"variant": "one", "points": points})
