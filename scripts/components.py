@@ -1336,27 +1336,32 @@ def first_words(max_words: int, window: int = 128, stride: int = 96) -> Callable
 
 
 @registry.layers("textcat_ladder.first_rows.v1")
-def first_rows(max_rows: int) -> Model[list[Floats2d], list[Floats2d]]:
+def first_rows(max_rows: int, scale: float = 1.0) -> Model[list[Floats2d], list[Floats2d]]:
     """Pass on the first rows of each array: of the words that a transformer has read, see `first_words`.
 
     Args:
         max_rows: 0 for all.
+        scale: factor of all values. With Adam, whose steps do not depend on the size of gradients, a linear layer on
+            top learns as if its learning rate were so many times that of the layers below.
     """
-    return Model("first_rows", _first_rows_forward, attrs={"max_rows": max_rows})
+    return Model("first_rows", _first_rows_forward, attrs={"max_rows": max_rows, "scale": scale})
 
 
 def _first_rows_forward(model: Model, arrays: list[Floats2d], is_train: bool) -> tuple[list[Floats2d], Callable]:
-    limit = model.attrs["max_rows"]
-    if not limit or all(len(array) <= limit for array in arrays):
+    limit, scale = model.attrs["max_rows"], model.attrs["scale"]
+    cut = bool(limit) and any(len(array) > limit for array in arrays)
+    if not cut and scale == 1:
         return arrays, lambda gradients: gradients
 
     def backprop(gradients: list[Floats2d]) -> list[Floats2d]:
+        if not cut:
+            return [gradient * scale for gradient in gradients]
         results = [model.ops.alloc2f(*array.shape) for array in arrays]
         for result, gradient in zip(results, gradients, strict=True):
-            result[:limit] = gradient
+            result[:limit] = gradient * scale
         return results
 
-    return [array[:limit] for array in arrays], backprop
+    return [(array[:limit] if cut else array) * scale for array in arrays], backprop
 
 
 @registry.misc("textcat_ladder.words_read.v1")

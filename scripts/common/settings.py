@@ -21,6 +21,7 @@ from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 from weasel.util.config import parse_config_overrides
 
 from scripts.common.cli import UserError
+from scripts.common.damage import check_inputs
 
 SECTION = "vars"
 UNSAFE = re.compile(r'["\\\x00-\x1f\x7f]')  # ends a quoted word of a script line, or the line
@@ -133,6 +134,9 @@ class Settings(TypedDict, total=False):
     pretrain_epochs: Count
     transformer: Text
     transformer_layers: Count
+    transformer_large: Text
+    teacher: Plain
+    int8_bytes: TableBytes
     compact_bytes: TableBytes
     compact_small_bytes: TableBytes
     encoded_texts: Count
@@ -147,6 +151,8 @@ class Settings(TypedDict, total=False):
     input_format: Plain
     formulas: Literal["neutral", "raw"]
     processes: Count
+    annotate_texts: Count
+    committee: Plain
     version: Annotated[Any, AfterValidator(check_version)]
     license: Text
     remote: Text
@@ -238,14 +244,21 @@ def weasels_words() -> list[str] | None:
     return None
 
 
+def read_project(path: Path) -> dict[str, Any]:
+    """The contents of project.yml, variables not filled in."""
+    return srsly.read_yaml(path) or {}
+
+
 def check_run() -> None:
-    """Check the settings of the weasel that has started this process, if one has.
+    """Check the settings of the weasel that has started this process, if one has, and what this step reads.
 
     Raises:
-        UserError: one does not exist, or is not what it may be.
+        UserError: one does not exist, or is not what it may be; or something read is not what was made.
     """
-    project, words = Path("project.yml"), weasels_words()
-    if words is None or not project.is_file():
+    path, words = Path("project.yml"), weasels_words()
+    if words is None or not path.is_file():
         return
-    values = (srsly.read_yaml(project) or {}).get(SECTION) or {}
-    check_settings(values, parse_config_overrides(overriding_words(words)))
+    project = read_project(path)
+    values, overrides = project.get(SECTION) or {}, parse_config_overrides(overriding_words(words))
+    check_settings(values, overrides)
+    check_inputs(project, values | {name.removeprefix(f"{SECTION}."): value for name, value in overrides.items()})

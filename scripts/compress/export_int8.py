@@ -75,7 +75,9 @@ def take_apart(nlp: Language, name: str) -> Trained:
         "spacy.TextCatReduce.v1"
     ):
         raise UserError(f"{name}: this pipeline is none of transformer, transformer-half and transformer-trim.")
-    transformer, output = nlp.get_pipe("transformer").model, nlp.get_pipe(COMPONENT).model.get_ref("output_layer")
+    transformer, classifier = nlp.get_pipe("transformer").model, nlp.get_pipe(COMPONENT).model
+    output = classifier.get_ref("output_layer")
+    scale = next(node.attrs["scale"] for node in classifier.walk() if node.name == "first_rows")
     tokenizer = transformer.tokenizer
     state = json.loads(tokenizer.backend_tokenizer.to_str()) | {"padding": None, "truncation": None}
     limits = (tokenizer.model_max_length, getattr(transformer.transformer.config, "max_position_embeddings", None))
@@ -84,7 +86,7 @@ def take_apart(nlp: Language, name: str) -> Trained:
         tokenizer=state,
         max_pieces=min(limit for limit in limits if limit),
         max_words=spans["max_words"],
-        W=output.get_param("W"),
+        W=output.get_param("W") * scale,
         b=output.get_param("b"),
         labels=list(nlp.get_pipe(COMPONENT).labels),
     )

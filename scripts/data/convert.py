@@ -8,6 +8,9 @@ and hardly moves when texts are added. Data sets that come in another form have 
 With a fold (`--fold 0` to `--folds` - 1), all labelled texts are put together, whatever split they came in, and the
 test set is a block of them in the same order, so that over all folds each text is tested once.
 
+Files `annotated*` hold what was annotated after that, as answers to tasks of `doubt` and `suggest`: a text keeps its
+split and gets the new labels, and a new text goes to train.
+
 Texts that are equal but for case and punctuation never stand on two sides. Raw text of dev and test articles, and any
 raw line that holds a dev or test text, is left out.
 """
@@ -22,19 +25,20 @@ from wasabi import msg
 from scripts.common.cli import run_cli
 from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, clean_raw, read_dataset, write_corpus
-from scripts.data.formats import AUTO, NONE, SPLITS, Notes, Options, Splits, read_raw
+from scripts.data.formats import ANNOTATED, AUTO, NONE, SPLITS, Notes, Options, Splits, read_raw
 from scripts.data.labels import check_labels, resolve_mode
 from scripts.data.language import resolve_language, sample_texts
-from scripts.data.splits import Fold, assert_honest, complete_splits, cut_fold, parse_fold
+from scripts.data.splits import Fold, add_annotated, assert_honest, complete_splits, cut_fold, normalize, parse_fold
 
 
 def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits, list[str], str, str]:
     """Check and split what was read: (splits, labels, mode, why that mode)."""
+    annotated = given.get(ANNOTATED, [])
     if fold:
-        given = {"train": [example for split in SPLITS for example in given.get(split, ())]}
+        given = {"train": [example for split in SPLITS for example in given.get(split, ())], ANNOTATED: annotated}
     mode, reason = resolve_mode(given, mode)
     labels = check_labels(given, mode)
-    splits = cut_fold(given["train"], fold) if fold else complete_splits(given)
+    splits = add_annotated(cut_fold(given["train"], fold), annotated) if fold else complete_splits(given)
     assert_honest(splits, labels)
     return splits, labels, mode, reason
 
@@ -83,7 +87,14 @@ def convert(
         lines = facts["raw"]["lines"] + left_out.total()
         msg.info(f"Raw text: {left_out.total():,} of {lines:,} lines left out: {reasons}")
     sizes = " / ".join(str(facts["examples"][split]) for split in SPLITS)
-    dropped = sum(map(len, given.values())) - sum(map(len, splits.values()))
+    new = 0
+    if sources := {example.source for example in given.pop(ANNOTATED, ())}:
+        answered = {split: [e for e in examples if e.source in sources] for split, examples in splits.items()}
+        known = {normalize(example.text) for examples in given.values() for example in examples}
+        new = sum(normalize(example.text) not in known for example in answered["train"])
+        counts = " / ".join(str(len(answered[split])) for split in SPLITS)
+        msg.info(f"Annotated after the split: {counts} texts of train / dev / test; {new} of train are new")
+    dropped = sum(map(len, given.values())) + new - sum(map(len, splits.values()))
     msg.good(
         f"{dataset}{f', fold {fold} of {folds}' if block else ''}: {sizes} texts to train / dev / test, "
         f"{len(labels)} label{'s' * (len(labels) > 1)}, "

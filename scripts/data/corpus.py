@@ -18,7 +18,18 @@ from weasel.util import get_checksum
 
 from scripts.common.cli import UserError, show_progress
 from scripts.common.files import format_json, md5_file, whole_file
-from scripts.data.formats import SPLITS, Notes, Options, Splits, read_folder
+from scripts.data.formats import (
+    ANNOTATED,
+    SPLITS,
+    Notes,
+    Options,
+    Splits,
+    data_entries,
+    is_annotated,
+    read_annotated,
+    read_folder,
+)
+from scripts.data.labels import resolve_mode
 from scripts.data.published import READERS
 from scripts.data.splits import Fold, normalize
 
@@ -28,10 +39,16 @@ MAX_KNOWN_LINES = 1_000_000  # some 60 MB: memory does not grow with the raw tex
 
 
 def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
-    """Read a data set by its own reader, if it has one, else by the form of its files."""
-    if folder.name in READERS:
-        return READERS[folder.name](folder)
-    return read_folder(folder, options, notes)
+    """Read a data set by its own reader, if it has one, else by the form of its files.
+
+    What was annotated after the split is there as `ANNOTATED`, if there is any.
+    """
+    own = READERS.get(folder.name)
+    given = own(folder) if own else read_folder(folder, options, notes)
+    if any(map(is_annotated, folder.iterdir())) and (own or not any(map(is_annotated, data_entries(folder)))):
+        mode, _ = resolve_mode(given, options.mode)
+        given[ANNOTATED] = read_annotated(folder, mode, notes)
+    return given
 
 
 # Raw text

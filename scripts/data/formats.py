@@ -34,6 +34,7 @@ from scripts.forms.records import (
 
 LABEL_COLUMNS = ("cats", "labels", "label", "category", "intent", "class")
 SPLITS = ("train", "dev", "test")
+ANNOTATED = "annotated"  # begins the names of files with answers that were given after the split
 SPLIT_NAMES = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
 MODES = (AUTO, "single", "multi", "binary")
 ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"  # white space, too, where it stands around a label
@@ -469,9 +470,16 @@ def split_of(path: Path) -> str | None:
     return SPLIT_NAMES.get(re.split(r"[.-]", name)[0]) or SPLIT_NAMES.get(Path(name).suffix.removeprefix("."))
 
 
+def is_annotated(path: Path) -> bool:
+    """Whether an entry of a data set's folder holds answers that were given after the split."""
+    return path.is_file() and is_data(path) and path.name.casefold().startswith(ANNOTATED)
+
+
 def data_entries(folder: Path) -> list[Path]:
     """What is to be read in a data set's folder, or, where that names no split, in the folder `data` in it."""
     entries = sorted(path for path in folder.iterdir() if is_data(path))
+    # A file of that name alone is the data set itself.
+    entries = [path for path in entries if not is_annotated(path)] or entries
     if (folder / "data").is_dir() and not any(map(split_of, entries)):
         entries = sorted(path for path in (folder / "data").iterdir() if is_data(path))
     return entries
@@ -516,6 +524,25 @@ def read_folder(folder: Path, options: Options, notes: Notes) -> Splits:
         for split in SPLITS
         if split in inputs
     }
+
+
+def read_annotated(folder: Path, mode: str, notes: Notes) -> list[Example]:
+    """Read the files `annotated*` of a data set's folder, later names last.
+
+    Raises:
+        UserError: one is broken, or holds a task of `doubt` or `suggest` that nobody has answered.
+    """
+    examples: list[Example] = []
+    for path in sorted(filter(is_annotated, folder.iterdir())):
+        if detect(path) == "prodigy":
+            for record, source in jsonl_records(path):
+                if isinstance(record, dict) and "options" in record and "answer" not in record:
+                    raise UserError(
+                        f"{source}: nobody has answered this task (it has no `answer`). Annotate the file in Prodigy, "
+                        "and put here what `prodigy db-out` gives."
+                    )
+        examples += read_input(path, Options(mode=mode), notes)
+    return examples
 
 
 # Raw text

@@ -4,7 +4,7 @@ import unicodedata
 from collections import Counter
 
 from scripts.common.cli import UserError
-from scripts.data.formats import AUTO, MODES, SPLITS, Splits
+from scripts.data.formats import ANNOTATED, AUTO, MODES, SPLITS, Splits
 
 MIN_EXAMPLES = 4  # of a label, so that one can stand in dev, one in test and two in train
 
@@ -93,6 +93,12 @@ def check_labels(given: Splits, mode: str = "single") -> list[str]:
             raise UserError(
                 f"{first[label]}: label {label!r} has {count} example(s), at least {MIN_EXAMPLES} are "
                 "needed. Add some, or remove the label."
+            )
+    for example in given.get(ANNOTATED, ()):
+        if mode == "single" and len(example.labels) != 1:
+            raise UserError(
+                f"{example.source}: {len(example.labels)} labels, but each text of this task has exactly one. Correct "
+                "the answer, or remove the line."
             )
     for split in given.keys() - {"train"}:
         for example in given[split]:

@@ -24,8 +24,7 @@ from weasel.util import get_checksum
 
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, write_json
-from scripts.common.finished import check_model
-from scripts.deploy.labelling import SUFFIXES, Reading, pipe, text_of, write_file
+from scripts.deploy.labelling import SUFFIXES, Reading, load, pipe, text_of, write_file
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.forms.records import AUTO, FORMS, Record
 from scripts.forms.tables import FORMULAS
@@ -201,28 +200,6 @@ def label_on_ray(
         )
         for number, rows in groupby(pieces.iter_rows(), key=lambda row: row["number"]):
             yield number, records_of(rows)
-
-
-def load(model: str, code: Path | None) -> Language:
-    """Load a pipeline that classifies.
-
-    Raises:
-        UserError: there is none, it is not finished, or it does not classify.
-    """
-    check_model(Path(model))
-    import_code(code)
-    try:
-        nlp = spacy.load(model)
-        nlp("Some pipelines open what they need when a text comes.")
-    except ImportError as error:
-        raise UserError(f"{model}: {error}") from None
-    except Exception as error:  # of any kind: the readers of its files, once they are broken, share no class
-        raise UserError(f"{model}: no pipeline that can be loaded. Train it first. ({error!s:.300})") from None
-    if COMPONENT not in nlp.pipe_names:
-        raise UserError(
-            f"{model}: this pipeline has no text classifier, only {', '.join(nlp.pipe_names) or 'nothing'}."
-        )
-    return nlp
 
 
 def classify(

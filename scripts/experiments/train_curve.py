@@ -25,6 +25,7 @@ from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import whole_file, write_json
 from scripts.common.variants import config_chain, merge_configs, variant_names
 from scripts.evaluation.scores import score
+from scripts.experiments.curves import advice
 from scripts.training.config import write_candidates
 from scripts.training.fitting import fit
 
@@ -90,24 +91,6 @@ def summarize(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             {"share": share, "texts": texts, "macro_f1": float(np.mean(values)), "ci": interval(values), "runs": values}
         )
     return points
-
-
-def advice(points: list[dict[str, Any]]) -> str:
-    """What the last step of the curve says about more data."""
-    if len(points) < 2:
-        return "One share only: nothing to compare."
-    before, last = points[-2], points[-1]
-    gain = last["macro_f1"] - before["macro_f1"]
-    step = f"{before['share']:.0%} -> {last['share']:.0%} of the texts: {100 * gain:+.1f} points"
-    if not (before["ci"] and last["ci"]):
-        return f"{step}; with one repeat there is no telling chance from progress."
-    # Unpaired: the draws of two shares have a seed in common, but the spread between seeds is mostly training noise.
-    spread = math.hypot(*((point["ci"][1] - point["ci"][0]) / 2 for point in (before, last)))
-    if gain > spread:
-        return f"{step}, more than chance: more data will help."
-    if gain < -spread:
-        return f"{step}, less than before, more than chance: look at the data that came last, or the settings."
-    return f"{step}, within ±{100 * spread:.1f} of chance: flat or noisy; try a better model, or more repeats."
 
 
 def plot(points: list[dict[str, Any]], variant: str) -> str:

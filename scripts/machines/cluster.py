@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scripts import PINS
 from scripts.common.archives import extract, open_archive
 from scripts.common.cli import UserError
 
@@ -73,8 +74,12 @@ def connect(address: str) -> Iterator[Any]:
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            # A worker may share no disk with us: Ray copies the package to it.
-            runtime_env={"py_modules": [str(Path(__file__).parent.parent)]},
+            runtime_env={
+                # A worker may share no disk with us: Ray copies the package to it.
+                "py_modules": [str(Path(__file__).parent.parent)],
+                # It imports NumPy before the package.
+                "env_vars": {name: os.environ[name] for name in PINS if name in os.environ},
+            },
             **own,
         )
     # What no cluster, a wrong token, or another version of Ray or Python raises differs from case to case.

@@ -13,6 +13,7 @@ import altair as alt
 from wasabi import msg
 
 from scripts.common.files import read_json
+from scripts.evaluation.paired import describe_gap, format_share
 from scripts.forms.tables import markdown_table
 
 SEEDS, TUNING = "seeds", "tuning"  # grids: configs/NAME.yml
@@ -49,7 +50,9 @@ def comparison_rows(comparison: dict[str, Any]) -> list[dict[str, str]]:
     """The cells of each variant, best first: differences to the reference, and whether they are more than chance."""
     rows = []
     for row in comparison["rows"]:
-        cells = {"name": row["name"], "scores": f"{row['macro_f1']:.3f} ± {row['std']:.3f}", "seeds": str(row["seeds"])}
+        spread = f" ± {row['std']:.3f}" if row["seeds"] > 1 else ""
+        cells = {"name": row["name"], "scores": f"{row['macro_f1']:.3f}{spread}", "seeds": str(row["seeds"])}
+        cells["share"] = format_share(row.get("share"))
         if row["name"] == comparison["reference"]:
             cells |= {"difference": "", "p": "", "verdict": "reference"}
         else:
@@ -67,19 +70,21 @@ def comparison_note(comparison: dict[str, Any]) -> str:
     """How the differences were tested."""
     return (
         "Macro-F1 on test, mean ± standard deviation over the seeds. Points: difference to "
-        f"{comparison['reference']} with its 95 % interval, by paired bootstrap over the test documents, "
-        f"{comparison['resamples']:,} resamples. p is corrected for the number of comparisons (Holm); better or worse: "
-        f"p < {comparison['alpha']}."
+        f"{comparison['reference']} with its 95 % interval, by paired bootstrap over the test documents"
+        f"{' and seeds' if 'gap' in comparison else ''}, {comparison['resamples']:,} resamples. p is corrected for the "
+        f"number of comparisons (Holm); better or worse: p < {comparison['alpha']}."
+        f"{' ' + describe_gap(comparison['gap']) if 'gap' in comparison else ''}"
     )
 
 
 def comparison_markdown(comparison: dict[str, Any]) -> str:
     """The section on what is more than chance."""
     header = ("variant", "seeds", "macro-F1", "points", "p", f"than {comparison['reference']}")
-    rows = [
-        (row["name"], row["seeds"], row["scores"], row["difference"], row["p"], row["verdict"])
-        for row in comparison_rows(comparison)
-    ]
+    cells = comparison_rows(comparison)
+    rows = [(row["name"], row["seeds"], row["scores"], row["difference"], row["p"], row["verdict"]) for row in cells]
+    if any(row["share"] for row in cells):
+        header += ("share of the gap",)
+        rows = [(*row, own["share"]) for row, own in zip(rows, cells, strict=True)]
     return f"**What is more than chance**\n\n{markdown_table(header, rows)}\n{comparison_note(comparison)}\n"
 
 

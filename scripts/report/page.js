@@ -199,21 +199,27 @@
     for (const row of document.querySelectorAll("#variants tr[data-id]"))
       row.classList.toggle("out", !fits(points.find((point) => point.id === row.dataset.id)));
     const own = points.filter((point) => !point.peer);
-    const fitting = own.filter(fits).sort((a, b) => b.f1 - a.f1 || a.size - b.size);
+    const fitting = own.filter(fits).sort((a, b) => b.score - a.score || a.size - b.size);
     const output = document.getElementById("choice");
     if (fitting.length === 0) {
       const smallest = own.reduce((a, b) => (a.size <= b.size ? a : b)), fastest = own.reduce((a, b) => (a.speed >= b.speed ? a : b));
       output.textContent = `No variant fits. The smallest, ${smallest.name}, has ${format(smallest.size)} MB; the fastest, ${fastest.name}, gives ${format(fastest.speed)} docs/s.`;
       return;
     }
+    /* By the rule of the headline: the smallest that is not worse than the most accurate by more than chance. */
     const [best] = fitting;
+    const good = fitting.filter((point) => point === best || !point.worse.includes(best.name)).sort((a, b) => a.size - b.size);
+    const [pick] = good;
     const name = document.createElement("b");
-    name.textContent = best.name;
-    output.replaceChildren(name, `macro-F1 ${best.f1.toFixed(3)}, ${format(best.size)} MB, ${format(best.speed)} docs/s`);
-    const near = fitting.filter((point) => point.size < best.size && point.high >= best.low);
-    if (near.length) {
+    name.textContent = pick.name;
+    output.replaceChildren(name, `macro-F1 ${pick.score.toFixed(3)}, ${format(pick.size)} MB, ${format(pick.speed)} docs/s`);
+    const fastest = good.reduce((a, b) => (b.speed > a.speed ? b : a));
+    const notes = [];
+    if (fastest !== pick) notes.push(`As good, and the fastest: ${fastest.name}, ${format(fastest.speed)} docs/s.`);
+    if (best !== pick) notes.push(`${best.name} scores ${best.score.toFixed(3)}; the difference could be chance.`);
+    if (notes.length) {
       const note = document.createElement("small");
-      note.textContent = `Smaller, and by these intervals perhaps as good: ${near.map((point) => point.name).join(", ")}.`;
+      note.textContent = notes.join(" ");
       output.append(document.createElement("br"), note);
     }
   };

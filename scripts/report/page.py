@@ -17,9 +17,11 @@ from typing import Any
 import jinja2
 
 from scripts.common.finished import is_of_another
+from scripts.evaluation.paired import as_good_as_best, find_scores, find_worse
 from scripts.report.grids import TUNING_HEADER, comparison_note, comparison_rows, tuning_answer, tuning_rows
 
 MISTAKES = 12  # shown of each variant
+DOUBTS = 20  # labels shown
 TEXT_LENGTH = 300  # characters shown of a text
 SMALL_MATRIX = 12  # labels up to which the confusion matrix shows numbers
 MATRIX_CELLS = 1500  # drawn of a larger one, those with the largest shares of their rows
@@ -77,19 +79,27 @@ def flatten(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def make_answer(variants: Sequence[dict[str, Any]]) -> dict[str, str]:
+def make_answer(variants: Sequence[dict[str, Any]], pairs: dict[str, Any] | None = None) -> dict[str, str]:
     """The report in one sentence, and what limits it.
 
-    The answer is the smallest variant whose macro-F1 lies within the interval of the most accurate one. It is compared
-    with that one or, if it is the most accurate itself, with the largest.
+    The answer is the smallest variant that is not worse than the most accurate one by more than chance
+    (scripts.evaluation.paired). It is compared with that one or, if it is the most accurate itself, with the largest.
     """
     rows = [flatten(metrics) for metrics in variants]
-    top = max(rows, key=lambda row: (row["f1"], -row["size"]))
-    pick = min((row for row in rows if row["f1"] >= top["low"]), key=lambda row: row["size"])
+    scores = find_scores(rows, pairs)
+    top, good = as_good_as_best(rows, scores, find_worse(rows, pairs))
+    pick = good[0]
     others = [row for row in rows if row is not pick]
+
+    def percent(row: dict[str, Any]) -> str:
+        return f"{scores[row['name']] * 100:.1f} %"
+
+    def interval(row: dict[str, Any]) -> str:
+        return f"{row['low'] * 100:.1f} to {row['high'] * 100:.1f} %"
+
     answer = {
         "name": pick["name"],
-        "text": f"{pick['f1'] * 100:.1f} % macro\N{NON-BREAKING HYPHEN}F1 in {format_number(pick['size'])} MB",
+        "text": f"{percent(pick)} macro\N{NON-BREAKING HYPHEN}F1 in {format_number(pick['size'])} MB",
     }
     if not others:
         answer["text"] += f", {format_number(pick['speed'])} documents per second"
@@ -97,23 +107,28 @@ def make_answer(variants: Sequence[dict[str, Any]]) -> dict[str, str]:
     other = top if pick is not top else max(others, key=lambda row: row["size"])
     ratio = pick["speed"] / other["speed"]
     answer["text"] += f", {f'{ratio:.0f}' if ratio >= 10 else format_number(ratio)}× the throughput of {other['name']}"
-
-    def interval(row: dict[str, Any]) -> str:
-        return f"{row['low'] * 100:.1f} to {row['high'] * 100:.1f} %"
-
+    tested = {row["name"]: row["seeds"] for row in pairs["rows"]} if pairs else {}
+    paired = tested.keys() >= {row["name"] for row in (top, *good)}
+    seeds = sorted({tested[row["name"]] for row in (pick, other) if row["name"] in tested})
+    means = f" Scores are means over {seeds[0]} seeds." if paired and len(seeds) == 1 and seeds[0] > 1 else ""
     if pick is not top:
-        return answer | {
-            "caveat": f"{top['name']} scores higher, {top['f1'] * 100:.1f} % in {format_number(top['size'])} MB, "
-            f"but the 95 % intervals overlap ({interval(pick)} and {interval(top)}): the difference could be chance."
-        }
-    near = [row["name"] for row in others if row["high"] >= pick["low"]]
+        scores_higher = f"{top['name']} scores higher, {percent(top)} in {format_number(top['size'])} MB, but "
+        reason = (
+            "a paired test on the same texts does not tell the two apart"
+            if paired
+            else f"the 95 % intervals overlap ({interval(pick)} and {interval(top)})"
+        )
+        return answer | {"caveat": f"{scores_higher}{reason}: the difference could be chance.{means}"}
+    near = [row["name"] for row in good if row is not pick]
     if not near:
-        return answer | {"caveat": "No other variant reaches its 95 % interval."}
-    return answer | {
-        "caveat": f"No variant scores higher, but its 95 % interval ({interval(pick)}) overlaps "
-        f"{'that' if len(near) == 1 else 'those'} of {list_names(near)}: "
-        f"the lead could be chance."
-    }
+        test = "is as good, by paired tests" if paired else "reaches its 95 % interval"
+        return answer | {"caveat": f"No other variant {test}.{means}"}
+    reason = (
+        f"paired tests do not tell it from {list_names(near)}"
+        if paired
+        else f"its 95 % interval ({interval(pick)}) has in it {list_names(near)}"
+    )
+    return answer | {"caveat": f"No variant scores higher, but {reason}: the lead could be chance.{means}"}
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -220,6 +235,13 @@ def pruning_curves(runs: Path) -> list[dict[str, Any]]:
             curve |= {"x0": min(rows), "x1": max(rows)}
             curves.append({"name": path.parent.name, "curve": curve, **sweep})
     return curves
+
+
+def read_doubts(runs: Path) -> dict[str, Any] | None:
+    """What `doubt` has found, with its first texts; None if it has not been run, or has found nothing."""
+    facts, tasks = read_any(runs / "doubt.json"), read_lines(runs / "doubt.jsonl")
+    metas = [task["meta"] | {"text": task["text"]} for task in tasks if isinstance(task.get("meta"), dict)]
+    return facts | {"rows": metas[:DOUBTS]} if facts and metas else None
 
 
 def read_seeds(folder: Path, dataset: str) -> dict[str, dict[int, float]]:
@@ -332,10 +354,12 @@ def make_page(
     missing: Sequence[str] = (),
     seeds: dict[str, dict[int, float]] | None = None,
     comparison: dict[str, Any] | None = None,
+    pairs: dict[str, Any] | None = None,
     tuning: dict[str, Any] | None = None,
     tuning_svg: str | None = None,
     curves: Sequence[dict[str, Any]] = (),
     runs: Path | None = None,
+    tasks: Sequence[str] = (),
 ) -> str:
     """The page.
 
@@ -347,16 +371,21 @@ def make_page(
         missing: names of variants that have been trained, or begun, but not measured.
         seeds: macro-F1 of each variant by seed, where several were run.
         comparison: what `compare` found.
+        pairs: the paired tests of all variants (scripts.experiments.pairs); by these it chooses, if there are any.
         tuning: what tuning brought (scripts.report.grids.read_tuning), with `tuning_svg`, its plot.
         tuning_svg: the plot.
         curves: what `learning_curves` found.
         runs: training folder; whatever of its logs and predictions exists is shown.
+        tasks: names of all data sets that have such a page, to lead there.
     """
     rows = [describe_variant(metrics, runs, (seeds or {}).get(metrics["variant"], {})) for metrics in variants]
     best = set(best)
     points = [flatten(metrics) | {"peer": False, "id": f"v{i}"} for i, metrics in enumerate(variants)]
+    scores, worse = find_scores(points, pairs), find_worse(points, pairs)
+    points = [row | {"score": scores[row["name"]], "worse": worse[row["name"]]} for row in points]
+    comparison = pairs or comparison
     others = [flatten(metrics) for metrics in peers]
-    points += [row | {"peer": True, "id": None} for row in others]
+    points += [row | {"peer": True, "id": None, "score": row["f1"], "worse": []} for row in others]
     corpora = [metrics.get("env", {}).get("corpus_md5", {}) for metrics in variants]
     script = (HERE / "page.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -368,7 +397,9 @@ def make_page(
     )
     environment.filters.update(number=format_number, shorten=shorten)
     return environment.get_template("page.html.jinja").render(
-        answer=make_answer(variants),
+        answer=make_answer(variants, pairs),
+        tasks=tasks,
+        paired=pairs is not None,
         dataset=variants[0]["dataset"],
         documents=variants[0]["scores"].get("documents"),
         dev_documents=variants[0].get("dev", {}).get("documents"),
@@ -391,6 +422,7 @@ def make_page(
         machines=machines,
         corpora=corpora[0],
         same_corpus=all(corpus == corpora[0] for corpus in corpora),
+        doubted=read_doubts(runs) if runs else None,
         coverage=coverage_tables(runs) if runs else [],
         curves=curves,
         pruning=pruning_curves(runs) if runs else [],

@@ -5,9 +5,7 @@ they are there: METRICS/peers/*.json, other tools measured on the same split; wh
 (scripts.report.grids); and, on the page only, the logs and predictions in the training folder.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,136 +15,24 @@ import vl_convert
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import read_json, write_texts
+from scripts.common.files import format_json, write_texts
 from scripts.common.finished import is_of_another
 from scripts.common.variants import variant_names
+from scripts.experiments.pairs import COMPARISON, PAIRED
 from scripts.forms.tables import markdown_table
-from scripts.report.grids import SEEDS, comparison_markdown, read_comparison, read_tuning, tuning_chart, tuning_markdown
+from scripts.report.grids import comparison_markdown, tuning_chart, tuning_markdown
 from scripts.report.page import learning_curves, make_page, read_seeds, task_mode
-
-REQUIRED = {
-    "variant": str,
-    "dataset": str,
-    "seed": int,
-    "scores.macro_f1": float,
-    "scores.accuracy": float,
-    "scores.macro_f1_ci": list,
-    "baseline.majority.macro_f1": float,
-    "baseline.majority.accuracy": float,
-    "size.pipeline_bytes": int,
-    "size.vectors_bytes": int,
-    "speed.docs_per_s": float,
-    "speed.tokenizer_docs_per_s": float,
-    "speed.load_s": float,
-    "speed.latency_ms_p50": float,
-    "speed.latency_ms_p95": float,
-    "memory.peak_rss_bytes": int,
-    "train.seconds": float,
-}
-PEER_REQUIRED = {name: REQUIRED[name] for name in ("variant", "dataset", "scores.macro_f1", "size.pipeline_bytes")}
-COSTS = (
-    "size MB", "installed MB", "docs/s", "of tokenizer", "latency ms p50 / p95", "load s", "memory MB", "training s",
-)  # fmt: skip
-BEST_COSTS = ("size MB", "installed MB", "docs/s", "load s")  # in README
-COST_SIGNS = (("size.pipeline_bytes", 1), ("speed.docs_per_s", -1))  # 1: less is better
-LADDER = ("bow", "linear", "vectors", "transformer")  # steps that README shows, whether or not another beats them
-
-
-@dataclass(frozen=True)
-class Results:
-    """All that there is to report on a data set.
-
-    Attributes:
-        variants: their metrics, smallest pipeline first.
-        peers: metrics of other tools, most accurate first.
-        comparison: what `compare` found, if anything.
-        tuning: what tuning brought, if anything was tuned.
-    """
-
-    variants: list[dict[str, Any]]
-    peers: list[dict[str, Any]]
-    comparison: dict[str, Any] | None
-    tuning: dict[str, Any] | None
-
-
-def get(metrics: dict[str, Any], name: str) -> Any:
-    """The value of a dotted name, or None."""
-    value: Any = metrics
-    for key in name.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def check_metrics(metrics: dict[str, Any], path: Path, required: dict[str, type]) -> dict[str, Any]:
-    """The contents of a metrics file, once it holds what is required.
-
-    Raises:
-        UserError: it was renamed, or lacks a figure.
-    """
-    for name, kind in required.items():
-        value = get(metrics, name)
-        numeric = kind is float and isinstance(value, int) and not isinstance(value, bool)
-        finite = not isinstance(value, float) or math.isfinite(value)
-        if not (isinstance(value, kind) or numeric) or not finite:
-            raise UserError(
-                f"{path}: `{name}` is missing or not of type {kind.__name__}. "
-                f"Measure again: python -m spacy project run evaluate-{path.stem}"
-            )
-    if metrics["variant"] != path.stem:
-        raise UserError(f"{path}: holds the metrics of {metrics['variant']!r}. The file was renamed; undo that.")
-    return metrics
-
-
-def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
-    """Read and check the metrics of all variants trained on a data set, smallest pipeline first.
-
-    Raises:
-        UserError: there are none, or a file is broken or lacks a figure.
-    """
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        metrics = read_json(path)
-        if reason := metrics.get("skipped"):
-            msg.info(f"{path.stem}: skipped. {reason}")
-            continue
-        check_metrics(metrics, path, REQUIRED)
-        if metrics["dataset"] != dataset:
-            msg.warn(f"{path}: left out, it was measured on {metrics['dataset']}, not on {dataset}.")
-            continue
-        if fold := metrics.get("fold"):
-            msg.warn(
-                f"{path}: left out, it was measured on fold {fold['number']} of {fold['of']}, not on the test set."
-            )
-            continue
-        found.append(metrics)
-    if not found:
-        raise UserError(
-            f"{folder}: no metrics of data set {dataset!r}. Train and evaluate a variant first, for example "
-            "python -m spacy project run bow"
-        )
-    return sorted(found, key=lambda metrics: metrics["size"]["pipeline_bytes"])
-
-
-def load_peers(folder: Path, dataset: str) -> list[dict[str, Any]]:
-    """Metrics of other tools on a data set, most accurate first; they may lack figures that only spaCy has."""
-    found = [check_metrics(read_json(path), path, PEER_REQUIRED) for path in sorted(folder.glob("*.json"))]
-    found = [metrics for metrics in found if metrics["dataset"] == dataset and "fold" not in metrics]
-    return sorted(found, key=lambda metrics: -metrics["scores"]["macro_f1"])
-
-
-def load_results(folder: Path, dataset: str) -> Results:
-    """Read all that there is on a data set in a folder of metrics.
-
-    Raises:
-        UserError: there are no variants, or a file is broken.
-    """
-    variants = load_metrics(folder, dataset)
-    return Results(
-        variants=variants,
-        peers=load_peers(folder / "peers", dataset),
-        comparison=read_comparison(folder / SEEDS, dataset),
-        tuning=read_tuning(folder, dataset, variants),
-    )
+from scripts.report.results import (
+    COST_SIGNS,
+    COSTS,
+    Results,
+    find_tasks,
+    format_costs,
+    get,
+    load_results,
+    pareto_front,
+    update_block,
+)
 
 
 def find_unfinished(runs: Path, variants: Sequence[dict[str, Any]]) -> list[str]:
@@ -158,25 +44,6 @@ def find_unfinished(runs: Path, variants: Sequence[dict[str, Any]]) -> list[str]
 def find_strangers(runs: Path | None, variants: Sequence[dict[str, Any]]) -> list[str]:
     """Names of the variants whose metrics are of another pipeline than the trained one that is there."""
     return [metrics["variant"] for metrics in variants if runs and is_of_another(metrics, runs / metrics["variant"])]
-
-
-def pareto_front(variants: Sequence[dict[str, Any]], *costs: tuple[str, int]) -> set[str]:
-    """Names of the variants that no other beats: none is as good in every respect and better in one.
-
-    Args:
-        variants: their metrics.
-        costs: dotted names beside macro-F1, each with 1 if less is better, -1 if more is.
-    """
-
-    def point(metrics: dict[str, Any]) -> tuple[float, ...]:
-        return -metrics["scores"]["macro_f1"], *(sign * get(metrics, name) for name, sign in costs)
-
-    points = {metrics["variant"]: point(metrics) for metrics in variants}
-    return {
-        name
-        for name, own in points.items()
-        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in points.values())
-    }
 
 
 def columns(variants: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -194,26 +61,6 @@ def format_scores(metrics: dict[str, Any], mode: str) -> tuple[str, ...]:
         f"{scores['macro_f1']:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]"),
         *("" if scores.get(name) is None else f"{scores[name]:.3f}" for name in others),
     )
-
-
-def format_costs(metrics: dict[str, Any]) -> dict[str, str]:
-    """The cells with costs by their column's head; empty where a figure is missing."""
-
-    def cell(form: str, *names: str, divisor: float = 1) -> str:
-        values = [get(metrics, name) for name in names]
-        return "" if None in values else form.format(*(value / divisor for value in values))
-
-    speed, tokenizer = (get(metrics, f"speed.{name}") for name in ("docs_per_s", "tokenizer_docs_per_s"))
-    return {
-        "size MB": cell("{:.1f}", "size.pipeline_bytes", divisor=1e6),
-        "installed MB": cell("{:,.0f}", "installed.bytes", divisor=1e6),
-        "docs/s": cell("{:,.0f}", "speed.docs_per_s"),
-        "of tokenizer": f"{100 * speed / tokenizer:.2g} %" if speed and tokenizer else "",
-        "latency ms p50 / p95": cell("{:.2f} / {:.2f}", "speed.latency_ms_p50", "speed.latency_ms_p95"),
-        "load s": cell("{:.2f}", "speed.load_s"),
-        "memory MB": cell("{:.0f}", "memory.peak_rss_bytes", divisor=1e6),
-        "training s": cell("{:.0f}", "train.seconds"),
-    }
 
 
 def format_row(metrics: dict[str, Any], mode: str, best: Iterable[str] = ()) -> tuple[str, ...]:
@@ -245,19 +92,6 @@ def make_table(variants: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
         (*majority_cells(variants), *[""] * len(COSTS)),
         *(format_row(metrics, mode, best) for metrics in variants),
     ]
-
-
-def make_best_table(variants: Sequence[dict[str, Any]]) -> str:
-    """README's table as Markdown: what no other variant beats, and the steps of the ladder."""
-    shown = pareto_front(variants, *COST_SIGNS) | {*LADDER}
-    heads = columns(variants)
-    rows = [(*majority_cells(variants)[:2], *[""] * len(BEST_COSTS))]
-    for metrics in variants:
-        if metrics["variant"] in shown:
-            costs = format_costs(metrics)
-            f1, *_ = format_scores(metrics, task_mode(metrics))
-            rows.append((metrics["variant"], f1, *(costs[name] for name in BEST_COSTS)))
-    return markdown_table((*heads[:2], *BEST_COSTS), rows)
 
 
 def describe_machines(variants: Sequence[dict[str, Any]]) -> str:
@@ -293,8 +127,8 @@ def make_markdown(results: Results, folder: str) -> str:
     ]
     if doubts := [doubt for metrics in variants for doubt in metrics.get("doubts", ())]:
         lines += ["", "**Doubts**", "", *(f"- {doubt}" for doubt in doubts)]
-    if results.comparison:
-        lines += ["", comparison_markdown(results.comparison).rstrip()]
+    if comparison := results.pairs or results.comparison:
+        lines += ["", comparison_markdown(comparison).rstrip()]
     if results.tuning:
         lines += ["", tuning_markdown(results.tuning, f"{folder}tuning.svg").rstrip()]
     return "\n".join(lines) + "\n"
@@ -349,72 +183,94 @@ def make_chart(variants: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any
     )
 
 
-def update_block(page: Path, kind: str, dataset: str, markdown: str) -> str | None:
-    """The text of a page with what stands between a data set's markers replaced; None if it has no such markers."""
-    start, end = f"<!-- {kind} {dataset}: generated by `report` -->", f"<!-- {kind} {dataset}: end -->"
-    text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    if start not in text or end not in text:
-        return None
-    before, _, rest = text.partition(start)
-    _, _, after = rest.partition(end)
-    return f"{before}{start}\n{markdown}{end}{after}"
-
-
 def unmeasured(project: Path, variants: Sequence[dict[str, Any]]) -> list[str]:
     """Variants that project.yml can evaluate and of which there are no metrics."""
     return [name for name in variant_names(project) if name not in {metrics["variant"] for metrics in variants}]
 
 
+def draw_tuning(results: Results, dataset: str) -> str | None:
+    """The plot of what tuning brings, if anything was tuned."""
+    return vl_convert.vegalite_to_svg(tuning_chart(results.tuning, dataset).to_json()) if results.tuning else None
+
+
+def write_page(
+    results: Results, metrics: Path, dataset: str, training: Path, tuning_svg: str | None, tasks: Sequence[str]
+) -> str:
+    """The page of a data set, with what lies beside its metrics and in its training folder."""
+    return make_page(
+        results.variants,
+        best=pareto_front(results.variants, *COST_SIGNS),
+        machines=describe_machines(results.variants),
+        peers=results.peers,
+        seeds=read_seeds(metrics, dataset),
+        comparison=results.comparison,
+        pairs=results.pairs,
+        tuning=results.tuning,
+        tuning_svg=tuning_svg,
+        curves=learning_curves(metrics / "curve"),
+        missing=find_unfinished(training, results.variants),
+        runs=training,
+        tasks=tasks if dataset in tasks else (),
+    )
+
+
+def other_pages(metrics: Path, dataset: str, training: Path, tasks: Sequence[str]) -> dict[Path, str | None]:
+    """The pages of the other data sets, by their places: each page leads to all others, so they are rewritten, too."""
+    texts: dict[Path, str | None] = {}
+    for task in tasks if dataset in tasks else ():
+        folder = metrics.parent / task
+        if task == dataset:
+            continue
+        try:
+            results = load_results(folder, task)
+        except UserError as error:
+            msg.warn(f"The page of {task} is left as it is. {error}")
+            continue
+        plot = draw_tuning(results, task)
+        texts[folder / "report.html"] = write_page(results, folder, task, training.parent / task, plot, tasks)
+    return texts
+
+
 def report(
     metrics: Annotated[Path, typer.Argument(help="Folder with a JSON file for each variant; report.* go there too.")],
     dataset: Annotated[str, typer.Option(help="Data set to report on.")] = "bbc",
-    readme: Annotated[Path | None, typer.Option(help="Page whose table of the best to bring up to date.")] = None,
     page: Annotated[Path | None, typer.Option(help="Page whose tables of all to bring up to date.")] = None,
     training: Annotated[Path, typer.Option(help="Folder of its logs and predictions, if any.")] = Path("training"),
     project: Annotated[Path | None, typer.Option(help="Folder of a project.yml whose other variants to name.")] = None,
 ) -> None:
     """Write METRICS/report.md, METRICS/report.svg and METRICS/report.html, and print the table."""
-    results = load_results(metrics, dataset)
+    results = load_results(metrics, dataset, training)
     variants = results.variants
+    tasks = find_tasks(metrics.parent)
     for name in find_strangers(training, variants):
         msg.warn(
             f"{metrics / name}.json: is not of the pipeline in {training / name}. Measure that one: "
             f"python -m spacy project run evaluate-{name}"
         )
     svg = vl_convert.vegalite_to_svg(make_chart(variants, results.peers).to_json())
-    tuning_svg = vl_convert.vegalite_to_svg(tuning_chart(results.tuning, dataset).to_json()) if results.tuning else None
-    html = make_page(
-        variants,
-        best=pareto_front(variants, *COST_SIGNS),
-        machines=describe_machines(variants),
-        peers=results.peers,
-        seeds=read_seeds(metrics, dataset),
-        comparison=results.comparison,
-        tuning=results.tuning,
-        tuning_svg=tuning_svg,
-        curves=learning_curves(metrics / "curve"),
-        missing=find_unfinished(training, variants),
-        runs=training,
-    )
+    tuning_svg = draw_tuning(results, dataset)
     texts = {
         metrics / "report.svg": svg,
         metrics / "tuning.svg": tuning_svg,
         metrics / "report.md": f"# Results: {dataset}\n\n{make_markdown(results, '')}",
-        metrics / "report.html": html,
+        metrics / "report.html": write_page(results, metrics, dataset, training, tuning_svg, tasks),
     }
-    if readme:
-        texts[readme] = update_block(readme, "BEST", dataset, make_best_table(variants))
+    tested = {row["name"] for row in results.pairs["rows"]} if results.pairs else set()
+    if lacking := [one["variant"] for one in variants if tested and one["variant"] not in tested]:
+        msg.info(f"Without paired tests, since the predictions behind their metrics are not here: {', '.join(lacking)}")
+    if results.new_pairs:
+        texts[metrics / PAIRED / COMPARISON] = format_json(results.pairs) + "\n"
     if page:
         texts[page] = update_block(page, "RESULTS", dataset, make_markdown(results, f"../{metrics.as_posix()}/"))
+    texts |= other_pages(metrics, dataset, training, tasks)
     write_texts({path: text for path, text in texts.items() if text is not None})
     mode, heads = task_mode(variants[0]), columns(variants)
     table = make_table(variants) + [format_row(peer, mode) for peer in results.peers]
     msg.table(table, header=heads, divider=True, aligns=("l",) + ("r",) * (len(heads) - 1))
     if project and (others := unmeasured(project, variants)):
         msg.warn(f"Not measured, because skipped or not run yet: {', '.join(others)}")
-    for path in (readme, page):
-        if path and texts[path] is not None:
-            msg.good(f"{path}: results of {dataset} brought up to date")
+    if page and texts[page] is not None:
+        msg.good(f"{page}: results of {dataset} brought up to date")
     msg.good(f"{metrics / 'report.html'}, report.md, report.svg: {len(variants)} variant(s)")
 
 

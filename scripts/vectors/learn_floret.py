@@ -61,6 +61,22 @@ def zero_rows(path: Path) -> int:
         return sum(not np.fromstring(line.rstrip().partition(" ")[2], sep=" ").any() for line in lines)
 
 
+def check_whole(path: Path, rows: int) -> None:
+    """Make sure that floret has written all rows: it says nothing of a full disk.
+
+    Raises:
+        OSError: it has not, as the system tells when asked.
+        UserError: it has not, and the system does not say why.
+    """
+    with path.open("rb") as stream:
+        lines = sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(2**20), b""))
+    if lines == rows + 1:  # one of them is the header
+        return
+    with path.open("ab") as stream:
+        stream.write(b"\n")
+    raise UserError(f"floret has written {lines - 1} of {rows} rows. Run it again.")
+
+
 def learn_floret(
     tokens: Annotated[Path, typer.Argument(help="Words of the raw text, one text a line.")],
     counts: Annotated[Path, typer.Argument(help="How often each spelling occurs, JSON.")],
@@ -92,6 +108,7 @@ def learn_floret(
     )  # fmt: skip
     with whole_file(output) as temporary:
         trained.save_floret_vectors(str(temporary))
+        check_whole(temporary, buckets)
         if empty := zero_rows(temporary):
             raise UserError(
                 f"{empty} of floret's {buckets} rows are zero: fewer rows suffice for this text. "

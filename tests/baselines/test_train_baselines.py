@@ -24,7 +24,8 @@ from scripts.baselines.train_baselines import (
     score_on_dev,
 )
 from scripts.common.cli import UserError
-from scripts.report.report import REQUIRED, get, load_results, make_markdown
+from scripts.report.report import make_markdown
+from scripts.report.results import REQUIRED, get, load_results
 from tests.conftest import DESKS, ROOT, message, toy_records
 from tests.report.test_page import Page
 from tests.report.test_report import metrics  # noqa: F401

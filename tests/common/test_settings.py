@@ -28,6 +28,8 @@ BAD = [
     ("workers", 0, "must be 1 or more"),
     ("processes", -1, "must be 1 or more"),
     ("curve_repeats", 0, "must be 1 or more"),
+    ("annotate_texts", 0, "must be 1 or more"),
+    ("committee", "a b", "must be one word"),
     ("gpu_share", 0, "must be more than 0"),
     ("gpu_share", "much", "must be a number"),
     ("pruned_rows", 0, "must be 1 or more"),
@@ -111,6 +113,7 @@ GOOD = [
     ("play_address", "0.0.0.0"),
     ("version", "1.0.0rc1"),
     ("baselines", "tfidf-svm,fasttext"),
+    ("committee", "linear,compact-pretrained"),
 ]
 
 

@@ -42,15 +42,19 @@ def test_without_a_limit_they_are_those_of_spacy(vocab, n_words):
     assert found == expected
 
 
+@pytest.mark.parametrize("scale", [1.0, 10.0])
 @pytest.mark.parametrize(("limit", "lengths"), [(0, [5, 2]), (3, [3, 2]), (9, [5, 2])])
-def test_rows_beyond_the_limit_get_no_gradient(limit, lengths):
-    model = first_rows(limit)
+def test_rows_beyond_the_limit_get_no_gradient(limit, lengths, scale):
+    model = first_rows(limit, scale)
     arrays = [np.arange(10, dtype="float32").reshape(5, 2), np.ones((2, 2), dtype="float32")]
     outputs, backprop = model(arrays, is_train=True)
-    assert [len(output) for output in outputs] == lengths and outputs[0].tolist() == arrays[0][: lengths[0]].tolist()
+    assert [len(output) for output in outputs] == lengths and outputs[0].tolist() == (
+        scale * arrays[0][: lengths[0]]
+    ).tolist()
+    assert outputs[0].dtype == "float32"
     gradients = backprop([np.ones_like(output) for output in outputs])
     assert [gradient.shape for gradient in gradients] == [array.shape for array in arrays]
-    assert [gradient.sum() for gradient in gradients] == [2 * length for length in lengths]
+    assert [gradient.sum() for gradient in gradients] == [2 * length * scale for length in lengths]
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(0, 20), (8, 8), (30, 20)])

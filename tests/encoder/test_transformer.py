@@ -156,6 +156,16 @@ def test_weights_writes_a_complete_folder_that_pads_to_the_batch(encoder, tmp_pa
     assert not list((tmp_path / "out").glob(".*")), "temporary folders are left"
 
 
+def test_weights_that_are_not_the_published_ones(encoder, tmp_path, run):
+    process = run("weights", encoder, "out/tiny", "--sha256", f"{encoder}:{'0' * 64}")
+    assert process.returncode == 1
+    assert "not the published one" in process.output
+    assert not (tmp_path / "out").exists()
+    process = run("weights", encoder, "out/tiny", "--sha256", "something")
+    assert process.returncode == 1
+    assert "expected NAME:DIGITS" in process.output
+
+
 def test_weights_knows_the_longest_text(encoder, tmp_path, run):
     assert AutoTokenizer.from_pretrained(encoder).model_max_length > 160
     run("weights", encoder, "out")

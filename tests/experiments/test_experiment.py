@@ -9,14 +9,8 @@ from spacy.util import dict_to_dot, load_config
 
 from scripts.common.cli import UserError
 from scripts.common.variants import config_chain, merge_configs, names_in, variant_names
-from scripts.experiments.compare import (
-    compare_groups,
-    format_rows,
-    holm,
-    label_matrices,
-    load_results,
-    two_sided_p,
-)
+from scripts.evaluation.paired import compare_groups, holm, label_matrices, two_sided_p
+from scripts.experiments.compare import format_rows, load_results
 from scripts.experiments.experiment import is_finished, keep, prepare
 from scripts.experiments.grids import (
     Group,
@@ -313,7 +307,7 @@ def make_runs(accuracy, seeds, rng, n=400):
 def test_real_differences_get_a_star_and_chance_does_not():
     rng = np.random.default_rng(1)
     groups = {"best": make_runs(0.9, 3, rng), "twin": make_runs(0.9, 3, rng), "worse": make_runs(0.7, 3, rng)}
-    rows = {row["name"]: row for row in compare_groups(groups, "best")}
+    rows = {row["name"]: row for row in compare_groups(groups, "best")["rows"]}
     assert rows["worse"]["p"] < 0.01 and rows["worse"]["high"] < 0
     assert rows["twin"]["p"] > 0.05 and rows["twin"]["low"] < 0 < rows["twin"]["high"]
     cells = {row[0]: row for row in format_rows(list(rows.values()), "best")}
@@ -358,7 +352,7 @@ def test_folds_are_put_together(tmp_path, run):
     gold, predicted = label_matrices(groups["bow"][0])
     assert gold.shape == (400, 3) and (gold & predicted).sum() == 300
     assert groups["bow"][0]["scores"]["macro_f1"] == pytest.approx(0.75, abs=0.02)
-    rows = {row["name"]: row for row in compare_groups(groups, "bow")}
+    rows = {row["name"]: row for row in compare_groups(groups, "bow")["rows"]}
     assert rows["cnn"]["p"] < 0.01 and rows["cnn"]["difference"] == pytest.approx(-0.25, abs=0.03)
     assert run("compare", "g").returncode == 0
     assert "400 test documents, put together from 4 folds" in (tmp_path / "g" / "compare.md").read_text(

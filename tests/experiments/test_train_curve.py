@@ -11,7 +11,8 @@ from thinc.api import Config
 
 from scripts.common.cli import UserError
 from scripts.experiments import train_curve
-from scripts.experiments.train_curve import advice, interval, plot, subset, summarize, train_once
+from scripts.experiments.curves import advice
+from scripts.experiments.train_curve import interval, plot, subset, summarize, train_once
 from scripts.training.config import write_candidates
 from tests.conftest import ROOT, message, toy_records
 from tests.project.test_project import COMMANDS, VARIANTS

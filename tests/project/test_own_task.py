@@ -70,7 +70,7 @@ def test_clone_has_all_that_is_tracked(clone):
 
 @pytest.mark.slow
 def test_guide_from_clone_to_wheel(clone):
-    """Steps 2 to 4, with an export of Prodigy in which a text may have several labels."""
+    """Steps 2 to 5, with an export of Prodigy in which a text may have several labels."""
     (clone / "assets" / "mytask").mkdir()
     records = [
         {"text": r["text"], "_input_hash": i, "answer": "accept", "accept": [r["label"]] + ["odd"] * (i % 2),
@@ -115,5 +115,12 @@ def test_guide_from_clone_to_wheel(clone):
     code = "import en_mytask_bow; print(sorted(en_mytask_bow.load()('The goal').cats))"
     assert "['film', 'money', 'odd', 'sport']" in shell(target, "python", "-c", code)
     assert spacy.load(next(target.glob("en_mytask_bow/en_mytask_bow-*"))).meta["license"] == "CC-BY-4.0"
+    # What Prodigy would make of the tasks, each answered as it is filled in.
+    made = [clone / "training" / "mytask" / f"{name}.jsonl" for name in ("doubt", "suggest")]
+    tasks = [task for path in made for task in srsly.read_jsonl(path)]
+    assert tasks[-1]["text"] == "The goal and match of today" and "Only 1 of the 100 texts" in printed["suggest"]
+    srsly.write_jsonl(clone / "assets" / "mytask" / "annotated.jsonl", [task | {"answer": "accept"} for task in tasks])
+    shown = shell(clone, "python", "-m", "spacy", "project", "run", "convert")
+    assert "annotated.jsonl: read as prodigy" in shown and "1 of train are new" in shown
     shown = shell(clone, "python", "-m", "spacy", "project", "run", "report")
     assert "Not measured" in shown and "transformer" in shown

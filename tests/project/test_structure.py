@@ -3,6 +3,8 @@
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -160,11 +162,18 @@ def test_stages_build_on_one_another_without_circles():
     assert graph["common"] == set()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "scripts").rglob("__init__.py")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*/__init__.py")), ids=lambda path: path.parent.name)
 def test_packages_hold_no_code(path):
     """It would be run without being among the `deps`."""
     (docstring,) = ast.parse(path.read_text(encoding="utf-8")).body
     assert isinstance(docstring.value.value, str)
+
+
+def test_the_package_of_all_only_tells_libraries_what_to_use():
+    """It is no part of `deps`, as the machine is not; and it must be done before anything else is imported."""
+    code = "import scripts, sys; print(sorted(name for name in sys.modules if 'numpy' in name or 'scripts' in name))"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "['scripts']"
 
 
 # Commands

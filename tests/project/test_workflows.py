@@ -88,8 +88,14 @@ def test_report_has_a_row_for_every_variant(finished):
 
 def test_second_run_skips_everything(finished):
     output = run(finished[0], "all")
-    assert output.count("nothing changed") == len(PROJECT["workflows"]["all"]) - 2
-    assert re.findall(r"Running command: \S+ -m (\S+)", output) == ["scripts.outputs.select", "scripts.report.report"]
+    assert output.count("nothing changed") == len(PROJECT["workflows"]["all"]) - 4
+    again = ["scripts.outputs.select", *(f"scripts.report.{name}" for name in ("report", "board", "recommend"))]
+    assert re.findall(r"Running command: \S+ -m (\S+)", output) == again
+
+
+def test_all_ends_with_the_board_and_with_advice(finished):
+    assert "| compact | " in (finished[0] / "metrics" / "board.md").read_text(encoding="utf-8")
+    assert re.search(r"Take [\w-]+, macro-F1 0\.\d+ in [\d.]+ MB", " ".join(finished[1].split()))
 
 
 def test_data_sets_live_side_by_side(finished):

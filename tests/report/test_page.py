@@ -3,6 +3,8 @@
 import base64
 import copy
 import hashlib
+import json
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -99,11 +101,52 @@ def test_the_answer_is_the_smallest_within_the_interval_of_the_best():
 
 
 def test_the_best_is_compared_with_the_largest_and_with_those_that_come_near():
-    variants = [variant("best", 0.90, 3e6, 500.0), variant("near", 0.86, 1e6), variant("far", 0.70, 9e6, 1000.0)]
+    variants = [variant("best", 0.90, 3e6, 500.0), variant("near", 0.88, 4e6), variant("far", 0.70, 9e6, 1000.0)]
     answer = make_answer(variants)
     assert answer["text"] == "90.0 % macro‑F1 in 3.0 MB, 0.50× the throughput of far"
-    assert "overlaps that of near: the lead could be chance" in answer["caveat"]
+    assert "its 95 % interval (87.0 to 93.0 %) has in it near: the lead could be chance" in answer["caveat"]
     assert make_answer(variants[::2])["caveat"] == "No other variant reaches its 95 % interval."
+
+
+def pairs_of(**worse_than):
+    """Paired tests of three seeds that found what is worse than what; scores a point above those of the single runs."""
+    scores = {"big": 0.91, "small": 0.89, "tiny": 0.81}
+    rows = [
+        {"name": name, "macro_f1": scores[name], "std": 0.01, "seeds": 3, "difference": 0.0, "low": -0.01, "high": 0.01,
+         "p": 0.5, "share": None, "worse_than": names}
+        for name, names in worse_than.items()
+    ]  # fmt: skip
+    gap = {"missing": "No fine-tuned transformer has been measured."}
+    return {"rows": rows, "gap": gap, "reference": "big", "alpha": 0.05, "resamples": 2000}
+
+
+def test_paired_tests_go_before_intervals():
+    """On the same texts, differences can be told apart that lie within the interval of one, and the other way round."""
+    variants = [variant("big", 0.90, 90e6, 100.0), variant("small", 0.88, 3e6, 4150.0), variant("tiny", 0.80, 1e6)]
+    told = make_answer(variants, pairs_of(big=[], small=["big"], tiny=["big", "small"]))
+    assert told["name"] == "big" and told["text"].startswith("91.0 % macro‑F1 in 90.0 MB")
+    assert told["caveat"] == "No other variant is as good, by paired tests. Scores are means over 3 seeds."
+    untold = make_answer(variants, pairs_of(big=[], small=[], tiny=[]))
+    assert untold["name"] == "tiny"
+    assert "big scores higher, 91.0 % in 90.0 MB, but a paired test on the same texts" in untold["caveat"]
+
+
+def test_the_chooser_goes_by_the_rule_of_the_headline():
+    variants = [variant("big", 0.90, 90e6), variant("small", 0.88, 3e6), variant("tiny", 0.80, 1e6)]
+    html = page(*variants, pairs=pairs_of(big=[], small=[], tiny=["big", "small"]))
+    points = json.loads(re.search(r'id="data">(.*?)</script>', html, re.DOTALL)[1])
+    assert {point["name"]: (point["score"], point["worse"]) for point in points} == {
+        "big": (0.91, []), "small": (0.89, []), "tiny": (0.81, ["big", "small"])
+    }  # fmt: skip
+    text = Page(html).text
+    assert "small : 89.0 % macro‑F1 in 3.0 MB" in text and "by paired tests on the test texts" in text
+    assert "by the intervals, until paired tests have been made" in Page(page(*variants)).text
+
+
+def test_pages_of_several_data_sets_lead_to_each_other():
+    html = Page(page(variant("a"), tasks=["bbc", "toy"]))
+    links = {tag["href"]: tag.get("aria-current") for name, tag in html.elements if name == "a" and ".." in tag["href"]}
+    assert links == {"../bbc/report.html": None, "../toy/report.html": "page"}
 
 
 def test_a_single_variant():
@@ -233,6 +276,19 @@ def test_coverage_of_pruned_vectors(tmp_path):
     found = Page(page(variant("one"), runs=tmp_path)).text
     assert "of 2 seeds. 9,000 rows come within 1.0 points" in found and "0.80 0.70 500 9,000" in found
     assert "after pruning 3,000 14,000 6.0 90.0 %" in found and "11,000 words share" in found
+
+
+def test_doubted_labels(tmp_path):
+    assert "Labels to doubt" not in Page(page(variant("one"), runs=tmp_path)).text
+    facts = {"texts": 1535, "contradicted": 285, "expected_wrong": 91}
+    metas = [{"given": "b", "suggested": EVIL, "score": 0.9996, "source": f"train.csv, line {i}"} for i in range(90)]
+    srsly.write_json(tmp_path / "doubt.json", facts)
+    srsly.write_jsonl(tmp_path / "doubt.jsonl", [{"text": EVIL, "accept": ["b"], "meta": meta} for meta in metas])
+    html = page(variant("one"), runs=tmp_path)
+    found = Page(html).text
+    assert "contradicts the labels of 285 of 1,535 texts" in found and "some 91 labels are expected" in found
+    assert "train.csv, line 19" in found and "line 20" not in found and "1.000" in found
+    assert html.count("</script>") == 2, "a text is never markup"
 
 
 def test_learning_curves(tmp_path):

@@ -1,0 +1,1 @@
+"""Which labels to doubt, and which texts to annotate next."""

@@ -1,0 +1,161 @@
+"""The paired tests of all variants of a task: of the grid `seeds` where it has been run, of single runs otherwise.
+
+They need predictions, which quote the test texts and are not committed. So what was found is kept, without texts, in
+METRICS/paired/compare.json, and is used as long as the scores are those that it was found from.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import srsly
+from wasabi import msg
+
+from scripts.common.files import read_json
+from scripts.common.finished import is_of_another
+from scripts.evaluation.paired import ALPHA, RESAMPLES, best_of, compare_groups, label_matrices
+from scripts.evaluation.thresholds import macro_f1
+
+SEEDS, PAIRED = "seeds", "paired"  # folders of METRICS: of the grid, and of what is found here
+COMPARISON = "compare.json"
+RUNS = "*--default--*.json"
+ROUNDING = 0.005  # of macro-F1: predictions are rounded, and ties may fall otherwise
+
+Runs = dict[str, dict[str, dict[str, Any]]]  # metrics, by variant and stem of their file
+
+
+def is_run(metrics: Any, dataset: str) -> bool:
+    """Whether something is the metrics of a run on the test set of a data set."""
+    return (
+        isinstance(metrics, dict)
+        and metrics.get("dataset") == dataset
+        and "fold" not in metrics
+        and "macro_f1" in metrics.get("scores", {})
+    )
+
+
+def find_runs(folder: Path, dataset: str, variants: Sequence[dict[str, Any]], quiet: bool = False) -> Runs:
+    """The runs that stand for each variant: those of the grid and the single one, or that alone if they are older.
+
+    They are older if the run of the same seed had another config.
+    """
+    runs: Runs = defaultdict(dict)
+    single = {metrics["variant"]: metrics for metrics in variants}
+    for path in sorted((folder / SEEDS).glob(RUNS)):
+        metrics = read_json(path)
+        if is_run(metrics, dataset) and not metrics.get("experiment", {}).get("values"):
+            runs[metrics["variant"]][path.stem] = metrics
+    older = []
+    for name, metrics in single.items():
+        twins = [run for run in runs[name].values() if run["seed"] == metrics["seed"]]
+        configs = [one.get("env", {}).get("config_md5") for one in (metrics, *twins)]
+        if None not in configs and len(set(configs)) > 1:
+            older.append(name)
+            runs[name] = {}
+        if not runs[name] or not twins:
+            runs[name][name] = metrics
+    if older and not quiet:
+        msg.warn(f"{folder / SEEDS}: other configs than in {folder}, so these runs do not count: {', '.join(older)}")
+    return dict(runs)
+
+
+def read_predictions(folder: Path, training: Path | None, stem: str, metrics: dict[str, Any]) -> list[Any] | None:
+    """The predictions behind the metrics of a run; None if they are not at hand, or are of another pipeline."""
+    path = folder / SEEDS / f"{stem}.predictions.jsonl"
+    if stem == metrics["variant"]:
+        run = (training or Path()) / stem
+        if training is None or is_of_another(metrics, run):
+            return None
+        path = run / "predictions.jsonl"
+    try:
+        rows = list(srsly.read_jsonl(path)) if path.is_file() else []
+        if not rows or len(rows) != metrics["scores"].get("documents", len(rows)):
+            return None
+        score = float(macro_f1(*label_matrices(metrics | {"predictions": rows})))
+    except (ValueError, KeyError, TypeError):
+        return None  # such as those of a run that was killed
+    return rows if abs(score - metrics["scores"]["macro_f1"]) <= ROUNDING else None
+
+
+def scores_of(runs: Mapping[str, dict[str, Any]]) -> dict[str, float]:
+    """Macro-F1 by the stem of the run's file: what tells whether something was found from these runs."""
+    return {stem: metrics["scores"]["macro_f1"] for stem, metrics in sorted(runs.items())}
+
+
+def still_true(found: dict[str, Any], runs: Runs) -> dict[str, Any] | None:
+    """The part of a comparison that is of the runs that there are now; None if nothing is left to compare."""
+    now = {name: scores_of(own) for name, own in runs.items()}
+    names = {name for name, scores in found["runs"].items() if now.get(name) == scores}
+    if len(names) < 2:
+        return None
+    gap = found["gap"]
+    lost = {gap.get("blank"), gap.get("transformer")} - {None} - names
+    rows = [
+        row | {"worse_than": [name for name in row["worse_than"] if name in names]} | ({"share": None} if lost else {})
+        for row in found["rows"]
+        if row["name"] in names
+    ]
+    if lost:
+        gap = {"missing": f"{' and '.join(sorted(lost))}: measured anew since the paired tests."}
+    return found | {"rows": rows, "gap": gap, "runs": {name: found["runs"][name] for name in sorted(names)}}
+
+
+def same_documents(groups: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """The groups that were tested on the documents that most were tested on."""
+
+    def texts(run: dict[str, Any]) -> tuple[str, ...]:
+        return tuple(row["text"] for row in run["predictions"])
+
+    counts = Counter(texts(run) for runs in groups.values() for run in runs)
+    common = counts.most_common(1)[0][0] if counts else ()
+    kept = {name: [run for run in runs if texts(run) == common] for name, runs in groups.items()}
+    for name in groups:
+        if len(kept[name]) < len(groups[name]):
+            msg.warn(f"{name}: was tested on other documents than most, and is not compared. Run it again.")
+    return {name: runs for name, runs in kept.items() if len(runs) == len(groups[name])}
+
+
+def compare_variants(
+    folder: Path, dataset: str, variants: Sequence[dict[str, Any]], training: Path | None = None
+) -> tuple[dict[str, Any] | None, bool]:
+    """What paired tests say of all variants of a task.
+
+    Args:
+        folder: of the metrics of the task.
+        dataset: its name.
+        variants: metrics of the single runs.
+        training: folder of what was trained on it, with predictions; None to go by what was found before.
+
+    Returns:
+        What `compare_groups` says, with the `runs` that it was found from; None if there are no two variants to
+        compare. And whether it is new: to be written to METRICS/paired/compare.json.
+    """
+    runs = find_runs(folder, dataset, variants)
+    path = folder / PAIRED / COMPARISON
+    found_before = read_json(path) if path.is_file() else {}
+    if not isinstance(found_before, dict) or not {"runs", "rows", "gap", "reference"} <= found_before.keys():
+        if found_before:
+            msg.warn(f"{path}: left out, it is not what `report` writes. Remove it.")
+        found_before = {}
+    before = still_true(found_before, runs) if found_before else None
+    known = before["runs"] if before else {}
+    groups = {}
+    if training is not None and known.keys() != runs.keys():
+        for name, own in runs.items():
+            found = [(metrics, read_predictions(folder, training, stem, metrics)) for stem, metrics in own.items()]
+            if all(rows for _, rows in found):
+                groups[name] = [metrics | {"predictions": rows} for metrics, rows in found]
+        groups = same_documents(groups)
+    if len(groups) < 2 or len(groups) <= len(known):
+        return before, False
+    reference = best_of(groups, list(groups)) or next(iter(groups))
+    facts = {
+        "dataset": dataset,
+        "documents": len(next(iter(groups.values()))[0]["predictions"]),
+        "reference": reference,
+        "resamples": RESAMPLES,
+        "alpha": ALPHA,
+        "runs": {name: scores_of(runs[name]) for name in sorted(groups)},
+    }
+    return facts | compare_groups(groups, reference), True

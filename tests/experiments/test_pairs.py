@@ -1,0 +1,154 @@
+"""Paired tests of all variants are made of the runs that count, kept without texts, dropped where scores changed."""
+
+import json
+
+import numpy as np
+import pytest
+import srsly
+
+from scripts.common.files import write_json
+from scripts.evaluation.paired import label_matrices
+from scripts.evaluation.thresholds import macro_f1
+from scripts.experiments.pairs import compare_variants
+from scripts.report.results import load_results
+from tests.experiments.test_experiment import make_runs
+from tests.report.test_report import METRICS
+
+NAMES = {"linear": 0.7, "compact": 0.85, "transformer": 0.9}
+
+
+def write_single(root, variant, run, config="x"):
+    """Metrics of a single run, and its predictions where the training leaves them."""
+    data = METRICS | {
+        "variant": variant,
+        "scores": METRICS["scores"] | run["scores"] | {"documents": len(run["predictions"])},
+        "dev": run["dev"],
+        "env": METRICS["env"] | {"config_md5": config},
+    }
+    (root / "metrics" / "toy").mkdir(parents=True, exist_ok=True)
+    srsly.write_json(root / "metrics" / "toy" / f"{variant}.json", data)
+    folder = root / "training" / "toy" / variant
+    folder.mkdir(parents=True, exist_ok=True)
+    srsly.write_jsonl(folder / "predictions.jsonl", run["predictions"])
+
+
+def write_seed(root, variant, seed, run, config="x"):
+    folder = root / "metrics" / "toy" / "seeds"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{variant}--default--{seed}.json"
+    data = METRICS | {
+        "variant": variant,
+        "seed": seed,
+        "scores": METRICS["scores"] | run["scores"] | {"documents": len(run["predictions"])},
+        "dev": run["dev"],
+        "env": METRICS["env"] | {"config_md5": config},
+        "experiment": {"setting": "default", "values": {}},
+    }
+    srsly.write_json(path, data)
+    srsly.write_jsonl(path.with_suffix(".predictions.jsonl"), run["predictions"])
+
+
+def exact(run):
+    """The run with the score that its predictions have."""
+    return run | {"scores": {"macro_f1": float(macro_f1(*label_matrices(run))), "confusion": {}}}
+
+
+@pytest.fixture
+def task(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, accuracy in NAMES.items():
+        write_single(tmp_path, name, exact(make_runs(accuracy, 1, rng)[0]))
+    return tmp_path
+
+
+def compared(root, training=True):
+    folder = root / "metrics" / "toy"
+    results = load_results(folder, "toy", root / "training" / "toy" if training else None)
+    if results.new_pairs:
+        write_json(folder / "paired" / "compare.json", results.pairs)
+    return results.pairs, results.new_pairs
+
+
+def rows_of(pairs):
+    return {row["name"]: row for row in pairs["rows"]}
+
+
+def test_single_runs_are_compared_once(task):
+    pairs, new = compared(task)
+    assert new and rows_of(pairs).keys() == NAMES.keys()
+    assert pairs["gap"]["real"] and 0 < rows_of(pairs)["compact"]["share"]["value"] < 1.2
+    assert pairs["reference"] == "transformer"
+    assert compared(task) == (pairs, False), "as long as nothing changes, what was found is used"
+    assert compared(task, training=False) == (pairs, False), "as in a clone, where there are no predictions"
+    assert '"text"' not in (task / "metrics" / "toy" / "paired" / "compare.json").read_text(encoding="utf-8")
+
+
+def test_seeds_of_the_grid_count_and_older_ones_do_not(task, capsys):
+    rng = np.random.default_rng(1)
+    for seed in range(3):
+        write_seed(task, "compact", seed, exact(make_runs(0.85, 1, rng)[0]))
+        write_seed(task, "linear", seed, exact(make_runs(0.5, 1, rng)[0]), config="older")
+    rows = rows_of(compared(task)[0])
+    assert {name: row["seeds"] for name, row in rows.items()} == {"linear": 1, "compact": 3, "transformer": 1}
+    assert rows["linear"]["macro_f1"] > 0.6
+    assert "so these runs do not count: linear" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_was_measured_anew_is_dropped_and_compared_where_its_predictions_are(task):
+    compared(task)
+    write_single(task, "transformer", exact(make_runs(0.95, 1, np.random.default_rng(2))[0]))
+    pairs, new = compared(task, training=False)
+    assert not new and rows_of(pairs).keys() == {"linear", "compact"}
+    assert pairs["gap"] == {"missing": "transformer: measured anew since the paired tests."}
+    assert all(row["share"] is None and "transformer" not in row["worse_than"] for row in pairs["rows"])
+    pairs, new = compared(task)
+    assert new and rows_of(pairs)["transformer"]["macro_f1"] > 0.92
+
+
+def test_predictions_of_another_model_are_not_taken(task):
+    run = make_runs(0.3, 1, np.random.default_rng(3))[0]
+    srsly.write_jsonl(task / "training" / "toy" / "linear" / "predictions.jsonl", run["predictions"])
+    pairs, _ = compared(task)
+    assert rows_of(pairs).keys() == {"compact", "transformer"}
+    assert "No variant from labels alone" in pairs["gap"]["missing"]
+
+
+def test_variants_without_their_predictions_are_named(task, run):
+    (task / "training" / "toy" / "compact" / "predictions.jsonl").unlink()
+    process = run("report", "metrics/toy", "--dataset", "toy", "--training", "training/toy")
+    assert process.returncode == 0
+    assert "since the predictions behind their metrics are not here: compact" in process.output
+
+
+def test_a_file_of_other_content_is_left_out(task, capsys):
+    write_json(task / "metrics" / "toy" / "paired" / "compare.json", {"rows": []})
+    assert compared(task)[1], "and made anew"
+    assert "it is not what `report` writes" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_variant_tested_on_other_texts_is_left_out(task, capsys):
+    run = exact(make_runs(0.8, 1, np.random.default_rng(4), n=300)[0])
+    write_single(task, "compact", run)
+    assert rows_of(compared(task)[0]).keys() == {"linear", "transformer"}
+    assert "compact: was tested on other documents than most" in " ".join(capsys.readouterr().out.split())
+
+
+def test_one_variant_has_nothing_to_be_compared_with(task):
+    metrics = json.loads((task / "metrics" / "toy" / "linear.json").read_text(encoding="utf-8"))
+    assert compare_variants(task / "nowhere", "toy", [metrics], task / "training" / "toy") == (None, False)
+
+
+def test_report_keeps_what_it_finds_and_pages_lead_to_each_other(task, run):
+    other = json.loads((task / "metrics" / "toy" / "linear.json").read_text(encoding="utf-8")) | {"dataset": "other"}
+    (task / "metrics" / "other").mkdir()
+    srsly.write_json(task / "metrics" / "other" / "linear.json", other)
+    process = run("report", "metrics/toy", "--dataset", "toy", "--training", "training/toy")
+    assert process.returncode == 0, process.output
+    folder = task / "metrics" / "toy"
+    found = json.loads((folder / "paired" / "compare.json").read_text(encoding="utf-8"))
+    assert rows_of(found).keys() == NAMES.keys()
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    assert "share of the gap" in markdown and "The gap from linear, the best from labels alone" in markdown
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert 'href="../other/report.html"' in page and "share of the gap" in page
+    assert 'href="../toy/report.html"' in (task / "metrics" / "other" / "report.html").read_text(encoding="utf-8")

@@ -1,0 +1,82 @@
+"""Advice on a data set follows from its metrics, by the rule of the report's headline."""
+
+import pytest
+import srsly
+
+from scripts.report.page import make_answer
+from scripts.report.recommend import fastest_sentence, next_sentence, smallest_sentence
+from scripts.report.results import load_task
+from tests.report.test_board import write_task
+
+RISING = {"variant": "bow", "points": [
+    {"share": 0.75, "texts": 300, "macro_f1": 0.7, "ci": [0.69, 0.71]},
+    {"share": 1.0, "texts": 400, "macro_f1": 0.74, "ci": [0.73, 0.75]},
+]}  # fmt: skip
+FLAT = {"variant": "bow", "points": [RISING["points"][0], RISING["points"][0] | {"share": 1.0}]}
+FACTS = {"raw": {"lines": 100}, "examples": {"train": 120}}
+KNOWN = ["linear", "bow", "compact", "transformer"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("recommend")
+    write_task(root, "topic", {"linear": 0.7, "compact": 0.89, "transformer": 0.9})
+    write_task(root, "mood", {"linear": 0.7, "compact": 0.72, "transformer": 0.9})
+    write_task(root, "first", {"linear": 0.7})
+    return root
+
+
+def load(root, name):
+    return load_task(root / "metrics" / name, name)
+
+
+def test_the_smallest_that_is_as_good(root):
+    task, results = load(root, "topic")
+    sentence = smallest_sentence(task)
+    assert sentence.startswith("Take compact, macro-F1 0.") and "in 4.0 MB" in sentence
+    assert sentence.endswith("by more than chance, by paired tests on the 1,000 test texts.")
+    assert make_answer(results.variants, results.pairs)["name"] == "compact", "the headline says the same"
+    assert fastest_sentence(task).startswith("It is the fastest of these, too: 10,000 documents a second")
+    assert "12 times as many as transformer" in fastest_sentence(task).replace("11.5", "12")
+
+
+def test_where_only_the_transformer_is_good(root):
+    task, results = load(root, "mood")
+    assert smallest_sentence(task).startswith("Take transformer,") and "no other is as good" in smallest_sentence(task)
+    assert make_answer(results.variants, results.pairs)["name"] == "transformer"
+
+
+def test_what_to_try_next(root):
+    mood, topic, first = (load(root, name)[0] for name in ("mood", "topic", "first"))
+    assert "run transformer" in next_sentence(first, KNOWN, [], None)
+    distilled = next_sentence(mood, [*KNOWN, "compact-distilled"], [], FACTS)
+    assert distilled.startswith("Next, try compact-distilled: nothing smaller is as good as transformer yet")
+    assert next_sentence(mood, KNOWN, [RISING], FACTS) == (
+        "Next: label more texts: with the last quarter of the 400, bow gained 4.0 points on dev, more than chance."
+    )
+    assert "put more text of the same kind" in next_sentence(mood, KNOWN, [FLAT], FACTS)
+    enough = FACTS | {"raw": {"lines": 1000}}
+    assert "train-curve . --vars.variant transformer" in next_sentence(mood, KNOWN, [], enough)
+    assert "There is nothing left to try" in next_sentence(mood, KNOWN, [FLAT], enough)
+    assert "if compact and transformer shall be told apart, run the grid folds" in (
+        next_sentence(topic, KNOWN, [FLAT], enough)
+    )
+
+
+def test_a_variant_that_cannot_be_done_is_not_advised(root):
+    task, _ = load(root, "first")
+    task.skipped["transformer"] = "The encoder is for English."
+    assert "run transformer" not in next_sentence(task, KNOWN, [], None)
+
+
+def test_the_command(root, run, tmp_path):
+    for name in ("metrics", "training"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "project.yml").write_text("workflows: {}\ncommands:\n" + "".join(
+        f"  - {{name: train-{name}, script: [x]}}\n  - {{name: evaluate-{name}, script: [x]}}\n" for name in KNOWN
+    ))  # fmt: skip
+    (root / "metrics" / "topic" / "curve").mkdir()
+    srsly.write_json(root / "metrics" / "topic" / "curve" / "bow.json", RISING)
+    process = run("recommend", "metrics/topic", "--dataset", "topic", "--training", "training/topic")
+    assert process.returncode == 0, process.output
+    assert "Take compact, macro-F1" in process.output and "label more texts" in process.output
