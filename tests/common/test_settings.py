@@ -49,6 +49,7 @@ BAD = [
     ("encoded_epochs", 0, "must be 1 or more"),
     ("encoded_texts", 0, "must be 1 or more"),
     ("taught_sentences", 0, "must be 1 or more"),
+    ("taught_texts", 0, "must be 1 or more"),
     ("folds", 1, "must be 2 or more"),
     ("fold", 4, "must be 'none', or from 0 to 3 (vars.folds is 4)"),
     ("fold", -1, "must not begin with a dash"),
