@@ -109,14 +109,11 @@ def choose(X: sp.csr_matrix, known: sp.csr_matrix, order: Sequence[int], wanted:
     """
     X, known = (sp.diags(1 / np.sqrt(np.asarray(m.power(2).sum(1)).ravel()).clip(1e-6)) @ m for m in (X, known))
     near = np.zeros(X.shape[0], bool)
-    for start in range(0, X.shape[0], 256):
-        likeness = X[start : start + 256] @ known.T
-        near[start : start + 256] = likeness.max(axis=1).toarray().ravel() >= NEAR
     chosen: list[int] = []
     for i in order:
         if len(chosen) == wanted:
             break
-        if not near[i]:
+        if not near[i] and (known @ X[i].T).max() < NEAR:
             chosen.append(i)
             near |= (X @ X[i].T).toarray().ravel() >= NEAR
     return chosen
