@@ -15,6 +15,8 @@ COMMANDS = {command["name"]: command for command in PROJECT["commands"]}
 VARIANTS = variant_names(ROOT)
 DATASET = PROJECT["vars"]["dataset"]
 ALWAYS_RUN = {
+    "doubt",
+    "suggest",
     "select",
     "check",
     "experiment",
