@@ -57,7 +57,8 @@ def find_damage(deps: list[str], record: dict[str, Any], root: Path = Path()) ->
         record: weasel's, of what was done.
         root: the project's folder.
     """
-    made = {out["path"]: (name, out["md5"]) for name, entry in record.items() for out in entry.get("outs", [])}
+    # A record that was cut off in writing may lack some of it; then weasel makes the output anew.
+    made = {out.get("path"): (name, out.get("md5")) for name, entry in record.items() for out in entry.get("outs", [])}
     for dep in deps:
         maker, md5 = made.get(dep, ("", None))
         if md5 is None:
