@@ -475,6 +475,7 @@ def test_a_wheel_runs_where_there_is_no_torch(task, tmp_path, run):
     figures = {"macro_f1": 1.0, "macro_f1_ci": [1.0, 1.0], "accuracy": 1.0, "documents": 36, "per_label": per_label}
     metrics = {"variant": "transformer-int8", "dataset": "toy", "scores": figures, "env": {"cpu": "?"}}
     metrics |= {"size": {"pipeline_bytes": 1}, "speed": {"docs_per_s": 1.0}}
+    metrics |= {"train": srsly.read_json(folder / "transformer-int8" / "train.json")}
     srsly.write_json(tmp_path / "metrics.json", metrics)
     code = ROOT / "scripts" / "components.py"
     process = run("package", "training/transformer-int8", "packages", "--metrics", "metrics.json", "--code", code)

@@ -17,7 +17,7 @@ from tests.conftest import copy_project, snapshot
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="no such signals and limits")]
 
-KILLS = int(os.environ.get("KILLS", "5"))  # more of them: KILLS=40 python -m pytest tests/faults/test_kills.py
+KILLS = int(os.environ.get("KILLS", "3"))  # more of them: KILLS=40 python -m pytest tests/faults/test_kills.py
 WORKFLOW = "cheap"
 STEPS = ["select", "convert", "fit-linear", "train-linear"]  # each writes files and folders, and the last trains
 SETTINGS = ("--vars.dataset", "toy", "--vars.max_epochs", "2")

@@ -1,22 +1,22 @@
 """Whole workflows at toy size, through `spacy project run`, as a user would run them."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import srsly
 from weasel.util.config import load_project_config
 
 from tests.conftest import toy_records
-from tests.project.test_project import PROJECT, VARIANTS
+from tests.project.test_project import BY_HAND, PROJECT
+from tests.project.test_project import VARIANTS as ALL_VARIANTS
 
 pytestmark = pytest.mark.slow
+
+VARIANTS = [variant for variant in ALL_VARIANTS if variant not in BY_HAND]
 
 TOY = ("--vars.dataset", "toy", "--vars.max_epochs", "10", "--vars.repeats", "1")
 # Small tables, so that only some hundred words go through the encoder, few texts for the teacher, few passes.
@@ -95,7 +95,7 @@ def test_second_run_skips_everything(finished):
 
 def test_all_ends_with_the_board_and_with_advice(finished):
     assert "| compact | " in (finished[0] / "metrics" / "board.md").read_text(encoding="utf-8")
-    assert re.search(r"Take [\w-]+, macro-F1 0\.\d+ in [\d.]+ MB", " ".join(finished[1].split()))
+    assert re.search(r"Take [\w-]+, macro-F1 [01]\.\d+ in [\d.]+ MB", " ".join(finished[1].split()))
 
 
 def test_data_sets_live_side_by_side(finished):
@@ -127,26 +127,6 @@ def test_a_changed_config_runs_only_what_depends_on_it_again(finished):
     config.write_text(config.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     output = run(project, "all")
     assert re.findall(r"scripts\.training\.train ([\w-]+)", output) == ["bow"]
-    assert scores(project, "cnn") == before
-
-
-def test_a_killed_run_ends_in_the_same_result(finished):
-    project, _ = finished
-    before = scores(project, "cnn")
-    lock = srsly.read_yaml(project / "project.lock")
-    for name in ("train-cnn", "evaluate-cnn"):
-        lock.pop(name)
-    srsly.write_yaml(project / "project.lock", lock)
-    process = start(project, "cnn")
-    log = project / "training" / "toy" / "cnn" / "log.jsonl"
-    started = time.time()
-    while log.stat().st_mtime < started if log.exists() else True:
-        assert process.poll() is None and time.time() - started < 120
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert "train-cnn" not in srsly.read_yaml(project / "project.lock")
-    run(project, "cnn")
     assert scores(project, "cnn") == before
 
 
