@@ -39,6 +39,12 @@ def names_in(project: dict[str, Any]) -> list[str]:
     return [name.removeprefix("evaluate-") for name in names if name.startswith("evaluate-")]
 
 
+def in_all(project: dict[str, Any]) -> list[str]:
+    """The variants of a parsed project.yml that its workflow `all` makes: not those that want packages of their own."""
+    steps = project.get("workflows", {}).get("all")
+    return [name for name in names_in(project) if steps is None or f"evaluate-{name}" in steps]
+
+
 def config_chain(overlay: Path, configs: Path | None = None) -> list[Path]:
     """The configs that make up a variant's: the base, its ancestors, its own.
 

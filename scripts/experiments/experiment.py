@@ -32,7 +32,7 @@ from weasel.util.config import load_project_config
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, whole_file, whole_folder, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
-from scripts.common.variants import names_in
+from scripts.common.variants import in_all, names_in
 from scripts.experiments.grids import (
     SOURCES,
     Group,
@@ -260,7 +260,7 @@ def experiment(
     root = Path.cwd()
     check_dataset(dataset, root / "assets")
     project = load_project_config(root, overrides={"vars.dataset": dataset})
-    runs = expand_grid(grid, names_in(project))
+    runs = expand_grid(grid, names_in(project), in_all(project))
     check_settings(grid, runs, project)
     folder = metrics / dataset / grid.stem
     todo = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset)]

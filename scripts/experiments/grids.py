@@ -40,8 +40,13 @@ class Run:
         return f"{self.variant}--{self.setting}--{self.seed}"
 
 
-def expand_grid(path: Path, variants: list[str]) -> list[Run]:
+def expand_grid(path: Path, variants: list[str], every: list[str] | None = None) -> list[Run]:
     """All runs of a grid file.
+
+    Args:
+        path: the file.
+        variants: those that there are.
+        every: what `all` of the file means; if not given, these.
 
     Raises:
         UserError: the file is missing or broken, or names what does not exist.
@@ -53,7 +58,7 @@ def expand_grid(path: Path, variants: list[str]) -> list[Run]:
     if not isinstance(grid, dict) or not {"variants", "seeds"} <= grid.keys() <= {"variants", "seeds", "settings"}:
         raise UserError(f"{path}: expected the keys `variants`, `seeds` and, if wanted, `settings`.")
     seeds, settings = grid["seeds"], grid.get("settings") or {DEFAULT: {}}
-    chosen = variants if grid["variants"] == "all" else grid["variants"]
+    chosen = (every or variants) if grid["variants"] == "all" else grid["variants"]
     if not isinstance(seeds, list) or not all(isinstance(seed, int) for seed in seeds) or not seeds:
         raise UserError(f"{path}: `seeds` must be a list of whole numbers, found {seeds!r}.")
     if not isinstance(chosen, list) or not isinstance(settings, dict):

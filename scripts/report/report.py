@@ -13,11 +13,12 @@ import altair as alt
 import typer
 import vl_convert
 from wasabi import msg
+from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import format_json, write_texts
 from scripts.common.finished import is_of_another
-from scripts.common.variants import variant_names
+from scripts.common.variants import in_all
 from scripts.experiments.pairs import COMPARISON, PAIRED
 from scripts.forms.tables import markdown_table
 from scripts.report.grids import comparison_markdown, tuning_chart, tuning_markdown
@@ -184,8 +185,9 @@ def make_chart(variants: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any
 
 
 def unmeasured(project: Path, variants: Sequence[dict[str, Any]]) -> list[str]:
-    """Variants that project.yml can evaluate and of which there are no metrics."""
-    return [name for name in variant_names(project) if name not in {metrics["variant"] for metrics in variants}]
+    """Variants that the workflow `all` evaluates and of which there are no metrics."""
+    names = in_all(load_project_config(project, interpolate=False))
+    return [name for name in names if name not in {metrics["variant"] for metrics in variants}]
 
 
 def draw_tuning(results: Results, dataset: str) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from weasel.util.config import load_project_config
 
-from scripts.common.variants import variant_names
+from scripts.common.variants import in_all, variant_names
 from tests.conftest import ROOT
 
 PROJECT = load_project_config(ROOT)
@@ -83,6 +83,7 @@ def test_report_reads_all_that_there_is():
 def test_all_is_the_union_of_the_workflows():
     workflows = PROJECT["workflows"]
     names = set(VARIANT_WORKFLOWS) - BY_HAND
+    assert names == set(in_all(PROJECT))
     union = {step for name in names for step in workflows[name]} | {*LAST}
     assert set(workflows["all"]) == union
     assert len(workflows["all"]) == len(union)
