@@ -11,7 +11,6 @@ and to these texts.
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +38,7 @@ SEED = 0
 # Bounds that hold whatever the task: words of a copy, as many as a teacher reads; words of all texts; and values of all
 # texts, one for each label, which the student's training holds in memory.
 MAX_WORDS, ALL_WORDS, ALL_VALUES = 128, 1_200_000, 6_000_000
-MAX_TRIES = 20  # copies that are looked at for one that is new
+MAX_MISSES = 2000  # copies in a row that are there already: few short texts have no more to give
 
 
 def collect_copies(train: Sequence[str], held_out: set[str], nlp: Language, limit: int) -> list[str]:
@@ -55,21 +54,22 @@ def collect_copies(train: Sequence[str], held_out: set[str], nlp: Language, limi
     texts: set[str] = set()
     chosen, room = [], ALL_WORDS
 
-    def take(words: Sequence[str]) -> None:
+    def take(words: Sequence[str]) -> bool:
         nonlocal room
         text = "".join(words).strip()
         if text and text not in texts and normalize(text) not in held_out:
             texts.add(text)
             chosen.append(text)
             room -= len(words)
+            return True
+        return False
 
     for words in split:
         take(words[:MAX_WORDS])
     copies = altered_copies(split, np.random.default_rng(SEED), MAX_WORDS)
-    for words in islice(copies, MAX_TRIES * limit):
-        if len(chosen) >= limit or room <= 0:
-            break
-        take(words)
+    misses = 0
+    while len(chosen) < limit and room > 0 and misses < MAX_MISSES:
+        misses = 0 if take(next(copies, [])) else misses + 1
     return chosen
 
 
