@@ -22,6 +22,22 @@ DESKS = {
 }
 
 
+# They take minutes; begun last, they would run alone at the end.
+LONGEST = (
+    "project/test_workflows",
+    "experiments/test_toy_grid",
+    "machines/test_cluster",
+    "project/test_own_task",
+    "faults",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest files, in the order above; else keep the order."""
+    names = [f"tests/{name}" for name in LONGEST]
+    items.sort(key=lambda item: next((i for i, name in enumerate(names) if item.nodeid.startswith(name)), len(names)))
+
+
 def pytest_configure():
     """Test files run side by side: one core for each, and for what it starts."""
     os.environ["OMP_NUM_THREADS"] = "1"
