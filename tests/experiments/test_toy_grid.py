@@ -63,6 +63,7 @@ def test_a_grid_goes_on_where_it_was_and_shows_what_failed(toy_project):
     assert "No fine-tuned transformer has been measured. So there is no share of the gap" in table
 
 
+@pytest.mark.long
 def test_runs_share_what_they_have_in_common(toy_project):
     """What several variants need is made once; killed, the grid goes on at the step where it was."""
     for name, variants in {"shared": ["pruned", "bow", "vectors"], "alone": ["pruned"]}.items():

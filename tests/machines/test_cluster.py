@@ -141,6 +141,7 @@ needs_process_groups = pytest.mark.skipif(sys.platform == "win32", reason="Windo
 
 @pytest.mark.slow
 @needs_process_groups
+@pytest.mark.long
 def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project, request):
     """Two groups of runs, of which the first has two. The machine is lost while the second of these is trained."""
     toy = {"vars.max_epochs": 2, "vars.repeats": 1}
