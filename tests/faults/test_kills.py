@@ -17,7 +17,7 @@ from tests.conftest import copy_project, snapshot
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="no such signals and limits")]
 
-KILLS = int(os.environ.get("KILLS", "3"))  # more of them: KILLS=40 python -m pytest tests/faults/test_kills.py
+KILLS = int(os.environ.get("KILLS", "2"))  # more of them: KILLS=40 python -m pytest tests/faults/test_kills.py
 WORKFLOW = "cheap"
 STEPS = ["select", "convert", "fit-linear", "train-linear"]  # each writes files and folders, and the last trains
 SETTINGS = ("--vars.dataset", "toy", "--vars.max_epochs", "2")
@@ -129,6 +129,7 @@ def test_damage_is_refused_by_a_command_and_mended_by_the_workflow(finished):
     assert end(start(project, WORKFLOW))[0] == 0 and result(project) == expected
 
 
+@pytest.mark.long
 def test_two_at_once(finished):
     """From nothing, in one folder: both end well, or one says why not; and what is there is whole and the same."""
     project, expected, seconds = finished
