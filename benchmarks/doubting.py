@@ -10,17 +10,16 @@ between probabilities, as the library cleanlab does; at random. To be run after 
 Every run is kept in metrics/DATASET/annotation/doubting.json; what is there is not run again.
 """
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import scipy.sparse as sp
 import typer
 
+from benchmarks.simulation import open_simulation
 from scripts.annotation.confident import doubts, expected_errors
-from scripts.annotation.cross_fit import cross_fit, learn_table, linear_features
-from scripts.annotation.labelled import read_labelled
-from scripts.common.files import read_json, write_json
+from scripts.annotation.cross_fit import cross_fit
+from scripts.common.files import write_json
 from scripts.evaluation.thresholds import macro_f1
 from scripts.forms.tables import markdown_table
 from scripts.linear.svm import BALANCES, STRENGTHS, fit_svm
@@ -69,14 +68,8 @@ def score(X: sp.csr_matrix, gold: np.ndarray, test: sp.csr_matrix, test_gold: np
 
 def run(dataset: str, repeats: int) -> dict[str, Any]:
     """Run what is missing, one after another; all there is then."""
-    corpus, output = Path("corpus") / dataset, Path("metrics") / dataset / "annotation" / "doubting.json"
-    data, tested = read_labelled(corpus, "train", "dev"), read_labelled(corpus, "test")
-    if not data.exclusive:
-        raise SystemExit("This is for tasks with exactly one label a text.")
-    table = learn_table(data.docs)
-    X, test = linear_features(data.docs, table), linear_features(tested.docs, table)
+    data, tested, X, test, facts, output = open_simulation(dataset, "doubting")
     gold, test_gold, eye = data.Y.argmax(1), tested.Y.argmax(1), np.eye(len(data.labels))
-    facts = read_json(output) if output.is_file() else {"dataset": dataset, "texts": len(gold), "runs": []}
     if "clean_macro_f1" not in facts:
         facts["clean_macro_f1"] = score(X, gold, test, test_gold)
     P = cross_fit(X, data.Y, True)

@@ -10,17 +10,16 @@ Every run is kept in metrics/DATASET/annotation/suggesting.json; what is there i
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import scipy.sparse as sp
 import typer
 
-from scripts.annotation.cross_fit import learn_table, left_out_scores, linear_features, probabilities
-from scripts.annotation.labelled import read_labelled
+from benchmarks.simulation import open_simulation
+from scripts.annotation.cross_fit import left_out_scores, probabilities
 from scripts.annotation.picking import SPARE, Candidate, Pool, choose, reading_order, uncertainty
-from scripts.common.files import read_json, write_json
+from scripts.common.files import write_json
 from scripts.evaluation.thresholds import macro_f1
 from scripts.forms.tables import markdown_table
 from scripts.linear.svm import BALANCES, STRENGTHS, calibrate, fit_svm
@@ -85,13 +84,7 @@ def grow(how: str, X: sp.csr_matrix, Y: np.ndarray, test: sp.csr_matrix, gold: n
 
 def run(dataset: str, repeats: int) -> dict[str, Any]:
     """Run what is missing, one after another; all there is then."""
-    corpus, output = Path("corpus") / dataset, Path("metrics") / dataset / "annotation" / "suggesting.json"
-    data, tested = read_labelled(corpus, "train", "dev"), read_labelled(corpus, "test")
-    if not data.exclusive:
-        raise SystemExit("This is for tasks with exactly one label a text.")
-    table = learn_table(data.docs)
-    X, test = linear_features(data.docs, table), linear_features(tested.docs, table)
-    facts = read_json(output) if output.is_file() else {"dataset": dataset, "texts": len(data.docs), "runs": []}
+    data, tested, X, test, facts, output = open_simulation(dataset, "suggesting")
     done = {(r["choice"], r["seed"]) for r in facts["runs"]}
     for seed in range(repeats):
         for how in CHOICES:

@@ -836,16 +836,25 @@ def _linear_init(model: Model, X: Any = None, Y: Any = None) -> None:
         raise ValueError(f"The linear model was fitted to {model.get_dim('nO')} labels, here are {Y.shape[1]}.")
 
 
+def check_arrays(arrays: dict[str, numpy.ndarray], expected: dict[str, tuple[str, int]], owner: str) -> None:
+    """Make sure that arrays have the types and dimensions that a layer expects.
+
+    Raises:
+        ValueError: one is missing, or another.
+    """
+    for name, (dtype, ndim) in expected.items():
+        array = arrays.get(name)
+        if array is None or array.dtype != dtype or array.ndim != ndim:
+            raise ValueError(f"The {owner}'s {name!r} must be {dtype}, {ndim}-dimensional.")
+
+
 def set_linear(model: Model, arrays: dict[str, numpy.ndarray]) -> None:
     """Give a LinearScores layer its arrays.
 
     Raises:
         ValueError: an array is missing, or their types or shapes do not fit.
     """
-    for name, (dtype, ndim) in LINEAR_PARAMS.items():
-        array = arrays.get(name)
-        if array is None or array.dtype != dtype or array.ndim != ndim:
-            raise ValueError(f"The linear model's {name!r} must be {dtype}, {ndim}-dimensional.")
+    check_arrays(arrays, LINEAR_PARAMS, "linear model")
     rows, n_labels = arrays["weights"].shape
     shapes = [(rows,), (rows,), (2, n_labels), (n_labels,)]
     if not rows or [arrays[name].shape for name in ("keys", "idf", "scales", "bias")] != shapes:
@@ -1142,10 +1151,7 @@ def set_onnx(model: Model, arrays: dict[str, numpy.ndarray]) -> None:
     Raises:
         ValueError: one is missing, or their types or shapes do not fit.
     """
-    for name, (dtype, ndim) in ONNX_PARAMS.items():
-        array = arrays.get(name)
-        if array is None or array.dtype != dtype or array.ndim != ndim:
-            raise ValueError(f"The transformer's {name!r} must be {dtype}, {ndim}-dimensional.")
+    check_arrays(arrays, ONNX_PARAMS, "transformer")
     if missing := [name for name in ONNX_NUMBERS if name not in arrays]:
         raise ValueError(f"The transformer's {missing[0]!r} is missing.")
     if arrays["codes"].shape[:2] != arrays["scales"].shape or len(arrays["W"]) != len(arrays["b"]):

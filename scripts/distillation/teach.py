@@ -9,8 +9,7 @@ file beside the result, batch after batch, so that an interrupted run goes on wh
 and to these texts.
 """
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,12 +21,13 @@ from spacy.tokens import DocBin
 from wasabi import msg
 
 from scripts import components  # noqa: F401  registers what the teacher is made of
-from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.files import md5_bytes, md5_folder, one_at_a_time, read_json, read_raw_texts, room_for, whole_file
+from scripts.common.cli import UserError, run_cli
+from scripts.common.files import md5_bytes, md5_folder, one_at_a_time, read_json, read_raw_texts, whole_file
 from scripts.common.finished import check_model
 from scripts.common.skipping import pass_on
 from scripts.data.splits import normalize
 from scripts.distillation.copies import altered_copies, held_out_texts, read_texts
+from scripts.encoder.batches import Cache, fill_rows
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.linear.mixing import logits_of
 from scripts.machines.machine import check_gpu
@@ -80,15 +80,13 @@ def new_sentences(raw: Path, train: Sequence[str], held_out: set[str], lang: str
     return choose((sentence for sentence in found if normalize(sentence) not in held_out), limit)
 
 
-def ask(nlp: Language, texts: Sequence[str]) -> Iterator[np.ndarray]:
-    """A pipeline's logits of some texts at a time: float32, shape (texts, labels)."""
+def ask(nlp: Language, texts: Sequence[str]) -> np.ndarray:
+    """A pipeline's logits of texts: float32, shape (texts, labels)."""
     exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
     labels = nlp.get_pipe(COMPONENT).labels
-    for start in range(0, len(texts), BATCH):
-        docs = nlp.pipe(texts[start : start + BATCH], batch_size=BATCH)
-        scores = np.asarray([[doc.cats[label] for label in labels] for doc in docs])
-        logits = logits_of(scores, exclusive)
-        yield (logits - logits.mean(axis=1, keepdims=True) * exclusive).astype("float32")
+    scores = np.asarray([[doc.cats[label] for label in labels] for doc in nlp.pipe(texts, batch_size=BATCH)])
+    logits = logits_of(scores, exclusive)
+    return (logits - logits.mean(axis=1, keepdims=True) * exclusive).astype("float32")
 
 
 def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str) -> np.ndarray:
@@ -97,29 +95,13 @@ def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str) -> np.n
     Args:
         nlp: the teacher.
         texts: those of like length come together.
-        part: the file: a line with what it belongs to, then rows of float32.
+        part: the file.
         teacher: checksum of the teacher.
     """
-    key = md5_bytes(text.encode("utf-8") + b"\0" for text in (teacher, *texts)).encode() + b"\n"
-    width = 4 * len(nlp.get_pipe(COMPONENT).labels)
-    known = part.read_bytes() if part.is_file() else b""
-    # Whole batches, so that the others are those of a run that was not interrupted, to the last bit.
-    done = (len(known) - len(key)) // width // BATCH * BATCH if known.startswith(key) else 0
-    known = known[: len(key) + done * width] if done else key
-    order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     part.parent.mkdir(parents=True, exist_ok=True)
-    with room_for(part), part.open("wb") as stream:
-        stream.write(known)
-        progress = show_progress(total=len(texts), initial=done, desc="teacher", unit=" texts")
-        with contextlib.closing(progress):
-            for logits in ask(nlp, [texts[i] for i in order[done:]]):
-                stream.write(logits.tobytes())
-                stream.flush()
-                progress.update(len(logits))
-    rows = np.frombuffer(part.read_bytes()[len(key) :], dtype="float32").reshape((len(texts), -1))
-    result = np.empty_like(rows)
-    result[order] = rows
-    return result
+    cache = Cache(part, md5_bytes(text.encode("utf-8") + b"\0" for text in (teacher, *texts)))
+    width = len(nlp.get_pipe(COMPONENT).labels)
+    return fill_rows(texts, BATCH, width, lambda batch: ask(nlp, [texts[i] for i in batch]), cache, "teacher")
 
 
 def write_taught(path: Path, texts: Sequence[str], logits: np.ndarray, labels: Sequence[str]) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scripts.common.cli import show_progress
-from scripts.common.files import md5_bytes, md5_folder, room_for
+from scripts.common.files import md5_bytes, md5_folder
+from scripts.encoder.batches import Cache, fill_rows
 from scripts.encoder.encoders import load_encoder
 
 if TYPE_CHECKING:
@@ -18,44 +19,6 @@ BATCH_PIECES = 8192
 
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # texts -> vectors (texts, width)
-
-
-class Cache:
-    """Vectors in a file, batch after batch, so that interrupted work goes on where it was, with the same result.
-
-    It belongs to certain texts and one encoder: its first line names them.
-    """
-
-    def __init__(self, path: Path, key: str) -> None:
-        self.path = path
-        self.head = f"{key}\n".encode()
-
-    def read(self, sizes: Sequence[int], width: int) -> list[np.ndarray]:
-        """The batches that are whole in it; what follows them is cut off.
-
-        Args:
-            sizes: texts of each batch.
-            width: values of a vector.
-        """
-        found = []
-        with room_for(self.path), self.path.open("a+b") as stream:
-            stream.seek(0)
-            if stream.read(len(self.head)) != self.head:
-                stream.truncate(0)
-                stream.write(self.head)
-                return []
-            for size in sizes:
-                data = stream.read(4 * size * width)
-                if len(data) < 4 * size * width:
-                    break
-                found.append(np.frombuffer(data, dtype="float32").reshape(size, width))
-            stream.truncate(len(self.head) + sum(batch.nbytes for batch in found))
-        return found
-
-    def append(self, vectors: np.ndarray) -> None:
-        """Add a batch."""
-        with room_for(self.path), self.path.open("ab") as stream:
-            stream.write(vectors.tobytes())
 
 
 def cache_for(path: Path, folder: Path, texts: Sequence[str]) -> Cache:
@@ -75,27 +38,15 @@ def text_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast",
     options = {"padding": True, "truncation": True, "max_length": limit, "return_tensors": "pt"}
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        width = model.config.hidden_size
-        vectors = np.zeros((len(texts), width), dtype="float32")
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-        known = cache.read([len(batch) for batch in batches], width) if cache else []
-        for batch, found in zip(batches, known, strict=False):
-            vectors[batch] = found
-        done = sum(map(len, known))
-        with (
-            show_progress(total=len(texts), initial=done, desc="encode texts", unit=" texts") as bar,
-            torch.inference_mode(),
-        ):
-            for batch in batches[len(known) :]:
-                inputs = tokenizer([texts[i] for i in batch], **options)
-                mask = inputs["attention_mask"]
-                outputs = model(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
-                mask = mask[:, :, None]
-                vectors[batch] = ((outputs * mask).sum(dim=1) / mask.sum(dim=1)).numpy()
-                if cache:
-                    cache.append(vectors[batch])
-                bar.update(len(batch))
+        @torch.inference_mode()
+        def mean_outputs(batch: list[int]) -> np.ndarray:
+            inputs = tokenizer([texts[i] for i in batch], **options)
+            mask = inputs["attention_mask"]
+            outputs = model(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
+            mask = mask[:, :, None]
+            return ((outputs * mask).sum(dim=1) / mask.sum(dim=1)).numpy()
+
+        vectors = fill_rows(texts, BATCH, model.config.hidden_size, mean_outputs, cache, "encode texts")
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-8)
 
     return encode
