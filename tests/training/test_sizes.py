@@ -19,7 +19,14 @@ def transformer(tmp_path, *arguments, width=384, max_words=128):
 
 def test_batches_hold_some_thirty_texts_within_the_memory(tmp_path):
     assert transformer(tmp_path, 1000, 6.0)["batch_words"] == 192
-    assert transformer(tmp_path, 1000, 400.0)["batch_words"] == MAX_BATCH_WORDS
+    assert transformer(tmp_path, 10_000, 400.0)["batch_words"] == MAX_BATCH_WORDS
+
+
+def test_few_updates_become_more_by_smaller_batches(tmp_path):
+    """Where texts are few, or long: down to 8 texts."""
+    few, long = transformer(tmp_path, 270, 10.0, 6), transformer(tmp_path, 1700, 110.0, 11)
+    assert few == {"batch_words": 87, "passes": 20, "learn_rate": 1.5e-4}
+    assert (long["batch_words"], long["passes"]) == (880, 3)
 
 
 @pytest.mark.parametrize(
