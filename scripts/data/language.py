@@ -1,11 +1,13 @@
 """In which language a data set is."""
 
 import contextlib
-import importlib
 import pkgutil
 import re
+import runpy
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ ENOUGH_WORDS = 500  # fewer do not tell a language
 MARGIN = 1.5  # how many times more stop words another language must explain
 SHARE = 0.15  # of all words, at the least
 SAMPLE_TEXTS = 2000
+# Languages whose words no list of stop words finds, as no spaces part them or they have many endings: by their script,
+# as the names of its characters begin. Japanese has ideographs as well, but hardly a text without kana.
+SCRIPTS = {"HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "THAI": "th", "CJK": "zh"}
+SCRIPT_SHARE, KANA_SHARE = 0.5, 0.1  # of the letters; of Chinese and Japanese ones
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.S)  # of a data set card of the Hugging Face hub
 LINE = re.compile(r"(?im)^[-*]?\s*\**language\.?\**[.:]\**\s*`?([a-z]{2,3})\b")  # `- **Language.** de`
 
@@ -30,11 +36,9 @@ def language_codes() -> set[str]:
 
 def stop_words() -> dict[str, set[str]]:
     """The stop words of spaCy by language, for the languages that have a list."""
-    words = {}
-    for name in language_codes():
-        with contextlib.suppress(ImportError):
-            words[name] = set(importlib.import_module(f"spacy.lang.{name}.stop_words").STOP_WORDS)
-    return words
+    # The files alone: importing their packages, with all else that they hold, takes seconds.
+    paths = (path for folder in spacy.lang.__path__ for path in Path(folder).glob("*/stop_words.py"))
+    return {path.parent.name: set(runpy.run_path(str(path))["STOP_WORDS"]) for path in paths}
 
 
 def language_shares(words: Counter[str]) -> dict[str, float]:
@@ -42,6 +46,31 @@ def language_shares(words: Counter[str]) -> dict[str, float]:
     total = sum(words.values())
     shares = {lang: sum(words[word] for word in stops if word in words) / total for lang, stops in stop_words().items()}
     return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
+
+
+@cache
+def word_pattern() -> re.Pattern[str]:
+    """Words of two letters or more. Marks belong to them: Python takes vowels of Hindi, for one, for no letters."""
+    marks = "".join(chr(i) for i in range(0x300, 0x10000) if unicodedata.category(chr(i)).startswith("M"))
+    return re.compile(rf"[^\W\d_](?:[^\W\d_]|[{marks}])+")
+
+
+@cache
+def script_of(letter: str) -> str:
+    """The script of a letter, as its name begins."""
+    return unicodedata.name(letter, "").partition(" ")[0]
+
+
+def language_of_script(texts: Iterable[str]) -> str | None:
+    """The language whose script most letters are of, if it is one of those in `SCRIPTS`."""
+    letters = Counter(letter for text in texts for letter in text if letter.isalpha())
+    shares: Counter[str] = Counter()
+    for letter, count in letters.items():
+        shares[SCRIPTS.get(script_of(letter), "")] += count
+    if shares["ja"] >= KANA_SHARE * (shares["ja"] + shares["zh"]):
+        shares["ja"] += shares.pop("zh", 0)
+    best = max(shares, key=shares.__getitem__, default="")
+    return best if best and shares[best] > SCRIPT_SHARE * letters.total() else None
 
 
 def likelier(shares: dict[str, float], lang: str) -> str | None:
@@ -72,7 +101,7 @@ def sample_texts(splits: Splits) -> Iterable[str]:
 
 
 def resolve_language(wanted: str, folder: Path, texts: Iterable[str]) -> tuple[str, str]:
-    """SpaCy's code of a data set's language, and why that.
+    """SpaCy's code of a data set's language, and why that: what is set or stated, the script, or the stop words.
 
     Args:
         wanted: a code; or `auto`: what README.md of the data set says, else English, unless the stop words speak
@@ -84,7 +113,10 @@ def resolve_language(wanted: str, folder: Path, texts: Iterable[str]) -> tuple[s
         return wanted, "as set"
     if stated := stated_language(folder):
         return stated, f"{folder.as_posix()}/README.md says so"
-    words = Counter(word.casefold() for text in texts for word in re.findall(r"[^\W\d_]{2,}", text))
+    texts = list(texts)
+    if script := language_of_script(texts):
+        return script, "most letters are of its script. If that is wrong: --vars.lang"
+    words = Counter(word.casefold() for text in texts for word in word_pattern().findall(text))
     shares = language_shares(words) if words.total() >= ENOUGH_WORDS else {}
     if found := likelier(shares, DEFAULT) if shares else None:
         return found, f"{shares[found]:.0%} of the words are its stop words. If that is wrong: --vars.lang"

@@ -27,6 +27,7 @@ MIN_UPDATES, UPDATES_PER_LABEL = 500, 20
 MAX_WORDS_READ = 600_000  # in all passes, unless PASSES[0] want more: a quarter of an hour for MiniLM on two cores
 # The highest learning rate, for an encoder as wide as MiniLM; wider ones want less.
 LEARN_RATE, WIDTH = 1.5e-4, 384
+WIDTH_NAMES = ("hidden_size", "dim", "d_model")  # in config.json; the second is DistilBERT's
 
 
 def ngram_rows(n_labels: int) -> int:
@@ -81,7 +82,8 @@ def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str
 def encoder_width(folder: Path) -> int:
     """Values of an encoder's output for a word piece; `WIDTH` if the folder does not tell."""
     path = folder / "config.json"
-    return int(read_json(path).get("hidden_size", WIDTH)) if path.is_file() else WIDTH
+    config = read_json(path) if path.is_file() else {}
+    return int(next((config[name] for name in WIDTH_NAMES if name in config), WIDTH))
 
 
 # Each gives values of the section [task] from the task facts that convert wrote (task.json) and the merged config.

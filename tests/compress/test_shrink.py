@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
-from scripts.common.cli import UserError
+from scripts.common.skipping import Unsuited
 from scripts.compress.pieces import read_texts, trim_tokenizer
 from scripts.compress.shrink import layer_stack, spaced
 from tests.conftest import message, toy_records
@@ -101,6 +101,6 @@ def test_shrink_errors(arguments, expected, encoder, run):
     assert expected in message(run("shrink", *(str(encoder) if a == "ENCODER" else a for a in arguments)))
 
 
-def test_only_word_pieces_can_be_trimmed():
-    with pytest.raises(UserError, match="this one is BPE"):
-        trim_tokenizer({"model": {"type": "BPE"}}, set())
+def test_other_vocabularies_are_not_trimmed():
+    with pytest.raises(Unsuited, match="that of this encoder is WordLevel. Take another encoder"):
+        trim_tokenizer({"model": {"type": "WordLevel"}}, set())

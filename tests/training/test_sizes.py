@@ -4,7 +4,7 @@ import pytest
 import srsly
 
 from scripts.training.fitting import judge_training
-from scripts.training.sizes import MAX_BATCH_WORDS, compact_sizes, taught_sizes, transformer_sizes
+from scripts.training.sizes import MAX_BATCH_WORDS, compact_sizes, encoder_width, taught_sizes, transformer_sizes
 
 
 def facts(texts, mean, labels=5):
@@ -15,6 +15,12 @@ def transformer(tmp_path, *arguments, width=384, max_words=128):
     srsly.write_json(tmp_path / "config.json", {"hidden_size": width})
     config = {"task": {"max_words": max_words}, "paths": {"weights": tmp_path.as_posix()}}
     return transformer_sizes(facts(*arguments), config)
+
+
+def test_the_width_stands_under_several_names(tmp_path):
+    """DistilBERT's is its `dim`: without it, it would learn at the rate of an encoder half as wide."""
+    srsly.write_json(tmp_path / "config.json", {"dim": 768, "hidden_dim": 3072})
+    assert encoder_width(tmp_path) == 768
 
 
 def test_batches_hold_some_thirty_texts_within_the_memory(tmp_path):
