@@ -40,9 +40,11 @@ def resolve(name: str) -> str:
     """Find what a name means: a local folder, a folder in an installed package, or else a name for the hub.
 
     Raises:
-        UserError: the name is an existing folder without an encoder in it.
+        UserError: the name is an existing folder without an encoder in it, or a file.
     """
     folder = Path(name)
+    if folder.is_file():
+        raise UserError(f"{name}: is a file. An encoder is a folder with {CONFIG}, a tokenizer, and {WEIGHTS[0]}.")
     if is_weights_folder(folder):
         return folder.as_posix()
     if folder.is_dir() and any(folder.iterdir()):
@@ -90,7 +92,7 @@ def load_encoder(source: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerFa
             model = AutoModel.from_pretrained(source, torch_dtype=torch.float32)
         except Exception as error:  # each file format's reader has exceptions of its own
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise UserError(not_found(source, reason)) from None
+            raise UserError(not_found(source, f"{reason:.300}")) from None
     if not tokenizer.is_fast:
         raise UserError(
             f"{source}: its tokenizer has no fast form, which spaCy needs to align words. Choose another encoder."
