@@ -33,8 +33,8 @@ from scripts.forms.records import (
 )
 
 LABEL_COLUMNS = (
-    "cats", "labels", "label", "category", "categories", "intent", "class", "tags", "tag", "topic", "sentiment", "emotion",
-    "target", "rating", "stars",
+    "cats", "labels", "label", "category", "categories", "intent", "class", "tags", "tag", "topic", "sentiment",
+    "emotion", "target", "rating", "stars",
 )  # fmt: skip
 SPLITS = ("train", "dev", "test")
 ANNOTATED = "annotated"  # begins the names of files with answers that were given after the split
