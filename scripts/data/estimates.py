@@ -6,14 +6,17 @@ counted from its own config. What prepares a training (word vectors, an encoder'
 
 import contextlib
 import io
+import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from spacy.cli._util import import_code
-from spacy.training.initialize import init_nlp
 from spacy.tokens import DocBin
+from spacy.training import Example
+from spacy.training.initialize import init_nlp
 from spacy.util import get_lang_class, minibatch, registry, resolve_dot_names
 
 from scripts.common.cli import show_progress
@@ -81,27 +84,35 @@ def probe(
     set_values(merged, chosen)
     values = task_settings(facts, variant.get("sizes"), merged) | values | chosen
     config = compose_config(overlay, values).interpolate()
-    updates = count_updates(config) * config["training"]["max_epochs"]
+    updates = (a_pass := count_updates(config)) * config["training"]["max_epochs"]
     if config["training"]["max_steps"]:
         updates = min(updates, config["training"]["max_steps"])
     evaluations = updates / config["training"]["eval_frequency"]
     nlp = init_nlp(config)
     (reader,) = resolve_dot_names(config, [config["training"]["train_corpus"]])
     batcher = registry.resolve({"batcher": config["training"]["batcher"]})["batcher"]
-    examples = list(reader(nlp))[:: max(1, facts["examples"]["train"] // SAMPLE_TEXTS)]
-    batches = list(batcher(examples))
+
+    def count_words(examples: Iterable[Example]) -> int:
+        limit = config["task"].get("max_words") or sys.maxsize
+        return sum(min(len(example.reference), limit) for example in examples)
+
+    everything = list(reader(nlp))
+    examples = everything[:: max(1, len(everything) // SAMPLE_TEXTS)]
+    batches = [list(batch) for batch in batcher(examples)]
     optimizer = nlp.resume_training()
-    nlp.update(list(batches[0]), sgd=optimizer)  # the first one loads and allocates
+    nlp.update(batches[0], sgd=optimizer)  # the first one loads and allocates
     seconds, done, start = 0.0, 0, time.perf_counter()
     while done < len(batches) and seconds < PROBE_SECONDS:
-        nlp.update(list(batches[done]), sgd=optimizer)
+        nlp.update(batches[done], sgd=optimizer)
         done, seconds = done + 1, time.perf_counter() - start
+    # The sample may have shorter texts than the others.
+    seconds *= count_words(everything) / max(1, sum(map(count_words, batches[:done])))
     texts = [example.text for example in examples[: len(examples) // 4 + 1]]
     start = time.perf_counter()
     for batch in minibatch(texts, 32):
         list(nlp.pipe(batch))
     per_text = (time.perf_counter() - start) / len(texts)
-    return updates * seconds / done + evaluations * facts["examples"]["dev"] * per_text, peak_rss_bytes()
+    return updates / a_pass * seconds + evaluations * facts["examples"]["dev"] * per_text, peak_rss_bytes()
 
 
 def estimate(facts: dict[str, Any], corpus: Path, configs: Path, encoder: str | None) -> list[Estimate]:
