@@ -27,13 +27,14 @@ from scripts.training.config import compose_config, count_updates, set_values, t
 
 # A variant that is timed, the one of its candidates, and those that cost about as much, as a share of its time. What is
 # said of a variant more than once is added up.
+HALF = ("transformer-half", "transformer-trim", "transformer-int8")
 PROBED: tuple[tuple[str, str | None, dict[str, float]], ...] = (
     ("bow", None, {"bow": 1.0}),
     ("cnn", None, {"cnn": 1.0, "ensemble": 1.2, "vectors": 0.8, "pruned": 0.8, "floret": 1.0, "pretrain-chars": 1.0}),
     ("compact", "words", {"compact": 1.0, "compact-domain": 1.0, "compact-small": 1.0, "compact-pretrained": 1.0}),
     ("compact", "reads", {"compact": 1.0, "compact-domain": 1.0}),
-    ("transformer", None, {"transformer": 1.0, "transformer-half": 0.5, "transformer-trim": 0.5, "transformer-int8": 0.5}),
-)  # fmt: skip
+    ("transformer", None, {"transformer": 1.0} | dict.fromkeys(HALF, 0.5)),
+)
 WITHOUT_ENCODER = ("bow", "cnn", "ensemble", "vectors", "pruned", "floret", "pretrain-chars", "compact-domain")
 TABLE_WIDTH = 228  # values of a word in the table of `compact`: 128 of the encoder, 100 of the raw text
 SAMPLE_TEXTS = 128
