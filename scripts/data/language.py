@@ -4,11 +4,13 @@ import contextlib
 import importlib
 import pkgutil
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import spacy
 import spacy.lang
 import srsly
 
@@ -19,6 +21,14 @@ ENOUGH_WORDS = 500  # fewer do not tell a language
 MARGIN = 1.5  # how many times more stop words another language must explain
 SHARE = 0.15  # of all words, at the least
 SAMPLE_TEXTS = 2000
+# By the first word of their characters' names in Unicode: scripts in which one language is written more than all others.
+SCRIPTS = {
+    "CJK": "zh", "HANGUL": "ko", "THAI": "th", "GREEK": "el", "HEBREW": "he", "ARMENIAN": "hy", "BENGALI": "bn",
+    "GUJARATI": "gu", "KANNADA": "kn", "MALAYALAM": "ml", "SINHALA": "si", "TAMIL": "ta", "TELUGU": "te",
+}  # fmt: skip
+KANA = ("HIRAGANA", "KATAKANA")
+KANA_SHARE = 0.05  # of the letters: with so many ideographs are Japanese
+SAMPLE_LETTERS = 100_000
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.S)  # of a data set card of the Hugging Face hub
 LINE = re.compile(r"(?im)^[-*]?\s*\**language\.?\**[.:]\**\s*`?([a-z]{2,3})\b")  # `- **Language.** de`
 
@@ -50,6 +60,30 @@ def likelier(shares: dict[str, float], lang: str) -> str | None:
     return best if lang in shares and share >= SHARE and share > MARGIN * shares[lang] else None
 
 
+def script_language(texts: Iterable[str]) -> tuple[str | None, str]:
+    """The language that the texts' letters speak for, and their script.
+
+    None if most letters are Latin; `SEVERAL` for a script of several languages, or if spaCy's tokenizer of the only one
+    needs a package that is not installed.
+    """
+    letters: Counter[str] = Counter()
+    for text in texts:
+        letters.update(unicodedata.name(char, "").split(" ")[0] for char in text if char.isalpha())
+        if letters.total() > SAMPLE_LETTERS:
+            break
+    kana = sum(letters.pop(name, 0) for name in KANA)
+    letters["CJK"] += kana
+    script, n = next(iter(letters.most_common(1)))
+    if script == "LATIN" or n <= letters.total() / 2:
+        return None, script
+    found = "ja" if script == "CJK" and kana > KANA_SHARE * n else SCRIPTS.get(script, SEVERAL)
+    try:
+        spacy.blank(found)
+    except ImportError:
+        return SEVERAL, script
+    return found, script
+
+
 def stated_language(folder: Path) -> str | None:
     """The language that README.md of a data set's folder names: in a line `Language: de`, or as the hub's cards do."""
     path = folder / "README.md"
@@ -75,8 +109,8 @@ def resolve_language(wanted: str, folder: Path, texts: Iterable[str]) -> tuple[s
     """SpaCy's code of a data set's language, and why that.
 
     Args:
-        wanted: a code; or `auto`: what README.md of the data set says, else English, unless the stop words speak
-            clearly for another language.
+        wanted: a code; or `auto`: what README.md of the data set says, else what the letters or the stop words clearly
+            speak for, else English.
         folder: of the data set.
         texts: some thousand of it.
     """
@@ -84,8 +118,15 @@ def resolve_language(wanted: str, folder: Path, texts: Iterable[str]) -> tuple[s
         return wanted, "as set"
     if stated := stated_language(folder):
         return stated, f"{folder.as_posix()}/README.md says so"
+    texts = list(texts)
+    by_script, script = script_language(texts)
+    if by_script and by_script != SEVERAL:
+        return by_script, f"most letters are {script.title()}. If that is wrong: --vars.lang"
     words = Counter(word.casefold() for text in texts for word in re.findall(r"[^\W\d_]{2,}", text))
     shares = language_shares(words) if words.total() >= ENOUGH_WORDS else {}
     if found := likelier(shares, DEFAULT) if shares else None:
         return found, f"{shares[found]:.0%} of the words are its stop words. If that is wrong: --vars.lang"
+    if by_script:
+        remark = "" if script not in SCRIPTS else ", and the package for its words is not installed"
+        return SEVERAL, f"most letters are {script.title()}{remark}. If you know better: --vars.lang"
     return DEFAULT, "nothing speaks for another one. If that is wrong: --vars.lang"
