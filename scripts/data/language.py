@@ -21,7 +21,7 @@ ENOUGH_WORDS = 500  # fewer do not tell a language
 MARGIN = 1.5  # how many times more stop words another language must explain
 SHARE = 0.15  # of all words, at the least
 SAMPLE_TEXTS = 2000
-# By the first word of their characters' names in Unicode: scripts in which one language is written more than all others.
+# By the first word of their characters' names in Unicode: scripts in which one language is written more than others.
 SCRIPTS = {
     "CJK": "zh", "HANGUL": "ko", "THAI": "th", "GREEK": "el", "HEBREW": "he", "ARMENIAN": "hy", "BENGALI": "bn",
     "GUJARATI": "gu", "KANNADA": "kn", "MALAYALAM": "ml", "SINHALA": "si", "TAMIL": "ta", "TELUGU": "te",
