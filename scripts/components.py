@@ -1499,6 +1499,24 @@ def soften(cats: dict[str, float], temperature: float, exclusive: bool) -> dict[
     return dict(zip(cats, (powers / powers.sum() if exclusive else powers).tolist(), strict=True))
 
 
+@registry.readers("textcat_ladder.TextStarts.v1")
+def TextStarts(path: Path, max_words: int) -> Callable[[Language], Iterator[Example]]:
+    """Labelled texts (.spacy) for training, of longer ones the first `max_words` words.
+
+    One text of 50,000 words among hundreds would take most of a training's time.
+    """
+
+    def read(nlp: Language) -> Iterator[Example]:
+        for example in Corpus(path)(nlp):
+            if len(example.reference) > max_words:
+                start = example.reference[:max_words].as_doc()
+                start.cats = example.reference.cats
+                example = Example(nlp.make_doc(start.text), start)
+            yield example
+
+    return read
+
+
 @registry.readers("textcat_ladder.TaughtCorpus.v2")
 def TaughtCorpus(
     path: Path,

@@ -13,7 +13,7 @@ import spacy
 from scipy.special import expit, log_softmax, softmax
 from spacy import registry
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 from thinc.api import Adam, Model, fix_random_seed
 from thinc.types import Ragged
@@ -23,6 +23,7 @@ from scripts.components import (
     MAX_CACHED_WORDS,
     HashedNgrams,
     TextCatCompact,
+    TextStarts,
     WordTable,
     _blocks,
     _compact_predict,
@@ -568,3 +569,14 @@ def run_module(*arguments: object) -> None:
     """Run `python -m` with some arguments; its output is shown if it fails."""
     process = subprocess.run([sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_only_the_start_of_a_long_text_is_learned_from(tmp_path):
+    nlp = spacy.blank("en")
+    docs = [nlp.make_doc("one two  three, four"), nlp.make_doc("short")]
+    for doc in docs:
+        doc.cats = {"a": 1.0}
+    DocBin(docs=docs).to_disk(tmp_path / "train.spacy")
+    found = list(TextStarts(tmp_path / "train.spacy", 4)(nlp))
+    assert [example.text for example in found] == ["one two  three", "short"]
+    assert all(example.reference.cats == {"a": 1.0} and len(example.predicted) <= 4 for example in found)

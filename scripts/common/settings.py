@@ -141,6 +141,7 @@ class Settings(TypedDict, total=False):
     pretrain_epochs: Count
     transformer: Text
     transformer_layers: Count
+    transformer_pieces: NotNegative
     transformer_large: Text
     teacher: Plain
     int8_bytes: TableBytes

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from scripts.common.skipping import Unsuited
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+UNUSED = re.compile(r"\[.+\]")  # special pieces, and places for some
 TEXTS_AT_ONCE = 1000  # that the tokenizer gets; bounds the memory
 TRIMMED = ("WordPiece", "BPE", "Unigram")
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece for what no other piece can spell
@@ -44,6 +46,30 @@ def count_pieces(tokenizer: "Tokenizer", texts: Iterable[str]) -> Counter[str]:
                 counts.update(encoding.ids)
             progress.update(len(batch))
     return Counter({tokenizer.id_to_token(i): count for i, count in counts.items()})
+
+
+def unseen_share(own: Counter[str], others: Counter[str]) -> float:
+    """How much of a further text like the known ones is pieces that none of the texts has.
+
+    It is the share of those that occur once (Good 1953, "The population frequencies of species and the estimation of
+    population parameters").
+
+    Args:
+        own: counts of pieces in texts of the kind.
+        others: in further texts of any kind.
+    """
+    words = Counter({piece: n for piece, n in own.items() if not UNUSED.fullmatch(piece)})
+    return sum(n for piece, n in words.items() if n + others[piece] == 1) / max(1, words.total())
+
+
+def add_frequent(wanted: set[str], vocabulary: Sequence[str], prefix: str, least: int) -> set[str]:
+    """The wanted pieces, and the first of a vocabulary besides, until they and all characters are `least` in number.
+
+    Vocabularies of word pieces are about in the order of their frequency in the language.
+    """
+    result = {*wanted, *(piece for piece in vocabulary if is_character(piece, prefix))}
+    usual = (piece for piece in vocabulary if piece not in result and not UNUSED.fullmatch(piece))
+    return result.union(islice(usual, max(0, least - len(result))))
 
 
 def is_character(piece: str, prefix: str) -> bool:

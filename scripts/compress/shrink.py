@@ -2,10 +2,13 @@
 
 Layers are what an encoder costs in time, the table of word pieces is half or more of what a small one costs in space.
 Fine-tuning afterwards makes up for most of the lost layers (Sajjad et al. 2023, On the effect of dropping layers of
-pre-trained transformer models); text whose pieces are all kept is cut up exactly as before.
+pre-trained transformer models); text whose pieces are all kept is cut up exactly as before. Where the texts are too few
+to tell which pieces will come, the language's most frequent ones are kept as well: without them, a third of the words
+of new texts would be spelt in letters where 300 short texts are all that there is.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +17,24 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.skipping import Unsuited, pass_on, skip
-from scripts.compress.pieces import count_pieces, piece_numbers, read_texts, trim_tokenizer
+from scripts.compress.pieces import (
+    add_frequent,
+    count_pieces,
+    piece_numbers,
+    prefix_of,
+    read_texts,
+    trim_tokenizer,
+    unseen_share,
+)
 from scripts.encoder.encoders import count_from, describe, is_weights_folder, load_encoder, save_encoder
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from torch.nn import ModuleList
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+MAX_UNSEEN = 0.01  # of a new text's word pieces may be such as the known texts do not have
 
 
 # Layers
@@ -91,6 +106,31 @@ def keep_layers(model: "PreTrainedModel", keep: int) -> None:
 # Word pieces
 
 
+def choose_pieces(tokenizer: "Tokenizer", paths: Sequence[Path], min_count: int, least: int) -> set[str]:
+    """The pieces that some files need: those that occur in them and, if these tell too little, the most frequent ones.
+
+    Args:
+        tokenizer: what cuts the texts up.
+        paths: the first holds the texts that the encoder is made for.
+        min_count: occurrences that a piece needs.
+        least: pieces in all, if the texts tell too little.
+    """
+    known = set(read_texts(paths[:1]))
+    own = count_pieces(tokenizer, known)
+    others = count_pieces(tokenizer, (text for text in read_texts(paths[1:]) if text not in known))
+    wanted = {piece for piece, n in (own + others).items() if n >= min_count}
+    unseen = unseen_share(own, others)
+    if least and unseen > MAX_UNSEEN:
+        vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        prefix = prefix_of(json.loads(tokenizer.to_str()))
+        wanted = add_frequent(wanted, [piece for piece, _ in vocabulary], prefix, least)
+        msg.info(
+            f"Of a new text some {unseen:.1%} would be word pieces that these texts do not have; so the encoder's most "
+            "frequent ones stay, too"
+        )
+    return wanted
+
+
 def trim_vocabulary(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", wanted: set[str]
 ) -> "PreTrainedTokenizerFast":
@@ -116,6 +156,7 @@ def shrink(
     layers: Annotated[int, typer.Option(help="Number of layers to keep; 0 keeps all.")] = 0,
     text: Annotated[list[Path], typer.Option(help="Keep only the pieces of these files (.jsonl, .spacy).")] = [],  # noqa: B006
     min_count: Annotated[int, typer.Option(help="Occurrences in these files that a piece needs to stay.")] = 1,
+    least: Annotated[int, typer.Option(min=0, help="Pieces that stay where these files tell of too few.")] = 0,
 ) -> None:
     """Write a smaller encoder: fewer layers, fewer word pieces."""
     pass_on([source], folders=[output])
@@ -130,8 +171,8 @@ def shrink(
         if layers:
             keep_layers(model, layers)
         if text:
-            counts = count_pieces(tokenizer.backend_tokenizer, read_texts(text))
-            tokenizer = trim_vocabulary(model, tokenizer, {piece for piece, n in counts.items() if n >= min_count})
+            wanted = choose_pieces(tokenizer.backend_tokenizer, text, min_count, least)
+            tokenizer = trim_vocabulary(model, tokenizer, wanted)
     except Unsuited as reason:
         skip(str(reason), folders=[output])
     save_encoder(model, tokenizer, output)

@@ -344,7 +344,7 @@ def show(facts: dict[str, Any], findings: Findings) -> None:
             for found in facts["estimates"]
         ]
         msg.table(rows, header=("variant", "minutes", "memory GB"), aligns=("l", "r", "r"), divider=True)
-        msg.info("linear and compact* take some minutes at most. The times in help texts are those of BBC headlines.")
+        msg.info("linear takes a minute or two at most. The times in help texts are those of BBC headlines.")
     msg.divider("Findings")
     for item in findings.items:
         if item["level"] == "error":

@@ -1,7 +1,7 @@
 """Read a data set, clean its raw text of what is held out, and write `corpus/`."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import chain
@@ -33,6 +33,7 @@ from scripts.data.labels import resolve_mode
 from scripts.data.published import READERS
 from scripts.data.splits import Fold, normalize
 
+OUTLIER = 10  # see `typical_mean`
 # A held-out text of fewer words may occur in other texts by chance, so it does not disqualify a raw line.
 MIN_LEAK_WORDS = 4
 MAX_KNOWN_LINES = 1_000_000  # some 60 MB: memory does not grow with the raw text
@@ -164,11 +165,19 @@ def write_corpus(
                 docs.add(doc)
                 lengths.append(len(doc))
             docs.to_disk(paths[f"{split}.spacy"])
-            facts["words"][split] = {"mean": round(float(np.mean(lengths)), 1), "max": max(lengths)}
+            facts["words"][split] = {"mean": round(typical_mean(lengths), 1), "max": max(lengths)}
         srsly.write_jsonl(paths["raw.jsonl"], counted())
         facts["md5"] = {name: md5_file(path) for name, path in paths.items() if name != "task.json"}
         paths["task.json"].write_text(format_json(facts) + "\n", encoding="utf-8")
     return facts
+
+
+def typical_mean(lengths: Sequence[int]) -> float:
+    """The mean of texts' lengths, each counted as `OUTLIER` times the median at most.
+
+    By it a training's length is chosen, and one text of 50,000 words says nothing about six hundred others.
+    """
+    return float(np.minimum(lengths, OUTLIER * max(1.0, float(np.median(lengths)))).mean())
 
 
 def check_assets(project: Path, folder: Path) -> None:

@@ -6,25 +6,37 @@ counted from its own config. What prepares a training (word vectors, an encoder'
 
 import contextlib
 import io
+import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from spacy.cli._util import import_code
+from spacy.tokens import DocBin
+from spacy.training import Example
 from spacy.training.initialize import init_nlp
-from spacy.util import minibatch, registry, resolve_dot_names
+from spacy.util import get_lang_class, minibatch, registry, resolve_dot_names
 
 from scripts.common.cli import show_progress
 from scripts.common.variants import config_chain, merge_configs
+from scripts.components import quantize_rows, word_key
 from scripts.machines.machine import peak_rss_bytes
-from scripts.training.config import compose_config, count_updates, task_settings
+from scripts.training.config import compose_config, count_updates, set_values, task_settings
 
-# A variant that is timed, and those that cost about as much, as a share of its time.
-PROBED = {
-    "bow": {"bow": 1.0},
-    "cnn": {"cnn": 1.0, "ensemble": 1.2, "vectors": 0.8, "pruned": 0.8, "floret": 1.0, "pretrain-chars": 1.0},
-    "transformer": {"transformer": 1.0, "transformer-half": 0.5, "transformer-trim": 0.5},
-}
+# A variant that is timed, the one of its candidates, and those that cost about as much, as a share of its time. What is
+# said of a variant more than once is added up.
+HALF = ("transformer-half", "transformer-trim", "transformer-int8")
+PROBED: tuple[tuple[str, str | None, dict[str, float]], ...] = (
+    ("bow", None, {"bow": 1.0}),
+    ("cnn", None, {"cnn": 1.0, "ensemble": 1.2, "vectors": 0.8, "pruned": 0.8, "floret": 1.0, "pretrain-chars": 1.0}),
+    ("compact", "words", {"compact": 1.0, "compact-domain": 1.0, "compact-small": 1.0, "compact-pretrained": 1.0}),
+    ("compact", "reads", {"compact": 1.0, "compact-domain": 1.0}),
+    ("transformer", None, {"transformer": 1.0} | dict.fromkeys(HALF, 0.5)),
+)
+WITHOUT_ENCODER = ("bow", "cnn", "ensemble", "vectors", "pruned", "floret", "pretrain-chars", "compact-domain")
+TABLE_WIDTH = 228  # values of a word in the table of `compact`: 128 of the encoder, 100 of the raw text
 SAMPLE_TEXTS = 128
 PROBE_SECONDS = 5.0  # for the updates of a variant; at least one is made
 
@@ -37,11 +49,23 @@ class Estimate(NamedTuple):
     memory_bytes: int
 
 
-def probe(name: str, facts: dict[str, Any], corpus: Path, configs: Path, encoder: str) -> tuple[float, int]:
+def stand_in_table(corpus: Path, lang: str, path: Path) -> None:
+    """Write a table for `compact` that costs as much to look up as a real one, of random vectors."""
+    docs = DocBin().from_disk(corpus / "train.spacy").get_docs(get_lang_class(lang)().vocab)
+    keys = np.unique([word_key(word) for word in {token.lower_ for doc in docs for token in doc}]).astype("uint32")
+    codes, scales = quantize_rows(np.random.default_rng(0).normal(size=(len(keys), TABLE_WIDTH)).astype("float32"))
+    with path.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, keys=keys, codes=codes, scales=scales, weights=np.ones_like(scales))
+
+
+def probe(
+    name: str, candidate: str | None, facts: dict[str, Any], corpus: Path, configs: Path, encoder: str
+) -> tuple[float, int]:
     """Seconds that training a variant takes, evaluations included, and the memory in use after the probe.
 
     Args:
         name: the variant.
+        candidate: the one of its candidates; None if it has none.
         facts: those that convert wrote, task.json.
         corpus: folder that convert wrote.
         configs: folder of the configs.
@@ -50,31 +74,46 @@ def probe(name: str, facts: dict[str, Any], corpus: Path, configs: Path, encoder
     overlay = configs / f"{name}.cfg"
     merged, variant = merge_configs(config_chain(overlay))
     import_code(variant.get("code"))
-    paths = {"paths.corpus": corpus.as_posix()}
+    values: dict[str, Any] = {"paths.corpus": corpus.as_posix()}
     if "weights" in merged["paths"]:
-        paths["paths.weights"] = merged["paths"]["weights"] = encoder
-    config = compose_config(overlay, task_settings(facts, variant.get("sizes"), merged) | paths).interpolate()
-    updates = count_updates(config) * config["training"]["max_epochs"]
+        values["paths.weights"] = merged["paths"]["weights"] = encoder
+    if "table" in merged["paths"]:
+        stand_in_table(corpus, facts["lang"], corpus / "table.npz")
+        values |= {"paths.table": (corpus / "table.npz").as_posix(), "paths.linear": None}
+        values["components.textcat.model.linear"] = False
+    chosen = variant["candidates"][candidate] if candidate else {}
+    set_values(merged, chosen)
+    values = task_settings(facts, variant.get("sizes"), merged) | values | chosen
+    config = compose_config(overlay, values).interpolate()
+    updates = (a_pass := count_updates(config)) * config["training"]["max_epochs"]
     if config["training"]["max_steps"]:
         updates = min(updates, config["training"]["max_steps"])
     evaluations = updates / config["training"]["eval_frequency"]
     nlp = init_nlp(config)
     (reader,) = resolve_dot_names(config, [config["training"]["train_corpus"]])
     batcher = registry.resolve({"batcher": config["training"]["batcher"]})["batcher"]
-    examples = list(reader(nlp))[:: max(1, facts["examples"]["train"] // SAMPLE_TEXTS)]
-    batches = list(batcher(examples))
+
+    def count_words(examples: Iterable[Example]) -> int:
+        limit = config["task"].get("max_words") or sys.maxsize
+        return sum(min(len(example.reference), limit) for example in examples)
+
+    everything = list(reader(nlp))
+    examples = everything[:: max(1, len(everything) // SAMPLE_TEXTS)]
+    batches = [list(batch) for batch in batcher(examples)]
     optimizer = nlp.resume_training()
-    nlp.update(list(batches[0]), sgd=optimizer)  # the first one loads and allocates
+    nlp.update(batches[0], sgd=optimizer)  # the first one loads and allocates
     seconds, done, start = 0.0, 0, time.perf_counter()
     while done < len(batches) and seconds < PROBE_SECONDS:
-        nlp.update(list(batches[done]), sgd=optimizer)
+        nlp.update(batches[done], sgd=optimizer)
         done, seconds = done + 1, time.perf_counter() - start
+    # The sample may have shorter texts than the others.
+    seconds *= count_words(everything) / max(1, sum(map(count_words, batches[:done])))
     texts = [example.text for example in examples[: len(examples) // 4 + 1]]
     start = time.perf_counter()
     for batch in minibatch(texts, 32):
         list(nlp.pipe(batch))
     per_text = (time.perf_counter() - start) / len(texts)
-    return updates * seconds / done + evaluations * facts["examples"]["dev"] * per_text, peak_rss_bytes()
+    return updates / a_pass * seconds + evaluations * facts["examples"]["dev"] * per_text, peak_rss_bytes()
 
 
 def estimate(facts: dict[str, Any], corpus: Path, configs: Path, encoder: str | None) -> list[Estimate]:
@@ -86,10 +125,14 @@ def estimate(facts: dict[str, Any], corpus: Path, configs: Path, encoder: str | 
         configs: folder of the configs.
         encoder: folder of the pretrained encoder; None leaves out what needs one.
     """
-    found = []
-    names = [name for name in PROBED if encoder or name != "transformer"]
-    for name in show_progress(names, desc="probe", unit=" variants"):
+    found: dict[str, Estimate] = {}
+    probed = [(*what, like) for *what, like in PROBED if encoder or any(name in WITHOUT_ENCODER for name in like)]
+    for name, candidate, like in show_progress(probed, desc="probe", unit=" variants"):
         with contextlib.redirect_stdout(io.StringIO()):
-            seconds, memory = probe(name, facts, corpus, configs, encoder or "")
-        found += [Estimate(like, seconds * share / 60, memory) for like, share in PROBED[name].items()]
-    return found
+            seconds, memory = probe(name, candidate, facts, corpus, configs, encoder or "")
+        for variant, share in like.items():
+            if encoder or variant in WITHOUT_ENCODER:
+                before = found.get(variant, Estimate(variant, 0.0, 0))
+                minutes = before.minutes + seconds * share / 60
+                found[variant] = Estimate(variant, minutes, max(memory, before.memory_bytes))
+    return list(found.values())

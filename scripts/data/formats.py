@@ -32,7 +32,10 @@ from scripts.forms.records import (
     table_records,
 )
 
-LABEL_COLUMNS = ("cats", "labels", "label", "category", "intent", "class")
+LABEL_COLUMNS = (
+    "cats", "labels", "label", "category", "categories", "intent", "class", "tags", "tag", "topic", "sentiment",
+    "emotion", "target", "rating", "stars",
+)  # fmt: skip
 SPLITS = ("train", "dev", "test")
 ANNOTATED = "annotated"  # begins the names of files with answers that were given after the split
 SPLIT_NAMES = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
@@ -171,6 +174,8 @@ def read_labels(record: Record, source: str, options: Options, notes: Notes) -> 
 
 def clean_label(label: Any, source: str, notes: Notes) -> str:
     """A label as text, without what cannot be seen around it; empty if it is none, or nothing of it can be seen."""
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)  # pandas makes 1.0 of 1 where another row has none
     if isinstance(label, int):
         return str(label)
     if not isinstance(label, str):

@@ -15,13 +15,14 @@ WORD_ORDER_TEXTS = 4000
 HIDDEN_WIDTH, WORD_ORDER_WIDTH = 128, 512
 # Units of layers that read (two of 192 take 1 MB), and of the one layer that learns from a teacher's many texts.
 READING_WIDTH, TAUGHT_WIDTH = 192, 512
-# Updates at least and at most, of texts up to so many words on average; of longer ones fewer, down to the least.
-COMPACT_UPDATES, LONG_TEXT, LEAST_UPDATES = (2500, 6000), 125, 1000
+# Updates at least and at most, of texts up to so many words on average; of longer ones fewer, and of few texts, which
+# are soon known by heart, so many a text: down to the least.
+COMPACT_UPDATES, LONG_TEXT, UPDATES_PER_TEXT, LEAST_UPDATES = (2500, 6000), 125, 2, 1000
 
 
-# Transformers: passes, texts of a batch, words of one at most (some 2 GB of memory while MiniLM trains), and the updates
-# that a task wants, which grow with its labels. Where the passes are too few for them, batches are smaller: on cooking, 11
-# labels and 1,712 texts of 112 words, batches of 8 texts gave .580 where 18 gave .477, in three passes.
+# Transformers: passes, texts of a batch, words of one at most (some 2 GB of memory while MiniLM trains), and the
+# updates that a task wants, which grow with its labels. Where the passes are too few for them, batches are smaller: on
+# cooking, 11 labels and 1,712 texts of 112 words, batches of 8 texts gave .580 where 18 gave .477, in three passes.
 PASSES, BATCH_TEXTS, MAX_BATCH_WORDS = (3, 20), (8, 32), 2048
 MIN_UPDATES, UPDATES_PER_LABEL = 500, 20
 MAX_WORDS_READ = 600_000  # in all passes, unless PASSES[0] want more: a quarter of an hour for MiniLM on two cores
@@ -44,14 +45,14 @@ def linear_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any
 
 
 def compact_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Of `compact`: what thousands of training texts allow, and updates that do not take longer for long texts."""
-    reads = config["task"]["depth"] > 0
-    word_order = facts["examples"]["train"] >= WORD_ORDER_TEXTS
+    """Of `compact`: what thousands of training texts allow, and updates that fit their number and their length."""
+    reads, texts = config["task"]["depth"] > 0, facts["examples"]["train"]
+    word_order = texts >= WORD_ORDER_TEXTS
     share = min(1.0, LONG_TEXT / facts["words"]["train"]["mean"])
     return {
         "hidden_width": READING_WIDTH if reads else WORD_ORDER_WIDTH if word_order else HIDDEN_WIDTH,
         "window_size": int(word_order),
-        "min_updates": round(max(LEAST_UPDATES, COMPACT_UPDATES[0] * share)),
+        "min_updates": round(max(LEAST_UPDATES, min(COMPACT_UPDATES[0], UPDATES_PER_TEXT * texts) * share)),
         "max_updates": round(COMPACT_UPDATES[1] * share),
     }
 
@@ -62,7 +63,7 @@ def taught_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any
 
 
 def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Of a transformer that is fine-tuned: passes and batches by the texts' number and length, and the number of labels.
+    """Of a transformer that is fine-tuned: passes and batches by the number of texts and of labels, and the length.
 
     The learning rate falls with the encoder's width to the power of 1.5: 1.5e-4 for 384 values, 5e-5 for 768.
     """

@@ -1,7 +1,9 @@
 """Fewer layers, fewer word pieces: what is kept is as before."""
 
 import json
+from collections import Counter
 
+import numpy as np
 import pytest
 import srsly
 
@@ -12,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
 from scripts.common.skipping import Unsuited
-from scripts.compress.pieces import read_texts, trim_tokenizer
+from scripts.compress.pieces import add_frequent, read_texts, trim_tokenizer, unseen_share
 from scripts.compress.shrink import layer_stack, spaced
 from tests.conftest import message, toy_records
 from tests.encoder.test_transformer import TEXTS, hidden_states, make_encoder
@@ -71,6 +73,38 @@ def test_rare_pieces_can_go(encoder, tmp_path, run):
     run("shrink", encoder, "out", "--text", "raw.jsonl", "--min-count", 2)
     kept = AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab()
     assert "goal" in kept and "coach" not in kept
+
+
+def test_few_texts_tell_too_little_and_the_first_pieces_of_the_vocabulary_stay(encoder, tmp_path, run):
+    srsly.write_jsonl(tmp_path / "own.jsonl", [{"text": "goal"}])
+    srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": "goal"}])
+    old = AutoTokenizer.from_pretrained(encoder)
+    all_seen = run("shrink", encoder, "out", "--text", "own.jsonl")
+    assert all_seen.returncode == 0, all_seen.output
+    before = set(AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab())
+    process = run("shrink", encoder, "out", "--text", "own.jsonl", "--text", "raw.jsonl", "--least", len(before) + 3)
+    assert process.returncode == 0 and "100.0% would be word pieces" in process.output, process.output
+    kept = set(AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab())
+    first = sorted(set(old.get_vocab()) - before, key=old.get_vocab().get)
+    added = [piece for piece in first if not piece.startswith("[")][: len(kept - before)]
+    assert before < kept and len(added) >= 3 and kept - before == set(added)
+
+
+def test_the_share_of_pieces_to_come_is_that_of_those_seen_once():
+    """On texts from a known distribution it comes near to what is true of new ones."""
+    rng = np.random.default_rng(0)
+    words = np.minimum(rng.zipf(1.5, (2, 3000)), 10_000).astype(str)
+    own, new = Counter(words[0].tolist()), words[1]
+    truth = np.mean([word not in own for word in new.tolist()])
+    assert truth > 0.05 and unseen_share(own, Counter()) == pytest.approx(truth, rel=0.25)
+    # Nothing is unseen of what further texts have.
+    assert unseen_share(own, own) == 0 and unseen_share(Counter(), Counter()) == 0
+
+
+def test_places_without_a_piece_are_not_kept():
+    vocabulary = ["[PAD]", "[unused7]", "the", "a", "##s", "of", "##ing", "rare"]
+    assert add_frequent({"rare"}, vocabulary, "##", 5) == {"rare", "a", "##s", "the", "of"}
+    assert add_frequent({"rare"}, vocabulary, "##", 2) == {"rare", "a", "##s"}
 
 
 def test_other_post_processors_are_renumbered(encoder):

@@ -200,6 +200,10 @@ def test_the_only_file_is_train(tmp_path):
         ({}, {"text": "x", "labels": []}, ()),
         ({}, {"text": "x", "cats": {"a": True, "b": 0.0}}, ("a",)),
         ({}, {"text": "x", "label": 3}, ("3",)),
+        ({}, {"review": "x", "stars": 4.0}, ("4",)),
+        ({}, {"tweet": "x", "Sentiment": "positive"}, ("positive",)),
+        ({}, {"title": "x", "tags": ["b", "a"]}, ("a", "b")),
+        ({}, {"text": "x", "topic": "no", "label": "yes"}, ("yes",)),
     ],
 )
 def test_labels_and_columns(tmp_path, options, line, labels):

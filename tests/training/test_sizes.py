@@ -57,9 +57,14 @@ def at_depth(depth):
 
 
 def test_compact_makes_fewer_updates_of_long_texts():
-    short, long = (compact_sizes(facts(600, mean), at_depth(0)) for mean in (20.0, 500.0))
+    short, long = (compact_sizes(facts(1400, mean), at_depth(0)) for mean in (20.0, 500.0))
     assert (short["min_updates"], short["max_updates"]) == (2500, 6000)
     assert (long["min_updates"], long["max_updates"]) == (1000, 1500)
+
+
+@pytest.mark.parametrize(("texts", "updates"), [(90, 1000), (700, 1400), (1300, 2500), (9000, 2500)])
+def test_compact_does_not_learn_few_texts_by_heart(texts, updates):
+    assert compact_sizes(facts(texts, 20.0), at_depth(0))["min_updates"] == updates
 
 
 @pytest.mark.parametrize(
