@@ -29,10 +29,10 @@ def test_batches_hold_some_thirty_texts_within_the_memory(tmp_path):
 
 
 def test_few_updates_become_more_by_smaller_batches(tmp_path):
-    """Where texts are few, or long: down to 8 texts."""
+    """Where texts are few, or long, down to 8 texts."""
     few, long = transformer(tmp_path, 270, 10.0, 6), transformer(tmp_path, 1700, 110.0, 11)
     assert few == {"batch_words": 87, "passes": 20, "learn_rate": 1.5e-4}
-    assert (long["batch_words"], long["passes"]) == (880, 3)
+    assert (long["batch_words"], long["passes"]) == (1667, 6)
 
 
 @pytest.mark.parametrize(
