@@ -84,6 +84,11 @@ def script_language(texts: Iterable[str]) -> tuple[str | None, str]:
     return found, script
 
 
+def name_of(script: str) -> str:
+    """A script as people call it."""
+    return "Chinese characters" if script == "CJK" else script.title()
+
+
 def stated_language(folder: Path) -> str | None:
     """The language that README.md of a data set's folder names: in a line `Language: de`, or as the hub's cards do."""
     path = folder / "README.md"
@@ -121,12 +126,12 @@ def resolve_language(wanted: str, folder: Path, texts: Iterable[str]) -> tuple[s
     texts = list(texts)
     by_script, script = script_language(texts)
     if by_script and by_script != SEVERAL:
-        return by_script, f"most letters are {script.title()}. If that is wrong: --vars.lang"
+        return by_script, f"most letters are {name_of(script)}. If that is wrong: --vars.lang"
     words = Counter(word.casefold() for text in texts for word in re.findall(r"[^\W\d_]{2,}", text))
     shares = language_shares(words) if words.total() >= ENOUGH_WORDS else {}
     if found := likelier(shares, DEFAULT) if shares else None:
         return found, f"{shares[found]:.0%} of the words are its stop words. If that is wrong: --vars.lang"
     if by_script:
         remark = "" if script not in SCRIPTS else ", and the package for its words is not installed"
-        return SEVERAL, f"most letters are {script.title()}{remark}. If you know better: --vars.lang"
+        return SEVERAL, f"most letters are {name_of(script)}{remark}. If you know better: --vars.lang"
     return DEFAULT, "nothing speaks for another one. If that is wrong: --vars.lang"
