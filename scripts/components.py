@@ -65,6 +65,8 @@ MAX_PIECE_LENGTH = 24  # characters
 # These bound the memory that a long-running pipeline takes: unknown words, and what all words contribute to the scores.
 MAX_CACHED_WORDS = 20_000
 MAX_CACHED_BYTES = 32_000_000
+# Words of texts that are classified at a time, unless one text has more: each takes up to 8 KB where the model reads.
+MAX_WORDS_AT_ONCE = 1 << 17
 LEARNS = ("labels", "logits")  # what TextCatCompact is trained with
 # The arrays of a linear model: name, type, dimensions.
 LINEAR_PARAMS = {
@@ -642,7 +644,22 @@ def _sum_places(ops: Ops, given: Floats2d, window: int, lengths: Ints1d) -> Floa
 
 
 def _compact_predict(model: Model, docs: Sequence[Doc]) -> Floats2d:
-    """The logits, computed in a cheaper order than in training: what a word alone decides is done once for each."""
+    """The logits. Long texts come in smaller batches, so that memory does not grow with their number."""
+    parts: list[list[Doc]] = [[]]
+    room = MAX_WORDS_AT_ONCE
+    for doc in docs:
+        if parts[-1] and len(doc) > room:
+            parts.append([])
+            room = MAX_WORDS_AT_ONCE
+        parts[-1].append(doc)
+        room -= len(doc)
+    if len(parts) == 1:
+        return _compact_logits(model, docs)
+    return model.ops.xp.concatenate([_compact_logits(model, part) for part in parts])
+
+
+def _compact_logits(model: Model, docs: Sequence[Doc]) -> Floats2d:
+    """The logits of a batch, in a cheaper order than in training: what a word alone decides is done once for each."""
     ops = model.ops
     hidden, output = model.get_ref("hidden"), model.get_ref("output")
     words, index, lengths = distinct_words(docs)

@@ -18,6 +18,7 @@ from spacy.training import Example
 from thinc.api import Adam, Model, fix_random_seed
 from thinc.types import Ragged
 
+from scripts import components
 from scripts.components import (
     MAX_CACHED_WORDS,
     HashedNgrams,
@@ -237,6 +238,22 @@ def test_batch_and_order_do_not_matter(nlp: Language, depth: int, window: int, r
     for is_train in (False, True):
         scores, _ = model([docs[i] for i in order], is_train)
         numpy.testing.assert_allclose(scores, single[order], rtol=1e-5, atol=1e-6)
+
+
+def test_long_texts_come_in_smaller_batches(nlp: Language, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, docs = make_model(depth=2), list(map(nlp, TEXTS))
+    expected, sizes = model.predict(docs), []
+    logits = components._compact_logits
+
+    def count(model: Model, docs: list) -> numpy.ndarray:
+        sizes.append([len(doc) for doc in docs])
+        return logits(model, docs)
+
+    monkeypatch.setattr(components, "MAX_WORDS_AT_ONCE", 5)
+    monkeypatch.setattr(components, "_compact_logits", count)
+    numpy.testing.assert_allclose(model.predict(docs), expected, rtol=1e-5, atol=1e-6)
+    assert len(sizes) > 1 and sum(sizes, []) == [len(doc) for doc in docs]
+    assert all(len(part) == 1 or sum(part) <= 5 for part in sizes)
 
 
 def test_with_a_depth_words_are_read_in_their_order(nlp: Language) -> None:

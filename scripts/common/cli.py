@@ -19,6 +19,7 @@ from wasabi import msg
 MENDS = {
     errno.EACCES: "Give yourself the right to it, or choose another place.",
     errno.EPERM: "Give yourself the right to it, or choose another place.",
+    errno.ENOENT: "Run the command that makes it, or correct the name.",
     errno.EROFS: "Choose another place.",
     errno.ENOTDIR: "A file stands where a folder is needed. Move it, or choose another name.",
     errno.EEXIST: "A file stands where a folder is needed. Move it, or choose another name.",
@@ -33,6 +34,7 @@ NO_ROOM_WORDS = re.compile(
     r"no space left|quota exceeded|file too large|\d+ requested and \d+ written|unexpected pos \d+ vs \d+",
     re.IGNORECASE,
 )
+LOOP = re.compile(r"Symlink loop from '(.+)'")  # how pathlib says it before Python 3.13
 STEP = "TEXTCAT_STEP"  # environment variable: the number of the process of a step
 LONG = 5.0  # seconds; what takes less needs no line in a log
 
@@ -141,6 +143,8 @@ def explain(error: Exception) -> str | None:
         return str(no_room(Path(getattr(error, "filename", None) or "."), error))
     if isinstance(error, OSError) and error.errno in MENDS and isinstance(error.filename, str | os.PathLike):
         return f"{os.fspath(error.filename)}: {error.strerror}. {MENDS[error.errno]}"
+    if isinstance(error, RuntimeError) and (found := LOOP.fullmatch(str(error))):
+        return f"{found[1]}: {MENDS[errno.ELOOP]}"
     return None
 
 

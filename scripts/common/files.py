@@ -30,6 +30,11 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def file_in_the_way(folder: Path) -> Path | None:
+    """The file that stands in the place of a folder, or of one that it is in; None if there is none."""
+    return next((path for path in (folder, *folder.parents) if path.is_file()), None)
+
+
 @contextmanager
 def room_for(path: Path) -> Iterator[None]:
     """Turn whatever an exception says of a full disk into a message that names what was to be written.
@@ -80,6 +85,21 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
+def folder_for(path: Path) -> Iterator[None]:
+    """Make the folder that a file or folder is to stand in; on failure, remove it again if it is new and empty."""
+    new = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent.resolve())
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in new:
+                folder.rmdir()
+        raise
+
+
+@contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
@@ -88,9 +108,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise UserError(f"{path}: is a folder. Give the name of a file.")
-    with room_for(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent.resolve())
+    with room_for(path), folder_for(path):
         handle, name = tempfile.mkstemp(prefix=stamp(path), suffix=".tmp", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
@@ -110,9 +128,7 @@ def workspace(path: Path) -> Iterator[Path]:
     Raises:
         UserError: there is no room.
     """
-    with room_for(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent.resolve())
+    with room_for(path), folder_for(path):
         temporary = Path(tempfile.mkdtemp(prefix=stamp(path), suffix=".tmp", dir=path.parent))
         try:
             yield temporary
@@ -216,18 +232,28 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, format_json(data) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, *names: str) -> dict[str, Any]:
+    """Read a JSON object from a file.
+
+    Args:
+        path: the file.
+        names: what it must have.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing, is not JSON, or is not such an object.
     """
+    mend = "Make it again, or restore it from git."
     try:
-        return json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
-    except ValueError as error:
-        raise UserError(f"{path}: is not valid JSON ({error}). Make it again, or restore it from git.") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is not valid JSON ({error}). {mend}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: holds no JSON object, but {found!r:.40}. {mend}")
+    if lacking := [name for name in names if name not in found]:
+        raise UserError(f"{path}: lacks {', '.join(lacking)}. {mend}")
+    return found
 
 
 def read_raw_texts(path: Path, activity: str) -> Iterator[str]:

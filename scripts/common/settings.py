@@ -8,7 +8,7 @@ This module can refuse a run, and has no other part in what is made: it is not a
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,6 +57,13 @@ def check_name(value: str) -> str:
     """Make sure that a value can be the name of a file or folder."""
     if not NAME.fullmatch(value):
         raise ValueError("must be a name, of letters, digits and . _ -")
+    return value
+
+
+def check_names(value: str) -> str:
+    """Make sure that a value is names, joined by commas."""
+    if not all(NAME.fullmatch(name.strip()) for name in value.split(",")):
+        raise ValueError("must be names, joined by commas: a,b,c")
     return value
 
 
@@ -153,7 +160,7 @@ class Settings(TypedDict, total=False):
     formulas: Literal["neutral", "raw"]
     processes: Count
     annotate_texts: Count
-    committee: Plain
+    committee: Annotated[Plain, AfterValidator(check_names)]
     version: Annotated[Any, AfterValidator(check_version)]
     license: Text
     remote: Text
@@ -194,6 +201,13 @@ def faults(values: dict[str, Any]) -> Iterator[str]:
         yield f"{SECTION}.floret_min_n {least}: must not be more than {SECTION}.floret_max_n, which is {most}."
 
 
+def no_setting(name: str, known: Iterable[str]) -> str:
+    """What to say of a setting that does not exist, and of the one that is probably meant."""
+    close = get_close_matches(name, known, n=1)
+    hint = f"Do you mean {SECTION}.{close[0]}?" if close else "Those that there are stand in project.yml."
+    return f"There is no setting {SECTION}.{name}. {hint}"
+
+
 def check_settings(values: dict[str, Any], overrides: dict[str, Any]) -> None:
     """Make sure that the settings exist, and are what they may be.
 
@@ -206,12 +220,8 @@ def check_settings(values: dict[str, Any], overrides: dict[str, Any]) -> None:
     """
     given = {name.removeprefix(f"{SECTION}."): value for name, value in overrides.items()
              if name.startswith(f"{SECTION}.")}  # fmt: skip
-    found = []
-    for name in given.keys() - values.keys():
-        close = get_close_matches(name, values, n=1)
-        hint = f"Do you mean {SECTION}.{close[0]}?" if close else "Those that there are stand in project.yml."
-        found.append(f"There is no setting {SECTION}.{name}. {hint}")
-    if found := sorted(found) + list(faults(values | given)):
+    found = [no_setting(name, values) for name in sorted(given.keys() - values.keys())]
+    if found := found + list(faults(values | given)):
         raise UserError(" ".join(found))
 
 

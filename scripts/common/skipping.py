@@ -11,10 +11,15 @@ from pathlib import Path
 import typer
 from wasabi import msg
 
+from scripts.common.cli import UserError
 from scripts.common.files import whole_folder, write_json, write_text
 
 MARK = "skipped: "
 NOTE = "skipped.txt"  # in a folder
+
+
+class Unsuited(UserError):
+    """What a step cannot do with this encoder or these texts, though there is no mistake: a reason to skip it."""
 
 
 def reason_to_skip(paths: Iterable[Path]) -> str | None:

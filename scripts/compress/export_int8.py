@@ -22,10 +22,11 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import whole_file
-from scripts.common.skipping import pass_on
+from scripts.common.skipping import Unsuited, pass_on, skip
 from scripts.components import ONNX_PARAMS, TextCatOnnx, quantize_rows, set_onnx
 from scripts.compress.graph import export_graph, to_integers
-from scripts.compress.pieces import count_pieces, read_texts, trim_tokenizer
+from scripts.compress.pieces import always_kept, count_pieces, part_finder, piece_numbers, read_texts, trim_tokenizer
+from scripts.encoder.encoders import max_pieces
 from scripts.evaluation.thresholds import COMPONENT
 
 if TYPE_CHECKING:
@@ -80,11 +81,10 @@ def take_apart(nlp: Language, name: str) -> Trained:
     scale = next(node.attrs["scale"] for node in classifier.walk() if node.name == "first_rows")
     tokenizer = transformer.tokenizer
     state = json.loads(tokenizer.backend_tokenizer.to_str()) | {"padding": None, "truncation": None}
-    limits = (tokenizer.model_max_length, getattr(transformer.transformer.config, "max_position_embeddings", None))
     return Trained(
         encoder=transformer.transformer.float().eval(),
         tokenizer=state,
-        max_pieces=min(limit for limit in limits if limit),
+        max_pieces=max_pieces(transformer.transformer, tokenizer),
         max_words=spans["max_words"],
         W=output.get_param("W") * scale,
         b=output.get_param("b"),
@@ -103,11 +103,21 @@ def piece_order(pieces: Iterable[str], counts: Sequence[Counter[str]]) -> list[s
     return sorted(pieces, key=lambda piece: (piece not in counts[0], -total[piece]))
 
 
-def vocabulary_with(state: dict[str, Any], wanted: set[str]) -> set[str]:
-    """The pieces that a tokenizer has left when it is trimmed to those that are wanted."""
-    copy = json.loads(json.dumps(state))
-    trim_tokenizer(copy, wanted)
-    return set(copy["model"]["vocab"])
+def pieces_within(state: dict[str, Any], order: Iterable[str], room: int) -> set[str]:
+    """The first pieces of an order, with all that must stay, as many as there is room for.
+
+    Args:
+        state: the parsed tokenizer.json.
+        order: pieces.
+        room: how many there may be; what must stay may be more.
+    """
+    parts = part_finder(state)
+    found = set().union(*map(parts, always_kept(state)))
+    for piece in order:
+        more = parts(piece) - found
+        if len(found) + len(more) <= room:
+            found |= more
+    return found
 
 
 def group_width(width: int) -> int:
@@ -151,16 +161,14 @@ def pack(trained: Trained, size: int, texts: Sequence[Path]) -> tuple[dict[str, 
     if room < n_pieces:
         tokenizer = Tokenizer.from_str(json.dumps(state))
         counts = [count_pieces(tokenizer, read_texts([path])) for path in texts]
-        always = vocabulary_with(state, set())
-        if room < len(vocabulary_with(state, set(counts[0]))):
+        if room < len(pieces_within(state, counts[0], n_pieces)):
             msg.warn(
                 f"{size / 1e6:.1f} MB cannot be reached: matrices of {graph.nbytes / 1e6:.1f} MB leave no room for the "
                 "training texts' word pieces, and all pieces are kept. Choose a smaller encoder (--vars.transformer), "
                 "fewer layers (--vars.transformer_layers), or more bytes (--vars.int8_bytes)."
             )
         else:
-            order = piece_order([piece for piece in state["model"]["vocab"] if piece not in always], counts)
-            table = table[trim_tokenizer(state, set(order[: room - len(always)]))]
+            table = table[trim_tokenizer(state, pieces_within(state, piece_order(piece_numbers(state), counts), room))]
             remark = f"{len(table):,} of {n_pieces:,} word pieces"
     weights = sum(parameter.numel() for parameter in encoder.parameters())
     left_out = (n_pieces - len(table)) * table.shape[1]
@@ -207,7 +215,10 @@ def export_int8(
         raise UserError(f"{dev}: no texts there. Make them with the command `convert`.")
     nlp = spacy.load(model)
     trained = take_apart(nlp, model.as_posix())
-    arrays, remark = pack(trained, size, text)
+    try:
+        arrays, remark = pack(trained, size, text)
+    except Unsuited as reason:
+        skip(str(reason), files=[output])
     share, n_texts = agreement(nlp, arrays, dev)
     with whole_file(output) as temporary, temporary.open("wb") as stream:
         np.savez(stream, allow_pickle=False, labels=np.asarray(trained.labels), **arrays)

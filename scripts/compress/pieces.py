@@ -1,8 +1,8 @@
 """Word pieces: count them in texts, and leave only some in a tokenizer."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,15 @@ from spacy.tokens import DocBin
 from spacy.util import minibatch
 
 from scripts.common.cli import UserError, show_progress
+from scripts.common.skipping import Unsuited
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 UNUSED = re.compile(r"\[.+\]")  # special pieces, and places for some
 TEXTS_AT_ONCE = 1000  # that the tokenizer gets; bounds the memory
+TRIMMED = ("WordPiece", "BPE", "Unigram")
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece for what no other piece can spell
 
 
 def read_texts(paths: Iterable[Path]) -> Iterator[str]:
@@ -74,40 +77,103 @@ def is_character(piece: str, prefix: str) -> bool:
     return len(piece.removeprefix(prefix)) == 1
 
 
+def piece_numbers(state: dict[str, Any]) -> dict[str, int]:
+    """The numbers of a tokenizer's pieces, from the parsed `tokenizer.json`; without those that are added to them."""
+    vocabulary = state["model"]["vocab"]
+    return vocabulary if isinstance(vocabulary, dict) else {piece: i for i, (piece, _) in enumerate(vocabulary)}
+
+
+def prefix_of(state: dict[str, Any]) -> str:
+    """What pieces within a word begin with."""
+    return state["model"].get("continuing_subword_prefix") or ""
+
+
+def part_finder(state: dict[str, Any]) -> Callable[[str], set[str]]:
+    """A function that gives the pieces that a piece is put together of, and itself: none can go without the others.
+
+    Only byte pair encoding puts pieces together.
+    """
+    prefix = prefix_of(state)
+    made_of: dict[str, list[str]] = defaultdict(list)
+    for first, second in state["model"].get("merges", ()):
+        made_of[first + second.removeprefix(prefix)] += (first, second)
+
+    def parts(piece: str) -> set[str]:
+        found, new = set(), {piece}
+        while new:
+            found |= new
+            new = {part for name in new for part in made_of.get(name, ())} - found
+        return found
+
+    return parts
+
+
+def always_kept(state: dict[str, Any]) -> set[str]:
+    """The pieces without which a tokenizer does not work, or could not spell each word: special ones and characters."""
+    model, prefix = state["model"], prefix_of(state)
+    kept = {token["content"] for token in state["added_tokens"]}
+    kept |= {piece for piece in piece_numbers(state) if is_character(piece, prefix) or BYTE.fullmatch(piece)}
+    if model.get("unk_id") is not None:
+        kept.add(model["vocab"][model["unk_id"]][0])
+    return kept | ({model["unk_token"]} if model.get("unk_token") else set())
+
+
 def trim_tokenizer(state: dict[str, Any], wanted: set[str]) -> list[int]:
     """Leave only some pieces in a tokenizer, in place, and renumber them in their old order.
 
+    A text whose pieces are all kept is cut up as before. With WordPiece and Unigram that is so since what goes was not
+    chosen when it could have been; with byte pair encoding, since what these pieces are put together of is kept, too.
+
     Args:
         state: the parsed `tokenizer.json`.
-        wanted: the pieces to keep; special tokens and single characters are kept besides.
+        wanted: the pieces to keep; those that are `always_kept` are kept besides.
 
     Returns:
         The old number of each kept piece, in the new order.
 
     Raises:
-        UserError: the tokenizer is not a WordPiece tokenizer.
+        Unsuited: the tokenizer is of another kind.
     """
     model = state["model"]
-    if model["type"] != "WordPiece":
-        raise UserError(
-            f"Only WordPiece vocabularies can be trimmed; this one is {model['type']}. Leave out --text, "
-            "or take another encoder."
+    if model["type"] not in TRIMMED:
+        raise Unsuited(
+            f"Vocabularies of the kinds {', '.join(TRIMMED)} can be trimmed; that of this encoder is {model['type']}. "
+            "Take another encoder."
         )
-    prefix = model["continuing_subword_prefix"]
-    special = {token["content"] for token in state["added_tokens"]}
-    kept = sorted(
-        (number, piece)
-        for piece, number in model["vocab"].items()
-        if piece in wanted or piece in special or is_character(piece, prefix)
-    )
+    numbers, parts = piece_numbers(state), part_finder(state)
+    names = set().union(*map(parts, wanted | always_kept(state)))
+    kept = sorted((number, piece) for piece, number in numbers.items() if piece in names)
     new = {piece: i for i, (_, piece) in enumerate(kept)}
-    model["vocab"] = new
+    # What is not among the pieces of the model follows them.
+    for token in sorted(state["added_tokens"], key=lambda token: token["id"]):
+        if token["content"] not in numbers:
+            kept.append((token["id"], token["content"]))
+            new[token["content"]] = len(new)
     for token in state["added_tokens"]:
         token["id"] = new[token["content"]]
-    processor = state.get("post_processor") or {}
+    if model["type"] == "Unigram":
+        if model["unk_id"] is not None:
+            model["unk_id"] = new[model["vocab"][model["unk_id"]][0]]
+        model["vocab"] = [pair for pair in model["vocab"] if pair[0] in new]
+    else:
+        model["vocab"] = {piece: i for piece, i in new.items() if piece in numbers}
+    if "merges" in model:
+        prefix = prefix_of(state)
+        model["merges"] = [
+            [first, second]
+            for first, second in model["merges"]
+            if {first, second, first + second.removeprefix(prefix)} <= new.keys()
+        ]
+    renumber_processor(state.get("post_processor") or {}, new)
+    return [number for number, _ in kept]
+
+
+def renumber_processor(processor: dict[str, Any], new: dict[str, int]) -> None:
+    """Give the special pieces that a tokenizer puts around a text their new numbers, in place."""
+    for inner in processor.get("processors", ()):  # Sequence
+        renumber_processor(inner, new)
     for token in processor.get("special_tokens", {}).values():  # TemplateProcessing
         token["ids"] = [new[piece] for piece in token["tokens"]]
     for place in ("cls", "sep"):  # BertProcessing, RobertaProcessing
         if place in processor:
             processor[place][1] = new[processor[place][0]]
-    return [number for number, _ in kept]

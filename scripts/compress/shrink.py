@@ -16,9 +16,17 @@ import typer
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.skipping import pass_on
-from scripts.compress.pieces import add_frequent, count_pieces, read_texts, trim_tokenizer, unseen_share
-from scripts.encoder.encoders import describe, is_weights_folder, load_encoder, save_encoder
+from scripts.common.skipping import Unsuited, pass_on, skip
+from scripts.compress.pieces import (
+    add_frequent,
+    count_pieces,
+    piece_numbers,
+    prefix_of,
+    read_texts,
+    trim_tokenizer,
+    unseen_share,
+)
+from scripts.encoder.encoders import count_from, describe, is_weights_folder, load_encoder, save_encoder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -32,18 +40,23 @@ MAX_UNSEEN = 0.01  # of a new text's word pieces may be such as the known texts 
 # Layers
 
 
-def spaced(total: int, keep: int) -> list[int]:
-    """`keep` of `total` layers at equal distances, the first and the last among them: 3 of 6 are 0, 2 (or 3) and 5."""
-    if keep == 1:
-        return [0]
-    return [round(i * (total - 1) / (keep - 1)) for i in range(keep)]
+def spaced(total: int, keep: int, period: int = 1) -> list[int]:
+    """`keep` of `total` layers at equal distances, the first and the last among them: 3 of 6 are 0, 2 (or 3) and 5.
+
+    Args:
+        total: number of layers.
+        keep: how many are kept.
+        period: of layers of several kinds, which come in turn: a layer's place stays one of its kind.
+    """
+    wanted = [round(i * (total - 1) / (keep - 1)) if keep > 1 else 0 for i in range(keep)]
+    return [min(range(i % period, total, period), key=lambda x: abs(x - place)) for i, place in enumerate(wanted)]
 
 
 def layer_stack(model: "PreTrainedModel") -> tuple["PreTrainedModel", str, "ModuleList"]:
     """Find the list of layers: the module that holds it, its name there, and the list.
 
     Raises:
-        UserError: there is none, as in encoders whose layers share their weights.
+        Unsuited: there is none.
     """
     from torch.nn import ModuleList
 
@@ -51,19 +64,43 @@ def layer_stack(model: "PreTrainedModel") -> tuple["PreTrainedModel", str, "Modu
         for name, child in module.named_children():
             if isinstance(child, ModuleList) and len(child) == model.config.num_hidden_layers:
                 return module, name, child
-    raise UserError(
+    raise Unsuited(
         f"{model.config.model_type}: this kind of encoder has no plain stack of layers to choose from. "
-        "Leave out --layers, or take another encoder."
+        "Take another encoder for transformer-half, -trim and -int8."
     )
 
 
-def keep_layers(model: "PreTrainedModel", indices: list[int]) -> None:
-    """Drop all layers but those at `indices`, in place."""
-    from torch.nn import ModuleList
+def keep_layers(model: "PreTrainedModel", keep: int) -> None:
+    """Drop all layers but some, evenly spaced, in place.
 
-    parent, name, layers = layer_stack(model)
-    setattr(parent, name, ModuleList(layers[i] for i in indices))
-    model.config.num_hidden_layers = len(indices)
+    Layers that share their weights (ALBERT) are all the same: it is run fewer times.
+
+    Raises:
+        Unsuited: the layers cannot be chosen from.
+    """
+    import torch
+
+    total = model.config.num_hidden_layers
+    if getattr(model.config, "num_hidden_groups", 0) != 1:
+        parent, name, layers = layer_stack(model)
+        indices = spaced(total, keep, getattr(model.config, "global_attn_every_n_layers", 1))  # ModernBERT's
+        setattr(parent, name, torch.nn.ModuleList(layers[i] for i in indices))
+    model.config.num_hidden_layers = keep
+    # What is stored are weights and a config: a layer may also be what its place was when the model was made.
+    ids = torch.arange(min(10, model.config.vocab_size))[None]
+    try:
+        again = type(model)(model.config).eval()
+        again.load_state_dict(model.state_dict())
+        with torch.inference_mode():
+            first, second = (m(input_ids=ids, attention_mask=torch.ones_like(ids)) for m in (again, model.eval()))
+        same = torch.allclose(first.last_hidden_state, second.last_hidden_state, atol=1e-5)
+    except (RuntimeError, ValueError, AssertionError, IndexError):
+        same = False
+    if not same:
+        raise Unsuited(
+            f"{model.config.model_type}: the layers of this kind of encoder depend on their places, none can be left "
+            "out. Take another encoder for transformer-half, -trim and -int8."
+        )
 
 
 # Word pieces
@@ -84,9 +121,9 @@ def choose_pieces(tokenizer: "Tokenizer", paths: Sequence[Path], min_count: int,
     wanted = {piece for piece, n in (own + others).items() if n >= min_count}
     unseen = unseen_share(own, others)
     if least and unseen > MAX_UNSEEN:
-        vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        prefix = json.loads(tokenizer.to_str())["model"].get("continuing_subword_prefix") or ""
-        wanted = add_frequent(wanted, [piece for piece, _ in vocabulary], prefix, least)
+        state = json.loads(tokenizer.to_str())
+        numbers = piece_numbers(state)
+        wanted = add_frequent(wanted, sorted(numbers, key=numbers.__getitem__), prefix_of(state), least)
         msg.info(
             f"Of a new text some {unseen:.1%} would be word pieces that these texts do not have; so the encoder's most "
             "frequent ones stay, too"
@@ -102,7 +139,9 @@ def trim_vocabulary(
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    rows = trim_tokenizer(state, wanted)
+    # Where positions are counted from the number of the piece for padding, it keeps that.
+    before = {piece for piece, number in piece_numbers(state).items() if number < count_from(model)}
+    rows = trim_tokenizer(state, wanted | before)
     trimmed = type(tokenizer)(tokenizer_object=Tokenizer.from_str(json.dumps(state)), **tokenizer.init_kwargs)
     table = model.get_input_embeddings().weight.detach()[torch.tensor(rows)]
     model.set_input_embeddings(torch.nn.Embedding.from_pretrained(table, freeze=False))
@@ -125,14 +164,17 @@ def shrink(
         raise UserError(f"{source}: no encoder there. Make it with the command `weights`.")
     model, tokenizer = load_encoder(source.as_posix())
     before = describe(model)
-    if layers:
-        total = model.config.num_hidden_layers
-        if not 0 < layers <= total:
-            raise UserError(f"--layers {layers}: the encoder in {source} has {total} layers.")
-        keep_layers(model, spaced(total, layers))
-    if text:
-        wanted = choose_pieces(tokenizer.backend_tokenizer, text, min_count, least)
-        tokenizer = trim_vocabulary(model, tokenizer, wanted)
+    total = model.config.num_hidden_layers
+    if layers and not 0 < layers <= total:
+        raise UserError(f"--layers {layers}: the encoder in {source} has {total} layers.")
+    try:
+        if layers:
+            keep_layers(model, layers)
+        if text:
+            wanted = choose_pieces(tokenizer.backend_tokenizer, text, min_count, least)
+            tokenizer = trim_vocabulary(model, tokenizer, wanted)
+    except Unsuited as reason:
+        skip(str(reason), folders=[output])
     save_encoder(model, tokenizer, output)
     msg.good(f"{output}: {describe(model)}; before: {before}")
 

@@ -24,7 +24,14 @@ from scripts.data.corpus import blank_pipeline, check_assets, read_dataset, writ
 from scripts.data.estimates import estimate
 from scripts.data.formats import AUTO, NONE, SPLITS, Example, Notes, Options, Splits
 from scripts.data.labels import check_labels, resolve_mode
-from scripts.data.language import ENOUGH_WORDS, language_shares, likelier, resolve_language, sample_texts
+from scripts.data.language import (
+    ENOUGH_WORDS,
+    language_shares,
+    likelier,
+    resolve_language,
+    sample_texts,
+    word_pattern,
+)
 from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, assert_honest, complete_splits, normalize, shingles
 from scripts.encoder.encoders import is_weights_folder, resolve
 from scripts.encoder.languages import why_unfit
@@ -238,7 +245,7 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
     for example in show_progress(examples, desc="lengths", unit=" texts"):
         tokens = nlp.make_doc(example.text)
         lengths.append(len(tokens))
-        words.update(token.lower_ for token in tokens if token.is_alpha)
+        words.update(token.lower_ for token in tokens if token.is_alpha or word_pattern().fullmatch(token.text))
         if counter:
             pieces.append(len(counter[0].encode(example.text).ids))
     result: dict[str, Any] = {"words": percentiles(lengths)}

@@ -1,16 +1,16 @@
 """In which language a data set is."""
 
 import contextlib
-import importlib
 import pkgutil
 import re
+import runpy
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import spacy
 import spacy.lang
 import srsly
 
@@ -21,14 +21,10 @@ ENOUGH_WORDS = 500  # fewer do not tell a language
 MARGIN = 1.5  # how many times more stop words another language must explain
 SHARE = 0.15  # of all words, at the least
 SAMPLE_TEXTS = 2000
-# By the first word of their characters' names in Unicode: scripts in which one language is written more than others.
-SCRIPTS = {
-    "CJK": "zh", "HANGUL": "ko", "THAI": "th", "GREEK": "el", "HEBREW": "he", "ARMENIAN": "hy", "BENGALI": "bn",
-    "GUJARATI": "gu", "KANNADA": "kn", "MALAYALAM": "ml", "SINHALA": "si", "TAMIL": "ta", "TELUGU": "te",
-}  # fmt: skip
-KANA = ("HIRAGANA", "KATAKANA")
-KANA_SHARE = 0.05  # of the letters: with so many ideographs are Japanese
-SAMPLE_LETTERS = 100_000
+# Languages whose words no list of stop words finds, as no spaces part them or they have many endings: by their script,
+# as the names of its characters begin. Japanese has ideographs as well, but hardly a text without kana.
+SCRIPTS = {"HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "THAI": "th", "CJK": "zh"}
+SCRIPT_SHARE, KANA_SHARE = 0.5, 0.1  # of the letters; of Chinese and Japanese ones
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.S)  # of a data set card of the Hugging Face hub
 LINE = re.compile(r"(?im)^[-*]?\s*\**language\.?\**[.:]\**\s*`?([a-z]{2,3})\b")  # `- **Language.** de`
 
@@ -40,11 +36,9 @@ def language_codes() -> set[str]:
 
 def stop_words() -> dict[str, set[str]]:
     """The stop words of spaCy by language, for the languages that have a list."""
-    words = {}
-    for name in language_codes():
-        with contextlib.suppress(ImportError):
-            words[name] = set(importlib.import_module(f"spacy.lang.{name}.stop_words").STOP_WORDS)
-    return words
+    # The files alone: importing their packages, with all else that they hold, takes seconds.
+    paths = (path for folder in spacy.lang.__path__ for path in Path(folder).glob("*/stop_words.py"))
+    return {path.parent.name: set(runpy.run_path(str(path))["STOP_WORDS"]) for path in paths}
 
 
 def language_shares(words: Counter[str]) -> dict[str, float]:
@@ -54,39 +48,35 @@ def language_shares(words: Counter[str]) -> dict[str, float]:
     return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
 
+@cache
+def word_pattern() -> re.Pattern[str]:
+    """Words of two letters or more. Marks belong to them: Python takes vowels of Hindi, for one, for no letters."""
+    marks = "".join(chr(i) for i in range(0x300, 0x10000) if unicodedata.category(chr(i)).startswith("M"))
+    return re.compile(rf"[^\W\d_](?:[^\W\d_]|[{marks}])+")
+
+
+@cache
+def script_of(letter: str) -> str:
+    """The script of a letter, as its name begins."""
+    return unicodedata.name(letter, "").partition(" ")[0]
+
+
+def language_of_script(texts: Iterable[str]) -> str | None:
+    """The language whose script most letters are of, if it is one of those in `SCRIPTS`."""
+    letters = Counter(letter for text in texts for letter in text if letter.isalpha())
+    shares: Counter[str] = Counter()
+    for letter, count in letters.items():
+        shares[SCRIPTS.get(script_of(letter), "")] += count
+    if shares["ja"] >= KANA_SHARE * (shares["ja"] + shares["zh"]):
+        shares["ja"] += shares.pop("zh", 0)
+    best = max(shares, key=shares.__getitem__, default="")
+    return best if best and shares[best] > SCRIPT_SHARE * letters.total() else None
+
+
 def likelier(shares: dict[str, float], lang: str) -> str | None:
     """Another language than `lang` that the stop words speak for; None if they do not."""
     best, share = next(iter(shares.items()))
     return best if lang in shares and share >= SHARE and share > MARGIN * shares[lang] else None
-
-
-def script_language(texts: Iterable[str]) -> tuple[str | None, str]:
-    """The language that the texts' letters speak for, and their script.
-
-    None if most letters are Latin; `SEVERAL` for a script of several languages, or if spaCy's tokenizer of the only one
-    needs a package that is not installed.
-    """
-    letters: Counter[str] = Counter()
-    for text in texts:
-        letters.update(unicodedata.name(char, "").split(" ")[0] for char in text if char.isalpha())
-        if letters.total() > SAMPLE_LETTERS:
-            break
-    kana = sum(letters.pop(name, 0) for name in KANA)
-    letters["CJK"] += kana
-    script, n = next(iter(letters.most_common(1)))
-    if script == "LATIN" or n <= letters.total() / 2:
-        return None, script
-    found = "ja" if script == "CJK" and kana > KANA_SHARE * n else SCRIPTS.get(script, SEVERAL)
-    try:
-        spacy.blank(found)
-    except ImportError:
-        return SEVERAL, script
-    return found, script
-
-
-def name_of(script: str) -> str:
-    """A script as people call it."""
-    return "Chinese characters" if script == "CJK" else script.title()
 
 
 def stated_language(folder: Path) -> str | None:
@@ -111,11 +101,11 @@ def sample_texts(splits: Splits) -> Iterable[str]:
 
 
 def resolve_language(wanted: str, folder: Path, texts: Iterable[str]) -> tuple[str, str]:
-    """SpaCy's code of a data set's language, and why that.
+    """SpaCy's code of a data set's language, and why that: what is set or stated, the script, or the stop words.
 
     Args:
-        wanted: a code; or `auto`: what README.md of the data set says, else what the letters or the stop words clearly
-            speak for, else English.
+        wanted: a code; or `auto`: what README.md of the data set says, else English, unless the stop words speak
+            clearly for another language.
         folder: of the data set.
         texts: some thousand of it.
     """
@@ -124,14 +114,10 @@ def resolve_language(wanted: str, folder: Path, texts: Iterable[str]) -> tuple[s
     if stated := stated_language(folder):
         return stated, f"{folder.as_posix()}/README.md says so"
     texts = list(texts)
-    by_script, script = script_language(texts)
-    if by_script and by_script != SEVERAL:
-        return by_script, f"most letters are {name_of(script)}. If that is wrong: --vars.lang"
-    words = Counter(word.casefold() for text in texts for word in re.findall(r"[^\W\d_]{2,}", text))
+    if script := language_of_script(texts):
+        return script, "most letters are of its script. If that is wrong: --vars.lang"
+    words = Counter(word.casefold() for text in texts for word in word_pattern().findall(text))
     shares = language_shares(words) if words.total() >= ENOUGH_WORDS else {}
     if found := likelier(shares, DEFAULT) if shares else None:
         return found, f"{shares[found]:.0%} of the words are its stop words. If that is wrong: --vars.lang"
-    if by_script:
-        remark = "" if script not in SCRIPTS else ", and the package for its words is not installed"
-        return SEVERAL, f"most letters are {name_of(script)}{remark}. If you know better: --vars.lang"
     return DEFAULT, "nothing speaks for another one. If that is wrong: --vars.lang"

@@ -16,6 +16,7 @@ from scripts.common.cli import UserError, run_cli
 from scripts.common.files import put, read_json, workspace, write_json, write_text
 from scripts.common.finished import BEST, MODEL_MD5, check_finished
 from scripts.evaluation.installed import OWN
+from scripts.forms.lines import text_lines
 from scripts.forms.records import AUTO
 from scripts.forms.tables import markdown_table
 
@@ -119,8 +120,7 @@ def data_source(folder: Path, dataset: str) -> str:
     path = folder / "README.md"
     if not path.is_file():
         return f"{dataset} (no description: put a README.md into {folder.as_posix()})"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return "\n".join(line for line in lines if not line.startswith("#")).strip() or dataset
+    return "\n".join(line for line in text_lines(path) if not line.startswith("#")).strip() or dataset
 
 
 def source_facts(text: str, dataset: str, licence: str) -> dict[str, str]:
@@ -185,7 +185,7 @@ def package(
     model = run / BEST
     known = check_finished(run)
     check_version(version)
-    facts = read_json(metrics)
+    facts = read_json(metrics, "variant", "dataset", "scores", "size", "speed", "env")
     if facts["variant"] != run.name:
         raise UserError(f"{metrics}: holds the metrics of {facts['variant']}, not of {run.name}.")
     if facts.get("train", {}).get(MODEL_MD5) != known:

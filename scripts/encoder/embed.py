@@ -9,13 +9,14 @@ import numpy as np
 from scripts.common.cli import show_progress
 from scripts.common.files import md5_bytes, md5_folder
 from scripts.encoder.batches import Cache, fill_rows
-from scripts.encoder.encoders import load_encoder
+from scripts.encoder.encoders import load_encoder, max_pieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 BATCH = 64  # texts of about the same length that go through the encoder together
 BATCH_PIECES = 8192
+SPACE_BYTE = "Ġ"  # how tokenizers of bytes write a space
 
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # texts -> vectors (texts, width)
@@ -34,7 +35,7 @@ def text_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast",
     import torch
 
     model.eval()
-    limit = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+    limit = max_pieces(model, tokenizer)
     options = {"padding": True, "truncation": True, "max_length": limit, "return_tensors": "pt"}
 
     def encode(texts: Sequence[str]) -> np.ndarray:
@@ -69,37 +70,51 @@ class Encoder:
     def __init__(self, folder: str) -> None:
         self.model, self.tokenizer = load_encoder(folder)
         self.model.eval()
-        self.tokenizer.backend_tokenizer.no_padding()
-        self.tokenizer.backend_tokenizer.no_truncation()
+        tokenizer = self.tokenizer.backend_tokenizer
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        # Some tokenizers cut up a word otherwise where no space stands before it, as at the start of a text.
+        self.space = " " if tokenizer.encode(" a").ids != tokenizer.encode("a").ids else ""
+        inside = tokenizer.encode(f"{self.space}a", add_special_tokens=False).ids
+        ids = tokenizer.encode(f"{self.space}a").ids
+        start = next(i for i in range(len(ids)) if ids[i : i + len(inside)] == inside)
+        self.before, self.after = ids[:start], ids[start + len(inside) :]
 
     def pieces(self) -> dict[str, int]:
         """The encoder's word pieces in their own order, written as in WordPiece (`##` inside a word), lower-cased."""
-        vocabulary = self.tokenizer.get_vocab()
+        from tokenizers.decoders import ByteLevel
+
+        vocabulary, bytes_decoder = self.tokenizer.get_vocab(), ByteLevel()
         special = set(self.tokenizer.all_special_ids)
         ids = sorted((i, piece) for piece, i in vocabulary.items() if i not in special)
         # Other tokenizers mark the beginning of a word, not what is inside.
-        marker = next((m for m in ("▁", "Ġ") if any(piece.startswith(m) for _, piece in ids)), None)
+        marker = next((m for m in ("▁", SPACE_BYTE) if any(piece.startswith(m) for _, piece in ids)), None)
         result: dict[str, int] = {}
         for i, piece in ids:
             if marker:
-                piece = piece[1:] if piece.startswith(marker) else f"##{piece}"
+                begins = piece.startswith(marker)
+                piece = piece.removeprefix(marker)
+                if marker == SPACE_BYTE and "\N{REPLACEMENT CHARACTER}" in (piece := bytes_decoder.decode([piece])):
+                    continue  # part of a character
+                piece = piece if begins else f"##{piece}"
             if piece.strip() and piece != "##":
                 result.setdefault(piece.lower(), i)
         return result
 
     def encode_words(self, words: Sequence[str]) -> np.ndarray:
         """The vectors of words, each encoded alone; float32, shape (words, width)."""
-        return self._encode(self.tokenizer(list(words))["input_ids"] if words else [])
+        return self._encode(self.tokenizer([f"{self.space}{word}" for word in words])["input_ids"] if words else [])
 
     def encode_ids(self, ids: Sequence[int]) -> np.ndarray:
         """The vectors of word pieces, each encoded alone; float32, shape (pieces, width)."""
-        build = self.tokenizer.build_inputs_with_special_tokens
-        return self._encode([build([i]) for i in ids])
+        return self._encode([[*self.before, i, *self.after] for i in ids])
 
     def _encode(self, sequences: Sequence[list[int]]) -> np.ndarray:
-        """The mean of the encoder's outputs over each sequence, padding left out."""
+        """The mean of the encoder's outputs over each sequence, padding left out; of too long ones, over the start."""
         import torch
 
+        limit = max_pieces(self.model, self.tokenizer)
+        sequences = [ids if len(ids) <= limit else ids[: limit - len(self.after)] + self.after for ids in sequences]
         result = np.zeros((len(sequences), self.model.config.hidden_size), dtype="float32")
         order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
         with show_progress(total=len(order), desc="encode words", unit=" words") as bar, torch.inference_mode():

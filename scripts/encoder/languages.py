@@ -22,6 +22,9 @@ KNOWN = (
      r"|distilroberta|(^|[/])electra-|deberta-v3|(^|[/])(e5|bge|gte)-(small|base|large)(-en|-v\d|$)", "en"),
 )  # fmt: skip
 SAMPLE_TEXTS = 500
+LETTERS = r"[^\W\d_]+"
+# Thai, Lao, Burmese, Khmer, kana, ideographs: without spaces between words, each character counts as one.
+UNSPACED = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 MAX_PIECES = 2.0  # of a word on average: an encoder needs 1.1 to 1.6 for its own languages
 MAX_UNKNOWN = 0.02  # of the pieces
 ADVICE = (
@@ -36,13 +39,15 @@ def known_language(name: str) -> str | None:
 
 
 def shattered(tokenizer: "Tokenizer", texts: Sequence[str]) -> tuple[float, float]:
-    """How an encoder splits texts: pieces of a word (runs of letters), and the share of unknown pieces."""
-    words = [word for text in texts[:SAMPLE_TEXTS] for word in re.findall(r"[^\W\d_]+", text)]
+    """How an encoder splits texts: pieces of a word (a run of letters), and the share of unknown pieces."""
+    words = [word for text in texts[:SAMPLE_TEXTS] for word in re.findall(LETTERS, text)]
     if not words:
         return 1.0, 0.0
     unknown = {tokenizer.token_to_id(name) for name in ("[UNK]", "<unk>")} - {None}
-    pieces = [piece for word in words for piece in tokenizer.encode(word, add_special_tokens=False).ids]
-    return len(pieces) / len(words), sum(piece in unknown for piece in pieces) / max(1, len(pieces))
+    # Some tokenizers cut up a word otherwise where no space stands before it.
+    pieces = [piece for word in words for piece in tokenizer.encode(f" {word}", add_special_tokens=False).ids]
+    n_words = sum(max(1, len(re.findall(UNSPACED, word))) for word in words)
+    return len(pieces) / n_words, sum(piece in unknown for piece in pieces) / max(1, len(pieces))
 
 
 def why_unfit(name: str, lang: str, tokenizer: "Tokenizer", texts: Sequence[str]) -> str | None:

@@ -23,7 +23,7 @@ from wasabi import msg
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import link_folder, read_json, workspace
 from scripts.common.skipping import skip
-from scripts.encoder.encoders import describe, is_weights_folder, load_encoder, resolve, save_encoder
+from scripts.encoder.encoders import check_encoder, describe, is_weights_folder, load_encoder, resolve, save_encoder
 from scripts.encoder.languages import SAMPLE_TEXTS, why_unfit
 from scripts.encoder.parts import check_weights, package_parts, unpack_parts
 
@@ -88,6 +88,7 @@ def weights(
     elif name in checksums:
         check_weights(Path(source), name, checksums[name])
     model, tokenizer = load_encoder(source)
+    check_encoder(model, tokenizer, name)
     if texts:
         if not texts.is_file():
             raise UserError(f"{texts}: no training texts there. Make them with the command `convert`.")

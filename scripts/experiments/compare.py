@@ -32,6 +32,7 @@ from scripts.forms.tables import markdown_table
 BEST = "best"  # on dev
 DEFAULT = "default"
 FOLDS = ("vars.fold", "vars.folds")  # settings that make a run one of several folds
+NEEDED = ("variant", "seed", "experiment", "scores", "dev", "size")  # of a result
 RUNS = "*--*.json"  # the results of a grid's runs in its folder
 
 
@@ -59,6 +60,7 @@ def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
         predictions = path.with_suffix(".predictions.jsonl")
         if not predictions.is_file():
             raise UserError(f"{predictions}: missing. Remove {path.name} and run the experiment again.")
+        metrics = read_json(path, *NEEDED)
         metrics["predictions"] = list(srsly.read_jsonl(predictions))
         groups[group_name(metrics)].append(metrics)
     if not groups:

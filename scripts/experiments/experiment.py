@@ -30,7 +30,7 @@ from wasabi import msg
 from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.files import read_json, whole_file, whole_folder, write_json
+from scripts.common.files import file_in_the_way, read_json, whole_file, whole_folder, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.variants import in_all, names_in
 from scripts.experiments.grids import (
@@ -263,6 +263,8 @@ def experiment(
     runs = expand_grid(grid, names_in(project), in_all(project))
     check_settings(grid, runs, project)
     folder = metrics / dataset / grid.stem
+    if path := file_in_the_way(folder):
+        raise UserError(f"{path}: is a file, where the folder of the results shall stand. Move it, or rename the grid.")
     todo = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset)]
     msg.info(f"{grid}: {len(runs)} runs, {len(runs) - len(todo)} finished already")
     groups = group_runs(todo, names_in(project))

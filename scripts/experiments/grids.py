@@ -10,6 +10,7 @@ import srsly
 
 from scripts.common.cli import UserError
 from scripts.common.locks import NAME
+from scripts.common.settings import faults, no_setting
 from scripts.common.variants import SECTION, config_chain, merge_configs, read_config
 from scripts.training.config import set_values
 
@@ -40,6 +41,11 @@ class Run:
         return f"{self.variant}--{self.setting}--{self.seed}"
 
 
+def is_list(value: Any, kind: type) -> bool:
+    """Whether a value is a list of one kind of values, with something in it."""
+    return isinstance(value, list) and bool(value) and all(type(item) is kind for item in value)
+
+
 def expand_grid(path: Path, variants: list[str], every: list[str] | None = None) -> list[Run]:
     """All runs of a grid file.
 
@@ -59,10 +65,10 @@ def expand_grid(path: Path, variants: list[str], every: list[str] | None = None)
         raise UserError(f"{path}: expected the keys `variants`, `seeds` and, if wanted, `settings`.")
     seeds, settings = grid["seeds"], grid.get("settings") or {DEFAULT: {}}
     chosen = (every or variants) if grid["variants"] == "all" else grid["variants"]
-    if not isinstance(seeds, list) or not all(isinstance(seed, int) for seed in seeds) or not seeds:
-        raise UserError(f"{path}: `seeds` must be a list of whole numbers, found {seeds!r}.")
-    if not isinstance(chosen, list) or not isinstance(settings, dict):
-        raise UserError(f"{path}: `variants` must be a list or `all`, `settings` a mapping.")
+    if not is_list(seeds, int) or len(set(seeds)) < len(seeds):
+        raise UserError(f"{path}: `seeds` must be a list of different whole numbers, found {seeds!r}.")
+    if not is_list(chosen, str) or not isinstance(settings, dict):
+        raise UserError(f"{path}: `variants` must be a list of names, or `all`; `settings` a mapping.")
     runs = []
     for setting, values in settings.items():
         if not NAME.fullmatch(str(setting)) or "--" in str(setting):
@@ -70,7 +76,8 @@ def expand_grid(path: Path, variants: list[str], every: list[str] | None = None)
         if not isinstance(values, dict | None):
             raise UserError(f"{path}: setting {setting!r}: must be a mapping of values, found {values!r}.")
         values = dict(values or {})
-        only = values.pop("only", chosen)
+        if not is_list(only := values.pop("only", chosen), str):
+            raise UserError(f"{path}: setting {setting!r}: `only` must be a list of variants, found {only!r}.")
         for unknown in [name for name in (*chosen, *only) if name not in variants]:
             raise UserError(f"{path}: there is no variant {unknown!r}, only {', '.join(variants)}.")
         runs += [Run(v, str(setting), seed, values) for v in chosen if v in only for seed in seeds]
@@ -78,16 +85,32 @@ def expand_grid(path: Path, variants: list[str], every: list[str] | None = None)
 
 
 def check_settings(path: Path, runs: Sequence[Run], project: dict[str, Any]) -> None:
-    """Make sure that the project has the settings that runs change; weasel takes unknown ones without a word.
+    """Make sure that what runs change is there, and may be changed so; weasel takes unknown settings without a word.
+
+    Args:
+        path: of the grid.
+        runs: its runs.
+        project: project.yml; the configs are those of the working folder.
 
     Raises:
-        UserError: it has not, or a grid changes them by other means.
+        UserError: it is not, or a grid changes it by other means.
     """
     for name in {name: None for run in runs for name in run.values if name.startswith("vars.")}:
         if name in OTHERWISE:
             raise UserError(f"{path}: {name} cannot be in `settings`: {OTHERWISE[name]}.")
-        if name.removeprefix("vars.") not in project["vars"]:
-            raise UserError(f"{path}: project.yml has no {name}. It has {', '.join(project['vars'])}.")
+        if (setting := name.removeprefix("vars.")) not in project["vars"]:
+            raise UserError(f"{path}: {no_setting(setting, project['vars'])}")
+    for run in runs:
+        settings = {name.removeprefix("vars."): value for name, value in run.values.items() if name.startswith("vars.")}
+        found = list(faults(project["vars"] | settings | {"seed": run.seed}))
+        if values := {name: value for name, value in run.values.items() if not name.startswith("vars.")}:
+            config, _ = merge_configs(config_chain(config_of(Path(), project, run.variant)))
+            try:
+                set_values(config, values)
+            except UserError as error:
+                found.append(str(error))
+        if found:
+            raise UserError(f"{path}: setting {run.setting!r}, seed {run.seed}: {' '.join(found)}")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ SIZES = ("size.pipeline_bytes", "size.vectors_bytes")
 FIXED = ("scores.documents", "dev.documents", "baseline.majority.macro_f1", "size.parameters")
 SHOWN = ("speed.docs_per_s", "speed.latency_ms_p50", "speed.load_s", "memory.peak_rss_bytes", "train.seconds")
 RACING = "learn-floret"  # its threads write to one table without waiting for one another
+NEEDED = ("variant", "dataset", "seed", "scores", "dev", "size", "train", "env")  # of a result
 UNSTABLE = ("train.json",)  # holds a duration
 
 
@@ -188,10 +189,22 @@ def rebuild(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
     return read_json(result)
 
 
+def public(version: str) -> str:
+    """A version without the name of its build: 2.13.0 of 2.13.0+cpu."""
+    return version.partition("+")[0]
+
+
 def different_packages(published: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """The packages, pinned as they were, of which another version or none is installed here."""
     old, new = published["packages"], here["packages"]
-    return [f"{name}=={version}" for name, version in old.items() if new.get(name) != version]
+    return [f"{n}=={public(version)}" for n, version in old.items() if public(new.get(n, "")) != public(version)]
+
+
+def different_builds(published: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """The packages of which another build of the same version is installed here, such as torch 2.13.0+cpu → 2.13.0."""
+    old, new = published["packages"], here["packages"]
+    same = [name for name in old if public(new.get(name, "")) == public(old[name])]
+    return [f"{name} {old[name]} → {new[name]}" for name in same if new[name] != old[name]]
 
 
 def why_inexact(published: dict[str, Any], rebuilt: dict[str, Any], steps: list[str]) -> str:
@@ -199,6 +212,8 @@ def why_inexact(published: dict[str, Any], rebuilt: dict[str, Any], steps: list[
     before, after = published["env"], rebuilt["env"]
     if different_packages(before, after):
         return "other packages are installed"
+    if builds := different_builds(before, after):
+        return f"another build of the same version: {', '.join(builds)}"
     if before["python"] != after["python"]:
         return f"another Python: {before['python']} → {after['python']}"
     # The name of a processor says little: what its libraries make of it counts.
@@ -351,11 +366,14 @@ def reproduce(
     published = read_json(metrics)
     if reason := published.get("skipped"):
         raise UserError(f"{metrics}: was skipped, there is nothing to rebuild. {reason}")
+    published = read_json(metrics, *NEEDED)
     found = find_commit(commit, published, metrics)
     if packages := different_packages(published["env"], machine()):
         msg.warn(
             f"Other versions are installed than those of the result. To have them: pip install {' '.join(packages)}"
         )
+    if builds := different_builds(published["env"], machine()):
+        msg.info(f"Of the same versions, other builds are installed: {', '.join(builds)}")
     folder = clone(found, output / metrics.stem)
     msg.info(f"{metrics}: {published['variant']} at commit {found[:12]}, rebuilt in {folder}")
     rebuilt = rebuild(folder, published)

@@ -8,6 +8,7 @@ from cloudpathlib.exceptions import MissingDependenciesError
 from weasel.cli.remote_storage import RemoteStorage, get_command_hash
 
 from scripts.common.cli import UserError
+from scripts.common.files import file_in_the_way
 
 EXTRAS = {"s3": "s3", "gs": "gs", "az": "azure"}  # scheme of a URL -> the extra of cloudpathlib that it needs
 
@@ -25,9 +26,8 @@ def open_remote(url: str, root: Path) -> RemoteStorage:
     scheme, separator, _ = url.partition("://")
     if not separator:
         folder = Path(url).expanduser().resolve()
-        for path in (folder, *folder.parents):
-            if path.is_file():
-                raise UserError(f"{path}: is a file. The cache is a folder; give another one.")
+        if path := file_in_the_way(folder):
+            raise UserError(f"{path}: is a file. The cache is a folder; give another one.")
         return RemoteStorage(root, str(folder))
     if scheme not in EXTRAS:
         raise UserError(f"{url}: expected a folder, or a URL that begins with {', '.join(f'{s}://' for s in EXTRAS)}.")

@@ -20,7 +20,7 @@ from weasel.util.config import load_project_config
 from scripts.common.archives import content_hash, extract, open_archive
 from scripts.common.cli import UserError, is_disk_full, run_cli, show_progress
 from scripts.common.files import put, workspace
-from scripts.common.locks import use_lock
+from scripts.common.locks import check_dataset, use_lock
 from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
 
 
@@ -83,7 +83,10 @@ def pull(
 ) -> None:
     """Pull what the cache has for the data, settings and code that are here."""
     root = Path.cwd()
-    open_remote(remote, root)
+    check_dataset(dataset, root / "assets")
+    cache = open_remote(remote, root).url
+    if isinstance(cache, Path) and not cache.is_dir():
+        raise UserError(f"{remote}: there is no such folder. Name the one that `push` has filled: --vars.remote")
     use_lock(dataset, root)
     waiting = commands_of(load_project_config(root, overrides={"vars.dataset": dataset}))
     pulled, missing = [], []

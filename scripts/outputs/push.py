@@ -18,7 +18,7 @@ from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import put, workspace
-from scripts.common.locks import use_lock
+from scripts.common.locks import check_dataset, use_lock
 from scripts.outputs.cache import command_key, commands_of, inputs_exist, open_remote
 
 
@@ -44,6 +44,7 @@ def push(
 ) -> None:
     """Push the outputs of all commands that are up to date."""
     root = Path.cwd()
+    check_dataset(dataset, root / "assets")
     storage = open_remote(remote, root)
     use_lock(dataset, root)
     commands = commands_of(load_project_config(root, overrides={"vars.dataset": dataset}))

@@ -6,6 +6,7 @@ from typing import Any
 
 from confection import ConfigValidationError
 from spacy.cli._util import import_code
+from spacy.schemas import ConfigSchemaTraining
 from spacy.util import (
     dict_to_dot,
     get_lang_class,
@@ -113,8 +114,9 @@ def compose_config(overlay: Path, settings: dict[str, Any], configs: Path | None
             raise UserError(f"{overlay}: spaCy does not know {', '.join(sorted(dropped))}. Check the spelling.")
         fill_schedule(filled)
         load_model_from_config(filled.copy())
+        registry.fill(filled.interpolate()["training"], schema=ConfigSchemaTraining)
     except (ConfigValidationError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{overlay}: not a valid spaCy config. {error}") from None
+        raise UserError(f"{overlay}: not a valid spaCy config. {str(error).strip():.500}") from None
     return filled
 
 

@@ -61,6 +61,25 @@ def test_read_json_names_the_file(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(UserError, match="bad.json: is not valid JSON"):
         read_json(tmp_path / "bad.json")
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"list.json: holds no JSON object, but \[1\]. Make it again"):
+        read_json(tmp_path / "list.json")
+    (tmp_path / "some.json").write_text('{"a": 1}')
+    assert read_json(tmp_path / "some.json", "a") == {"a": 1}
+    with pytest.raises(UserError, match="some.json: lacks b, c. Make it again"):
+        read_json(tmp_path / "some.json", "a", "b", "c")
+
+
+@pytest.mark.parametrize("place", [whole_file, whole_folder, workspace])
+def test_what_fails_leaves_no_new_folder(tmp_path, place):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(RuntimeError), place(tmp_path / "old" / "new" / "newer" / "x"):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+    with pytest.raises(RuntimeError), place(tmp_path / "new" / "x"):
+        (tmp_path / "new" / "of another").touch()
+        raise RuntimeError
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["of another"]
 
 
 def test_user_errors_are_messages_with_exit_status(capfd, monkeypatch):

@@ -141,3 +141,12 @@ def test_unknown_data_sets_are_named(project, run):
     found = message(run("select", "three"))
     assert "There is no data set 'three' in assets/, only one, two. Put your files into assets/three/" in found
     assert not (project / "project.lock").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "../..", "/etc", "a/b", "", "-x", "a b", "own\\..", "$(own)", "~", "own\0"]
+)
+def test_a_data_set_is_a_folder_of_the_assets(tmp_path, name):
+    (tmp_path / "own").mkdir()
+    with pytest.raises(UserError, match="must be the name of a folder in"):
+        check_dataset(name, tmp_path)

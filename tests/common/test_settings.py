@@ -30,6 +30,8 @@ BAD = [
     ("curve_repeats", 0, "must be 1 or more"),
     ("annotate_texts", 0, "must be 1 or more"),
     ("committee", "a b", "must be one word"),
+    ("committee", "bow,", "must be names, joined by commas"),
+    ("committee", "bow,../cnn", "must be names, joined by commas"),
     ("gpu_share", 0, "must be more than 0"),
     ("gpu_share", "much", "must be a number"),
     ("pruned_rows", 0, "must be 1 or more"),

@@ -78,10 +78,10 @@ def compose(folder, name, facts, **settings):
     return output
 
 
-def make_task(folder, multi=False):
+def make_task(folder, multi=False, encoder=None):
     """Write toy texts as train and dev, some raw text, and an encoder; return the facts of the task."""
     folder.mkdir(parents=True)
-    save_encoder(*load_encoder(str(make_encoder(folder / "tiny"))), folder / "encoder")
+    save_encoder(*load_encoder(str(encoder or make_encoder(folder / "tiny"))), folder / "encoder")
     labels, nlp = sorted(DESKS), spacy.blank("en")
     docs = []
     for i, record in enumerate(toy_records()):

@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from transformers import AutoModel, ElectraConfig, ElectraModel, MPNetConfig, MPNetModel
 
-from scripts.common.cli import UserError
+from scripts.common.skipping import Unsuited
 from scripts.compress import graph as module
 from scripts.compress.graph import (
     OPSET,
@@ -116,5 +116,5 @@ def test_columns_are_rounded_to_half_a_step():
 
 def test_an_encoder_that_changes_is_refused(encoder, monkeypatch):
     monkeypatch.setattr(module, "run_graph", lambda graph, inputs: np.zeros(1, "float32"))
-    with pytest.raises(UserError, match=f"{encoder.config.model_type}: this kind of encoder changes"):
+    with pytest.raises(Unsuited, match=f"{encoder.config.model_type}: this kind of encoder changes"):
         export_graph(encoder)

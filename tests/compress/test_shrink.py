@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
-from scripts.common.cli import UserError
+from scripts.common.skipping import Unsuited
 from scripts.compress.pieces import add_frequent, read_texts, trim_tokenizer, unseen_share
 from scripts.compress.shrink import layer_stack, spaced
 from tests.conftest import message, toy_records
@@ -135,6 +135,6 @@ def test_shrink_errors(arguments, expected, encoder, run):
     assert expected in message(run("shrink", *(str(encoder) if a == "ENCODER" else a for a in arguments)))
 
 
-def test_only_word_pieces_can_be_trimmed():
-    with pytest.raises(UserError, match="this one is BPE"):
-        trim_tokenizer({"model": {"type": "BPE"}}, set())
+def test_other_vocabularies_are_not_trimmed():
+    with pytest.raises(Unsuited, match="that of this encoder is WordLevel. Take another encoder"):
+        trim_tokenizer({"model": {"type": "WordLevel"}}, set())

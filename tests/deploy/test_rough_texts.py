@@ -1,15 +1,12 @@
-"""What people give `classify` to label: the wrong thing is never labelled, nothing of it is lost, nothing written over.
+"""What people give `classify` to label: nothing of it is lost, nothing written over.
 
-`REFUSED` and `KEPT` are the tables of it.
+What is refused is in tests/faults/test_bad_input.py.
 """
 # ruff: noqa: E501  (a row is a line)
 
 import csv
 import datetime
-import gzip
-import io
 import json
-import os
 from itertools import pairwise
 
 import pytest
@@ -18,13 +15,7 @@ import srsly
 from scripts.forms.records import import_pyarrow
 from tests.conftest import message, snapshot
 from tests.deploy.test_classify import models  # noqa: F401  a fixture
-
-
-def parquet(rows):
-    pa = import_pyarrow()
-    stream = io.BytesIO()
-    pa.parquet.write_table(pa.Table.from_pylist(rows), stream)
-    return stream.getvalue()
+from tests.faults.contents import parquet, put
 
 
 def docbin():
@@ -33,94 +24,6 @@ def docbin():
 
     nlp = spacy.blank("en")
     return DocBin(docs=[nlp("A goal"), nlp("A bank")]).to_bytes()
-
-
-LINK, PIPE, FOLDER = "link to itself", "pipe", "folder"  # in the place of a file's content
-
-# name: (input file, its content, output, options, what the message says)
-REFUSED = {
-    "a table of unknown columns": ("in.csv", b"id,titel\n1,Goal\n2,Bank\n", "out.csv", [], "in.csv, line 2: no column with a known name of texts; there are 'id', 'titel'. Set text_column"),
-    "a table of unknown columns, of another name": ("in.dat", b"id,titel\n1,Goal\n2,Bank\n", "out.csv", [], "there are 'id', 'titel'"),
-    "a table with one unknown column": ("in.csv", b"titel\nGoal\nBank\n", "out.csv", [], "there are 'titel'"),
-    "a table without a header": ("in.csv", b"1,Goal of the day\n2,Bank\n", "out.csv", [], "there are '1', 'Goal of the day'"),
-    "an unknown column of tabs": ("in.tsv", b"id\ttitel\n1\tGoal\n", "out.csv", [], "there are 'id', 'titel'"),
-    "objects of unknown keys": ("in.jsonl", b'{"id": 1, "titel": "Goal"}', "out.csv", [], "in.jsonl, line 1: no column with a known name of texts; there are 'id', 'titel'"),
-    "an unknown column of Parquet": ("in.parquet", parquet([{"id": 1, "titel": "a"}]), "out.csv", [], "in.parquet, row 1: no column with a known name of texts; there are 'id', 'titel'"),
-    "a named column that is not there": ("in.csv", b"id,titel\n1,Goal\n", "out.csv", ["--text-column", "body"], "no column 'body'; there are 'id', 'titel'"),
-    "a column of plain text": ("in.txt", b"Goal of the day\n", "out.csv", ["--text-column", "body"], "in.txt, line 1: no column 'body'; this is plain text, 'Goal of the day'"),
-    "a form that does not exist": ("in.txt", b"Goal\n", "out.csv", ["--format", "xml"], "format 'xml' is unknown. Choose auto, jsonl"),
-    "plain text as JSON lines": ("in.txt", b"Goal\n", "out.csv", ["--format", "jsonl"], "in.txt, line 1: broken JSON"),
-    "formulas of another kind": ("in.txt", b"Goal\n", "out.csv", ["--formulas", "maybe"], "formulas 'maybe' is unknown. Choose neutral or raw"),
-    "a broken JSON list": ("in.json", b'[{"text": "a"},', "out.csv", [], "in.json: broken JSON"),
-    "numbers in a JSON list": ("in.json", b"[1, 2]", "out.csv", [], "in.json, item 1: expected an object"),
-    "a JSON list of lists": ("in.json", b'[["a"]]', "out.csv", [], "in.json, item 1: expected an object"),
-    "JSON of 200,000 levels": ("in.jsonl", b'{"a":' * 200_000, "out.csv", [], "line 1: broken JSON (nested too deeply)"),
-    "a JSON list of 200,000 levels": ("in.json", b"[" * 200_000, "out.csv", [], "in.json: broken JSON (nested too deeply)"),
-    "a text that is a number": ("in.jsonl", b'{"text": 7}', "out.csv", [], "line 1: `text` is missing or not text, found 7"),
-    "a text that is null": ("in.jsonl", b'{"text": null}', "out.csv", [], "line 1: `text` is missing or not text, found None"),
-    "a later line without a text": ("in.jsonl", b'{"text": "a"}\n{"id": 1}', "out.csv", [], "line 2: no column with a known name"),
-    "a later line that is no object": ("in.jsonl", b'{"text": "a"}\n[1]', "out.csv", [], "line 2: expected an object"),
-    "a text of 10 MB": ("in.txt", b"word " * 2_000_001, "out.csv", [], "line 1: a text of 10,000,005 characters; at most 1,000,000 are possible"),
-    "too many fields": ("in.csv", b"id,text\n1,a\n2,b,c\n", "out.csv", [], "line 3: the number of fields differs"),
-    "an open quote": ("in.csv", b'id,text\n1,"a\n2,b\n', "out.csv", [], "broken CSV"),
-    "two columns of one name": ("in.csv", b"text,text\na,b\n", "out.csv", [], "more than one column is named 'text'"),
-    "a NUL byte": ("in.txt", b"a\0b\n", "out.csv", [], "line 1: a NUL byte"),
-    "Windows-1252": ("in.txt", b"caf\xe9\n", "out.csv", [], "line 1: byte 0xe9 is not UTF-8"),
-    "UTF-16 without a mark": ("in.txt", "Goal\n".encode("utf-16-le"), "out.csv", [], "line 1: a NUL byte"),
-    "UTF-16 that is cut": ("in.txt", "Goal".encode("utf-16")[:-1], "out.csv", [], "marked as UTF-16 but broken"),
-    "a workbook": ("in.xlsx", b"PK\x03\x04rest", "out.csv", [], "a workbook such as .xlsx. Unpack it"),
-    "Parquet cut off": ("in.parquet", parquet([{"text": "a"}])[:-9], "out.csv", [], "broken Parquet or Arrow file"),
-    "gzip cut off": ("in.txt.gz", gzip.compress(b"Goal of the day" * 99)[:-9], "out.csv", [], "broken gzip file"),
-    "a gzip bomb": ("in.txt.gz", gzip.compress(b"x" * 3_000_000, 9), "out.csv", [], "unpacks to more than 2 MB"),
-    "a broken DocBin": ("in.spacy", b"\x78\x9cnonsense", "out.csv", [], "in.spacy: not a DocBin"),
-    "nothing": ("in.txt", b"", "out.csv", [], "in.txt: there is no text in it"),
-    "a header only": ("in.csv", b"id,text\n", "out.csv", [], "in.csv: there is no text in it"),
-    "an empty list": ("in.json", b"[]", "out.csv", [], "in.json: there is no text in it"),
-    "a link to itself": ("in.txt", LINK, "out.csv", [], "in.txt: is a link that leads nowhere"),
-    "a pipe": ("in.txt", PIPE, "out.csv", [], "in.txt: is a pipe or device"),
-    "an empty folder": ("in", FOLDER, "out", [], "in: there is no file in it"),
-    "no such file": ("in.txt", None, "out.csv", [], "in.txt: no such file"),
-    "no form of output": ("in.txt", b"Goal\n", "out.xml", [], "out.xml: the name must end in .jsonl"),
-    "no ending": ("in.txt", b"Goal\n", "out", [], "out: the name must end in .jsonl"),
-    "the input as output": ("in.csv", b"id,text\n1,a\n", "in.csv", [], "in.csv: is the input; its labels would be written over it"),
-    "the input as output, by another path": ("in.jsonl", b'{"text": "a"}', "made/../in.jsonl", [], "in.jsonl: is the input"),
-    "the input as output, by a link": ("in.jsonl", b'{"text": "a"}', "link.jsonl", [], "link.jsonl: is the input"),
-    "a folder as output": ("in.txt", b"Goal\n", "made.csv", [], "made.csv: is a folder. Give the name of a file"),
-    "an output below a file": ("in.txt", b"Goal\n", "in.txt/out.csv", [], "in.txt"),
-    "values of several types for Parquet": ("in.jsonl", b'{"text": "a", "id": 1}\n{"text": "b", "id": "x"}', "out.parquet", [], "a column holds values of different types"),
-}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def small_bombs(monkeypatch):
-    """The limit that bombs of a few megabytes go beyond."""
-    monkeypatch.setattr("scripts.forms.lines.FREE_BYTES", 2_000_000)
-
-
-def put(path, content):
-    if content == LINK:
-        path.symlink_to(path.name)
-    elif content == PIPE:
-        if not hasattr(os, "mkfifo"):
-            pytest.skip("no pipes in folders here")
-        os.mkfifo(path)
-    elif content == FOLDER:
-        path.mkdir()
-    elif content is not None:
-        path.write_bytes(content)
-
-
-@pytest.mark.parametrize(("name", "content", "output", "options", "expected"), REFUSED.values(), ids=REFUSED)
-def test_refused_with_one_message(run, tmp_path, models, name, content, output, options, expected):  # noqa: F811
-    (tmp_path / "made").mkdir()
-    (tmp_path / "made.csv").mkdir()
-    put(tmp_path / name, content)
-    if output == "link.jsonl":
-        (tmp_path / output).symlink_to(name)
-    before = snapshot(tmp_path)
-    found = message(run("classify", models / "single", name, output, *options))
-    assert expected in found and found.count("✘") == 1 and len(found) < 700
-    assert snapshot(tmp_path) == before
 
 
 def labelled(path):

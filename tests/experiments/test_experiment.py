@@ -67,7 +67,7 @@ def test_wrong_grids_are_named(tmp_path, grid, expected):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("vars.max_epoch", "project.yml has no vars.max_epoch. It has dataset, "),
+        ("vars.max_epoch", r"There is no setting vars.max_epoch. Do you mean vars.max_epochs\?"),
         ("vars.seed", "vars.seed cannot be in `settings`: a grid has `seeds`"),
         ("vars.dataset", "vars.dataset cannot be in `settings`: choose it"),
     ],

@@ -16,6 +16,7 @@ from scripts.evaluation.provenance import steps_before
 from scripts.experiments.reproduce import (
     SCORE_TOLERANCE,
     compare,
+    different_builds,
     different_packages,
     find_commit,
     first_difference,
@@ -116,6 +117,11 @@ def test_a_missing_figure_is_a_deviation(metrics):
         (lambda m: m["env"].pop("arithmetic"), "it is not recorded which instruction sets"),
         (lambda m: m["env"].update(python="3.13.0"), "another Python"),
         (lambda m: m["env"]["packages"].update(spacy="3.8.0"), "other packages"),
+        (
+            lambda m: m["env"]["packages"].update(torch="2.13.0"),
+            "another build of the same version: torch",
+        ),
+        (lambda m: m["env"]["packages"].pop("torch"), "other packages"),
         (lambda m: m["train"].update(threads={"OMP_NUM_THREADS": "2"}), "threads"),
         (lambda m: m["train"].update(gpu_id=0), "GPU"),
         (lambda m: m.update(steps={"learn-vectors": {"script": ["… --workers 12"], "outputs": {}}}), "race"),
@@ -139,6 +145,17 @@ def test_other_packages_are_named_as_pip_wants_them(metrics):
     here["packages"] |= {"numpy": "1.0", "unheard-of": "1.0"}
     del here["packages"]["gensim"]
     assert different_packages(metrics["env"], here) == ["numpy==2.4.6", "gensim==4.4.0"]
+
+
+def test_another_build_is_no_other_package(metrics):
+    """pip cannot install 2.13.0+cpu from the registry, which calls its own build of it 2.13.0."""
+    for there, here in (("2.13.0+cpu", "2.13.0"), ("2.13.0", "2.13.0+cpu"), ("2.13.0+cpu", "2.13.0+cu130")):
+        before, after = copy.deepcopy(metrics["env"]), copy.deepcopy(metrics["env"])
+        before["packages"]["torch"], after["packages"]["torch"] = there, here
+        assert different_packages(before, after) == []
+        assert different_builds(before, after) == [f"torch {there} → {here}"]
+    after["packages"]["torch"] = "2.12.0+cpu"
+    assert different_packages(before, after) == ["torch==2.13.0"] and different_builds(before, after) == []
 
 
 def test_settings_come_from_the_recorded_script_lines():

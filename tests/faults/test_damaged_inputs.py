@@ -4,22 +4,18 @@ The cases are made of project.yml: commands that need no encoder, each of the da
 of damage. A command of the future is among them.
 """
 
-import importlib
-import json
 import re
-import shlex
 import shutil
 import sys
-from functools import cache
 
 import pytest
 import srsly
 from weasel.cli.run import update_lockfile
 from weasel.util.config import load_project_config
 
-from scripts.common.cli import run_cli
 from scripts.common.files import remove
 from tests.conftest import ROOT, snapshot, toy_records
+from tests.faults.steps import perform
 
 pytestmark = pytest.mark.slow
 
@@ -43,11 +39,6 @@ DAMAGE = {
 CASES = [(step, dep, kind) for step in STEPS for dep in COMMANDS[step]["deps"] if dep in MADE for kind in DAMAGE]
 
 
-@cache
-def read_once(path):
-    return srsly.read_yaml(ROOT / path)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A project in which the commands have been run."""
@@ -64,25 +55,9 @@ def made(tmp_path_factory):
         for step in STEPS:
             if step.startswith("evaluate-"):
                 continue  # nobody reads what it makes
-            assert perform(step, folder, patch) == 0, step
+            assert perform(step, folder, patch, SETTINGS) == 0, step
             update_lockfile(folder, COMMANDS[step])
     return folder
-
-
-def perform(step, folder, patch):
-    """Run a command's step in this process, as weasel would; the exit status."""
-    (line,) = COMMANDS[step]["script"]
-    module, *words = shlex.split(line)[2:]
-    overrides = [word for name, value in SET.items() for word in (f"--{name}", json.dumps(value).strip('"'))]
-    patch.setattr("scripts.common.settings.weasels_words", lambda: ["spacy", "project", "run", step, ".", *overrides])
-    # What takes most of the time, a third of a second for each case, is to read project.yml.
-    patch.setattr("scripts.common.settings.read_project", read_once)
-    patch.setattr("scripts.common.damage.this_step", lambda: [module, *words])
-    patch.setattr("sys.argv", [module, *words])
-    patch.chdir(folder)
-    with pytest.raises(SystemExit) as stop:
-        run_cli(getattr(importlib.import_module(module), module.rpartition(".")[2]))
-    return stop.value.code or 0
 
 
 @pytest.mark.parametrize(("step", "dep", "kind"), CASES, ids=["-".join(case) for case in CASES])
@@ -94,7 +69,7 @@ def test_damage_is_told_before_any_work(made, monkeypatch, capfd, step, dep, kin
         DAMAGE[kind](path, content)
         before = snapshot(made)
         capfd.readouterr()
-        assert perform(step, made, monkeypatch) == 1
+        assert perform(step, made, monkeypatch, SETTINGS) == 1
         captured = capfd.readouterr()
         output = " ".join((captured.out + captured.err).split())
         assert output.count("✘") == 1 and re.search(rf"{dep}: (is missing|was changed or damaged)", output)
@@ -108,7 +83,7 @@ def test_damage_is_told_before_any_work(made, monkeypatch, capfd, step, dep, kin
 
 @pytest.mark.parametrize("step", ["fit-linear", "load-vectors", "quantize-compact-domain"])
 def test_what_is_whole_is_read(made, monkeypatch, step):
-    assert perform(step, made, monkeypatch) == 0
+    assert perform(step, made, monkeypatch, SETTINGS) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
@@ -123,7 +98,7 @@ def test_without_room_nothing_is_lost(made, monkeypatch, capfd, step):
     before, limits = snapshot(made), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
-        code = perform(step, made, monkeypatch)
+        code = perform(step, made, monkeypatch, SETTINGS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     captured = capfd.readouterr()

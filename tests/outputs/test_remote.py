@@ -29,8 +29,8 @@ def made(tmp_path):
     """A project of two commands that have run, the second of which stands first."""
     (tmp_path / "project.yml").write_text(PROJECT, encoding="utf-8")
     (tmp_path / "data.json").write_text('{"a": 1}', encoding="utf-8")
-    for name in ("work", "out"):
-        (tmp_path / name).mkdir()
+    for name in ("work", "out", "assets/own"):
+        (tmp_path / name).mkdir(parents=True)
     for name in ("first", "second"):
         project_run(tmp_path, name)
     return tmp_path
@@ -120,7 +120,7 @@ def test_an_archive_with_a_link_writes_nothing_outside(made, run):
     packed.rename(packed.with_name(hashlib.md5(b"").hexdigest()))
     assert "it is not in its archive" in message(run("pull", "cache", "--dataset", "own"))
     assert before.keys() - {path for path in made.rglob("*")} == {packed}
-    assert not (made / "out").exists() and not list((made / "training").iterdir())
+    assert not (made / "out").exists() and not list((made / "training").glob("*"))
 
 
 @pytest.mark.parametrize("verb", ["push", "pull"])

@@ -4,7 +4,7 @@ import pytest
 import srsly
 
 from scripts.training.fitting import judge_training
-from scripts.training.sizes import MAX_BATCH_WORDS, compact_sizes, taught_sizes, transformer_sizes
+from scripts.training.sizes import MAX_BATCH_WORDS, compact_sizes, encoder_width, taught_sizes, transformer_sizes
 
 
 def facts(texts, mean, labels=5):
@@ -17,9 +17,22 @@ def transformer(tmp_path, *arguments, width=384, max_words=128):
     return transformer_sizes(facts(*arguments), config)
 
 
+def test_the_width_stands_under_several_names(tmp_path):
+    """DistilBERT's is its `dim`: without it, it would learn at the rate of an encoder half as wide."""
+    srsly.write_json(tmp_path / "config.json", {"dim": 768, "hidden_dim": 3072})
+    assert encoder_width(tmp_path) == 768
+
+
 def test_batches_hold_some_thirty_texts_within_the_memory(tmp_path):
     assert transformer(tmp_path, 1000, 6.0)["batch_words"] == 192
-    assert transformer(tmp_path, 1000, 400.0)["batch_words"] == MAX_BATCH_WORDS
+    assert transformer(tmp_path, 10_000, 400.0)["batch_words"] == MAX_BATCH_WORDS
+
+
+def test_few_updates_become_more_by_smaller_batches(tmp_path):
+    """Where texts are few, or long: down to 8 texts."""
+    few, long = transformer(tmp_path, 270, 10.0, 6), transformer(tmp_path, 1700, 110.0, 11)
+    assert few == {"batch_words": 87, "passes": 20, "learn_rate": 1.5e-4}
+    assert (long["batch_words"], long["passes"]) == (880, 3)
 
 
 @pytest.mark.parametrize(

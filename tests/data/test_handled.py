@@ -1,0 +1,45 @@
+"""What people put into a data set's folder that is odd, and made well of: it is said, and no text is lost.
+
+What is refused is in tests/faults/test_bad_input.py.
+"""
+# ruff: noqa: E501  (a row is a line)
+
+import json
+
+import pytest
+import srsly
+
+from tests.conftest import toy_records
+from tests.faults.contents import GOOD, TABLE, jsonl, put, record, table, task
+
+# name: (files, options, what is said, number of texts)
+HANDLED = {
+    "Windows line ends": ({"train.jsonl": jsonl(end=b"\r\n")}, [], "read as jsonl", 72),
+    "byte-order mark": ({"train.csv": b"\xef\xbb\xbf" + table()}, [], "read as table", 72),
+    "UTF-32": ({"train.csv": table().decode().encode("utf-32")}, [], "read as table", 72),
+    "an empty hash of a task": ({"train.jsonl": b"\n".join(task(text=f"text {i}", label="ab"[i % 2], accept=None, config=None, _task_hash=None) for i in range(80))}, [], "read as prodigy", 80),
+    "what cannot be seen around labels": ({"train.jsonl": jsonl(record(label="\ufeffsport\u200b"))}, [], "3 labels", 73),
+    "white space around labels": ({"train.jsonl": jsonl(record(label=" sport "))}, [], "3 labels", 73),
+    "control characters": ({"train.jsonl": jsonl(record("bell \u0007 and \u0000 nul", label="sport"))}, [], "1 × control characters or half characters, replaced by spaces (first: assets/own/train.jsonl, line 3)", 73),
+    "half of a surrogate pair": ({"train.jsonl": jsonl('{"text": "half \\ud83d smile", "label": "sport"}')}, [], "1 × control characters or half characters", 73),
+    "duplicate ids": ({"train.jsonl": jsonl(record("one", label="sport", id=1), record("two", label="film", id=1))}, [], "an id that an earlier, different text has as well", 74),
+    "repeated texts": ({"train.jsonl": jsonl(GOOD[0], GOOD[0].upper().replace("TEXT", "text").replace("LABEL", "label").replace('"SPORT"', '"sport"'))}, [], "2 repeated or leaking texts left out", 72),
+    "conflicting labels": ({"train.jsonl": jsonl(record("same", label="sport"), record("SAME", label="film"))}, [], "2 repeated or leaking texts left out", 72),
+    "numbers as labels": ({"train.jsonl": b"\n".join(json.dumps({"text": f"text {i}", "label": i % 2}).encode() for i in range(80))}, [], "2 labels", 80),
+    "a text that is a number, in a table": ({"train.csv": table("42,sport")}, [], "3 labels", 73),
+    "one slip makes it multi-label": ({"train.jsonl": jsonl(record(labels=["film", "sport"]))}, [], "Mode multi: assets/own/train.jsonl, line 3 has 2 labels", 73),
+    "fastText's form": ({"cooking.train": "\n".join(f"__label__{r['label']} {r['text']}" for r in toy_records()).encode()}, [], "cooking.train: read as fasttext", 72),
+    "documents beside the data": ({"train.jsonl": jsonl(), "README.md": b"# about", "LICENSE": b"x"}, [], "read as jsonl", 72),
+    "a column named with a comma": ({"train.csv": b'text,"label, final"\n' + "\n".join(TABLE[1:]).encode()}, ["--label-column", "label, final"], "3 labels", 72),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "options", "expected", "texts"), HANDLED.values(), ids=HANDLED)
+def test_handled_and_said(run, tmp_path, files, options, expected, texts):
+    (tmp_path / "project.yml").write_text("assets: []\n", encoding="utf-8")
+    for name, content in files.items():
+        put(tmp_path / "assets" / "own" / name, content)
+    process = run("convert", "own", "corpus", *options)
+    assert process.returncode == 0, process.output
+    assert expected in process.output
+    assert sum(srsly.read_json(tmp_path / "corpus" / "task.json")["examples"].values()) == texts

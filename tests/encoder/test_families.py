@@ -1,0 +1,278 @@
+"""Encoders of every family of models and tokenizers: what each step makes of them is what the encoder itself says."""
+
+import json
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+import spacy
+import srsly
+
+pytest.importorskip("onnx", reason="the variant transformer-int8 needs requirements.txt")
+pytest.importorskip("spacy_transformers", reason="the transformer variants need requirements.txt")
+
+import torch
+from spacy.training.initialize import init_nlp
+from spacy.util import load_config
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from scripts.common.cli import UserError
+from scripts.common.skipping import MARK
+from scripts.components import TextCatOnnx, cut_up, encode_windows, set_onnx, split_word, unpack_rows, word_key
+from scripts.compress.export_int8 import pack, pieces_within
+from scripts.compress.pieces import trim_tokenizer
+from scripts.encoder.embed import Encoder, text_encoder
+from scripts.encoder.encoders import check_encoder, load_encoder
+from scripts.encoder.languages import shattered
+from scripts.encoder.quantize import build_table, principal_axes, unit_rows
+from scripts.training.sizes import encoder_width
+from tests.compress.test_export_int8 import apart, compose, make_task, scores, softmax
+from tests.conftest import toy_records
+from tests.encoder.families import FAMILIES, POSITIONS, WIDTH, make_family
+
+# One of each kind of tokenizer, and what is peculiar. The others are run on demand.
+CHEAP = ("bert-cased", "roberta", "own-roberta", "albert", "deberta-v2")
+FROM_PADDING = dict.fromkeys(("mpnet", "roberta", "roberta-prefix", "xlm-roberta", "own-roberta"), 2)
+DOMAIN = ["The goal and coach of day 3", "bank  and shares; don't!", "naïve Überraschung, e.g. at 10am"]
+ODD = [
+    *DOMAIN, "", "   ", "\n goal \t\t bank  ", "日本語のテキスト и кириллица", "🙂🙂 goal 🙂", "x" * 300, "goal " * 200,
+]  # fmt: skip
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=() if name in CHEAP else pytest.mark.long) for name in FAMILIES]
+)
+def family(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def source(family, tmp_path_factory):
+    return make_family(tmp_path_factory.mktemp("families") / family, family)
+
+
+def states_of(folder, text):
+    """The encoder's outputs for a text, loaded and called as its publishers say."""
+    model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=POSITIONS - 4)
+    with torch.inference_mode():
+        return model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state[0]
+
+
+def fetched(source, tmp_path, run):
+    process = run("weights", source, "encoder")
+    assert process.returncode == 0, process.output
+    return tmp_path / "encoder"
+
+
+def test_weights_gives_the_same_encoder_which_knows_its_longest_text(family, source, tmp_path, run):
+    folder = fetched(source, tmp_path, run)
+    for text in ODD[:3]:
+        assert torch.equal(states_of(source, text), states_of(folder, text))
+    model, tokenizer = load_encoder(folder.as_posix())
+    assert tokenizer.model_max_length == POSITIONS - FROM_PADDING.get(family, 0)
+    # Long texts are cut off; beside others, each gets what it gets alone.
+    vectors = text_encoder(model, tokenizer)(["goal " * 300, *DOMAIN])
+    for text, vector in zip(DOMAIN, vectors[1:], strict=True):
+        assert vector == pytest.approx(unit_rows(states_of(source, text).mean(dim=0)[None].numpy())[0], abs=1e-4)
+    assert encoder_width(folder) == WIDTH
+
+
+def test_trimmed_pieces_give_the_same_vectors(family, source, tmp_path, run):
+    srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": text} for text in DOMAIN])
+    process = run("shrink", source, "out", "--text", "raw.jsonl")
+    assert process.returncode == 0, process.output
+    old, new = (AutoTokenizer.from_pretrained(folder) for folder in (source, tmp_path / "out"))
+    for text in DOMAIN:
+        assert new.tokenize(text) == old.tokenize(text)
+        assert torch.allclose(states_of(tmp_path / "out", text), states_of(source, text), atol=1e-5)
+    assert (new.unk_token in new.tokenize("stars shriek")) == (old.unk_token in old.tokenize("stars shriek"))
+    rows = len(AutoModel.from_pretrained(tmp_path / "out").get_input_embeddings().weight)
+    assert max(new.get_vocab().values()) + 1 == rows < len(old)
+    if family in FROM_PADDING:
+        assert new.pad_token_id == old.pad_token_id
+    # What is stored is what is needed: no vocabulary of before.
+    assert not {path.name for path in (tmp_path / "out").iterdir()} & {"spiece.model", "sentencepiece.bpe.model"}
+
+
+def test_fewer_layers_are_some_of_the_old_ones(family, source, tmp_path, run):
+    process = run("shrink", source, "out", "--layers", 2)
+    assert process.returncode == 0 and "2 layers" in process.output, process.output
+    old, new = (AutoModel.from_pretrained(folder).state_dict() for folder in (source, tmp_path / "out"))
+    kept = {"modernbert": (0, 1), "albert": (0, 0)}.get(family, (0, 3))
+    for name, weights in new.items():
+        for place, number in reversed(list(enumerate(kept))):
+            name = name.replace(f"layer.{place}.", f"layer.{number}.").replace(f"layers.{place}.", f"layers.{number}.")
+            break_here = f"layer.{number}." in name or f"layers.{number}." in name
+            if break_here:
+                break
+        assert torch.equal(weights, old[name]), name
+
+
+def test_words_of_the_table_are_as_within_a_text(family, source):
+    encoder = Encoder(source.as_posix())
+    words = ["goal", "bank", "naïve", "striking", "don't", "coach", "shares", "actor", "award", "movie", "match", "cup"]
+    before = "" if encoder.tokenizer.tokenize("goal") == encoder.tokenizer.tokenize(" goal") else " "
+    expected = np.stack([states_of(source, before + word).mean(dim=0).numpy() for word in words])
+    assert encoder.encode_words(words) == pytest.approx(expected, abs=1e-4)
+    assert np.isfinite(encoder.encode_words(["x" * 5000])).all(), "longer than the encoder can read"
+    pieces = encoder.pieces()
+    assert "goal" in pieces and any(piece.startswith("##") for piece in pieces)
+    assert not {"[CLS]", "<s>", "<pad>", "[PAD]"} & pieces.keys()
+    if family == "roberta":
+        assert split_word("naïve", lambda piece: pieces.get(piece, -1)) == [pieces["naïve"]]
+    assert encoder.encode_ids([pieces["goal"]])[0] == pytest.approx(expected[0], abs=1e-4)
+    # Four bits a value.
+    table = build_table(Counter(dict.fromkeys(words, 5)), {}, encoder, 10, 10**6, 1.0)
+    mean, axes = principal_axes(expected, 10)
+    vectors = np.empty((len(table["keys"]), 10), dtype="float32")
+    unpack_rows(table["codes"], table["scales"].astype("float32"), vectors)
+    rows = [table["keys"].tolist().index(word_key(word)) for word in words]
+    assert (unit_rows(vectors[rows]) * unit_rows((expected - mean) @ axes)).sum(axis=1).min() > 0.98
+
+
+def test_words_are_judged_as_within_a_text(source):
+    """Words stand behind a space: tokenizers of bytes would else look as if they did not know them."""
+    tokenizer = load_encoder(source.as_posix())[1].backend_tokenizer
+    text = "goal coach bank shares actor movie"
+    within = tokenizer.encode(f" {text}", add_special_tokens=False).ids
+    assert shattered(tokenizer, [text]) == (len(within) / 6, 0)
+
+
+@pytest.fixture(scope="module")
+def untrained(source, tmp_path_factory):
+    """A pipeline of the variant transformer with an output layer at random, and the folder of its task."""
+    folder = tmp_path_factory.mktemp("untrained") / "task"
+    facts = make_task(folder, encoder=source)
+    config = compose(folder, "transformer", facts, **{"paths.weights": (folder / "encoder").as_posix()})
+    nlp = init_nlp(load_config(config, interpolate=True))
+    output = nlp.get_pipe("textcat").model.get_ref("output_layer")
+    output.set_param("W", np.random.default_rng(0).normal(0, 0.3, output.get_param("W").shape).astype("float32"))
+    return nlp, folder
+
+
+def test_int8_is_what_the_trainer_gives(untrained):
+    nlp, folder = untrained
+    trained, table, session, tokenizer = apart(nlp)
+    docs, expected = [nlp.make_doc(text) for text in ODD], scores(nlp, ODD)
+    windows = cut_up(docs, tokenizer, trained.max_words, trained.max_pieces)
+    assert max(map(len, windows[0])) == trained.max_pieces, "a window was cut off"
+    features = encode_windows(session, lambda ids: table[ids], *windows, len(docs))
+    logits = features @ trained.W.T + trained.b
+    assert softmax(logits) == pytest.approx(expected, abs=1e-4)
+    # On numbers of few bits; what is not in the texts can go.
+    arrays, _ = pack(trained, 10**7, [folder / "train.spacy"])
+    model = TextCatOnnx(exclusive_classes=True)
+    set_onnx(model.get_ref("scores"), arrays)
+    found = model.get_ref("scores").predict(docs)
+    assert np.linalg.norm(found - logits) < 0.15 * np.linalg.norm(logits)
+    state = json.loads(json.dumps(trained.tokenizer))
+    train = [record["text"] for record in toy_records()]
+    used = Counter(piece for text in train for piece in tokenizer.encode(text, add_special_tokens=False).tokens)
+    kept = pieces_within(state, used, 10**6)
+    assert kept < tokenizer.get_vocab().keys()
+    assert len(pieces_within(state, used, len(kept) - 3)) <= max(len(kept) - 3, len(pieces_within(state, [], 0)))
+    rows = trim_tokenizer(state, kept)
+    small = Tokenizer.from_str(json.dumps(state))
+    assert [rows[i] for text in train for i in small.encode(text).ids] == [
+        i for text in train for i in tokenizer.encode(text).ids
+    ]
+
+
+# What is no encoder
+
+
+def save(folder, model, tokenizer):
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def roberta(tmp_path_factory):
+    return make_family(tmp_path_factory.mktemp("roberta") / "roberta", "roberta", layers=1)
+
+
+def test_a_decoder_is_refused(roberta, tmp_path, run):
+    size = {"vocab_size": 460, "d_model": 16, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    tokenizer = AutoTokenizer.from_pretrained(roberta)
+    save(tmp_path / "t5", AutoModel.from_config(AutoConfig.for_model("t5", **size)), tokenizer)
+    process = run("weights", "t5", "out")
+    assert process.returncode == 1 and "t5: T5Model is no encoder" in process.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_without_padding_is_refused(roberta):
+    model, tokenizer = load_encoder(roberta.as_posix())
+    tokenizer.pad_token = None
+    with pytest.raises(UserError, match="x: its tokenizer has no piece for padding"):
+        check_encoder(model, tokenizer, "x")
+
+
+def test_a_tokenizer_of_another_model_is_refused(roberta):
+    model, tokenizer = load_encoder(roberta.as_posix())
+    model.set_input_embeddings(torch.nn.Embedding(100, WIDTH))
+    with pytest.raises(UserError, match="x: the tokenizer has 460 word pieces, the model vectors for 100"):
+        check_encoder(model, tokenizer, "x")
+
+
+def test_what_a_family_cannot_is_skipped_with_a_sentence(roberta, tmp_path, run, monkeypatch):
+    monkeypatch.setattr("scripts.compress.shrink.layer_stack", lambda model: (model, "pooler", [None] * 2))
+    process = run("shrink", roberta, "out", "--layers", 1)
+    assert process.returncode == 0, process.output
+    said = (tmp_path / "out" / "skipped.txt").read_text(encoding="utf-8")
+    assert said.startswith(f"{MARK}roberta: the layers of this kind of encoder depend on their places")
+
+
+# The whole way
+
+
+@pytest.mark.long
+def test_the_whole_way(family, source, tmp_path, run, toy_assets, make_variant):
+    rate = {"training.optimizer.learn_rate.initial_rate": 0.003}
+    for name in ("", "-half", "-trim"):
+        make_variant(f"quick{name}", f"transformer{name}", values=rate)
+
+    def do(verb, *arguments):
+        process = run(verb, *arguments)
+        assert process.returncode == 0 and "Skipped" not in process.output, process.output
+        return process.output
+
+    do("convert", "toy", "corpus")
+    do("tokenize_raw", "corpus/raw.jsonl", "corpus/tokens.txt", "corpus/counts.json")
+    encoder = "training/weights/transformer"
+    do("weights", source, encoder, "--task", "corpus/task.json")
+    do("shrink", encoder, f"{encoder}-half", "--layers", 2)
+    do("shrink", encoder, f"{encoder}-trim", "--layers", 2, "--text", "corpus/train.spacy")
+    for name, passes in (("quick", 12), ("quick-half", 2), ("quick-trim", 20)):
+        do("train", name, "--max-epochs", passes)
+    said = do(
+        "export_int8", "training/quick-trim/model-best", "training/transformer-int8/model.npz", "--text",
+        "corpus/train.spacy", "--dev", "corpus/dev.spacy",
+    )  # fmt: skip
+    do("train", "transformer-int8")
+    do(
+        "quantize",
+        "corpus/counts.json",
+        "training/compact-small/table.npz",
+        "--encoder",
+        encoder,
+        "--encoder-width",
+        16,
+    )
+    do("encode", "corpus", "texts.jsonl", "vectors.npz", "--encoder", encoder, "--limit", 90)
+    do("teach", "training/quick/model-best", "corpus", "s.spacy", "c.spacy", "--limit", 20, "--texts", 80)
+    do("train", "compact-small", "--max-epochs", 5)
+    shutil.rmtree(tmp_path / "training" / "weights")
+    texts = [record["text"] for record in toy_records()]
+    found = {
+        name: scores(spacy.load(tmp_path / "training" / name / "model-best"), texts)
+        for name in ("quick", "quick-half", "quick-trim", "transformer-int8", "compact-small")
+    }
+    labels = [sorted({record["label"] for record in toy_records()}).index(record["label"]) for record in toy_records()]
+    right = {name: (rows.argmax(axis=1) == labels).mean() for name, rows in found.items()}
+    print(family, right, said[-90:])
+    assert min(right[name] for name in ("quick", "quick-trim", "transformer-int8")) > 0.5
+    assert (found["quick-trim"].argmax(axis=1) == found["transformer-int8"].argmax(axis=1)).mean() > 0.9
