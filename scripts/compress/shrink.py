@@ -121,9 +121,9 @@ def choose_pieces(tokenizer: "Tokenizer", paths: Sequence[Path], min_count: int,
     wanted = {piece for piece, n in (own + others).items() if n >= min_count}
     unseen = unseen_share(own, others)
     if least and unseen > MAX_UNSEEN:
-        vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        prefix = prefix_of(json.loads(tokenizer.to_str()))
-        wanted = add_frequent(wanted, [piece for piece, _ in vocabulary], prefix, least)
+        state = json.loads(tokenizer.to_str())
+        numbers = piece_numbers(state)
+        wanted = add_frequent(wanted, sorted(numbers, key=numbers.__getitem__), prefix_of(state), least)
         msg.info(
             f"Of a new text some {unseen:.1%} would be word pieces that these texts do not have; so the encoder's most "
             "frequent ones stay, too"

@@ -39,36 +39,6 @@ def test_a_setting_counts_more_than_a_readme_and_that_more_than_words(tmp_path):
     assert resolve_language("fr", tmp_path, texts) == ("fr", "as set")
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("我喜欢这本书，很好看 iPad", "zh"),
-        ("Το βιβλίο ήταν πολύ καλό", "el"),
-        ("ספר טוב מאוד", "he"),
-        # Of several languages, unless the stop words tell.
-        ("книга була дуже доброю", "xx"),
-        ("كتاب جيد", "xx"),
-        ("great book 好", "en"),
-        ("😀 12", "en"),
-    ],
-)
-def test_letters_tell_a_language_however_few_the_words(tmp_path, text, found):
-    lang, reason = resolve_language("auto", tmp_path, [text] * 9)
-    assert lang == found and "--vars.lang" in reason
-
-
-def test_a_language_whose_tokenizer_is_not_installed_is_read_as_any(tmp_path, monkeypatch):
-    def missing(lang):
-        if lang == "ja":
-            raise ImportError("SudachiPy is not here")
-
-    monkeypatch.setattr("scripts.data.language.spacy.blank", missing)
-    lang, reason = resolve_language("auto", tmp_path, ["この本はとても良かったです"])
-    assert lang == "xx" and "the package for its words is not installed" in reason
-    monkeypatch.setattr("scripts.data.language.spacy.blank", lambda lang: None)
-    assert resolve_language("auto", tmp_path, ["この本はとても良かったです"])[0] == "ja"
-
-
 @pytest.mark.parametrize("texts", [[ENGLISH] * 60, [GERMAN], ["x1 y2 z3"] * 900, ["7 + 8"] * 99, []])
 def test_english_unless_the_words_speak_clearly(tmp_path, texts):
     assert resolve_language("auto", tmp_path, texts)[0] == "en"
