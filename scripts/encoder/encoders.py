@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 CONFIG = "config.json"
+LEAST_EPSILON = 1e-8  # of a layer's normalization, where padding may be zeros
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
@@ -191,6 +192,9 @@ def save_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast",
     tokenizer.backend_tokenizer.no_truncation()
     # Without it texts longer than the position table end in an index error.
     tokenizer.model_max_length = max_pieces(model, tokenizer)
+    # spaCy rounds 1e-12 to 0 when it stores a config; where padding is all zeros (MPNet), that gives no numbers.
+    if count_from(model) and 0 < getattr(model.config, "layer_norm_eps", 1) < LEAST_EPSILON:
+        model.config.layer_norm_eps = LEAST_EPSILON
     with whole_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)

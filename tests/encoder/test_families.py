@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from scripts.common.cli import UserError
+from scripts.common.files import read_json
 from scripts.common.skipping import MARK
 from scripts.components import TextCatOnnx, cut_up, encode_windows, set_onnx, split_word, unpack_rows, word_key
 from scripts.compress.export_int8 import pack, pieces_within
@@ -179,6 +180,18 @@ def test_int8_is_what_the_trainer_gives(untrained):
     assert [rows[i] for text in train for i in small.encode(text).ids] == [
         i for text in train for i in tokenizer.encode(text).ids
     ]
+
+
+def test_padding_of_zeros_stays_a_number(tmp_path, run):
+    """spacy-transformers rounds the config's numbers: 1e-12 is 0 when a pipeline is loaded again."""
+    source = make_family(tmp_path / "mpnet", "mpnet", layers=1)
+    assert read_json(source / "config.json")["layer_norm_eps"] == 1e-12
+    config = read_json(fetched(source, tmp_path, run) / "config.json")
+    stored = json.loads(srsly.json_dumps(config))
+    model = AutoModel.from_config(AutoConfig.for_model(**stored)).eval()
+    with torch.inference_mode():
+        states = model(input_ids=torch.tensor([[0, 9, 2], [0, 2, 1]])).last_hidden_state
+    assert torch.isfinite(states).all()
 
 
 # What is no encoder
