@@ -61,21 +61,22 @@ def taught_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any
 
 
 def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Of a transformer that is fine-tuned: batches by the texts' length, passes by their number and the labels'.
-
-    The learning rate falls with the encoder's width to the power of 1.5: 1.5e-4 for 384 values, 5e-5 for 768.
-    """
+    """Of a transformer that is fine-tuned: batches by the texts' length, passes by their number and the labels'."""
     texts, limit = facts["examples"]["train"], config["task"]["max_words"]
     mean = min(facts["words"]["train"]["mean"], limit or facts["words"]["train"]["mean"])
     batch_words = round(min(MAX_BATCH_WORDS, max(BATCH_TEXTS * mean, BATCH_TEXTS)))
     updates = texts * mean / batch_words
     wanted = MIN_UPDATES + UPDATES_PER_LABEL * len(facts["labels"])
-    width = encoder_width(Path(config["paths"]["weights"]))
     return {
         "batch_words": batch_words,
         "passes": round(max(PASSES[0], min(PASSES[1], wanted / updates, MAX_WORDS_READ / (texts * mean)))),
-        "learn_rate": round(LEARN_RATE * min(1.0, WIDTH / width) ** 1.5, 7),
+        "learn_rate": transformer_rate(encoder_width(Path(config["paths"]["weights"]))),
     }
+
+
+def transformer_rate(width: int) -> float:
+    """The highest learning rate. It falls with the width to the power of 1.5: 1.5e-4 for 384 values, 5e-5 for 768."""
+    return round(LEARN_RATE * min(1.0, WIDTH / width) ** 1.5, 7)
 
 
 def encoder_width(folder: Path) -> int:
