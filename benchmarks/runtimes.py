@@ -32,8 +32,9 @@ from tokenizers import Tokenizer  # noqa: E402
 
 from scripts.components import CLIPPING, cut_up, encode_windows  # noqa: E402
 from scripts.compress import graph as integers  # noqa: E402
-from scripts.compress.export_int8 import GROUP, take_apart  # noqa: E402
+from scripts.compress.export_int8 import take_apart  # noqa: E402
 from scripts.compress.graph import export_graph, to_integers  # noqa: E402
+from scripts.compress.packing import GROUP  # noqa: E402
 from scripts.evaluation.speed import seconds_for  # noqa: E402
 
 PASSES = 5

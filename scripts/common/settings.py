@@ -145,6 +145,7 @@ class Settings(TypedDict, total=False):
     transformer_large: Text
     teacher: Plain
     int8_bytes: TableBytes
+    distilled_bytes: TableBytes
     compact_bytes: TableBytes
     compact_small_bytes: TableBytes
     encoded_texts: Count

@@ -40,7 +40,7 @@ def names_in(project: dict[str, Any]) -> list[str]:
 
 
 def in_all(project: dict[str, Any]) -> list[str]:
-    """The variants of a parsed project.yml that its workflow `all` makes: not those that want packages of their own."""
+    """The variants of a parsed project.yml that its workflow `all` makes: not those that take long."""
     steps = project.get("workflows", {}).get("all")
     return [name for name in names_in(project) if steps is None or f"evaluate-{name}" in steps]
 

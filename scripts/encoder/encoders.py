@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scripts.common.cli import UserError
 from scripts.common.files import whole_folder
@@ -70,11 +70,12 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def load_encoder(source: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
+def load_encoder(source: str, **options: Any) -> tuple["PreTrainedModel", "PreTrainedTokenizerFast"]:
     """Load an encoder, in single precision, and its fast tokenizer.
 
     Args:
         source: a folder or a name of the hub.
+        options: for the model, those of transformers.
 
     Raises:
         UserError: the packages for it are not installed, or it cannot be loaded.
@@ -90,7 +91,7 @@ def load_encoder(source: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerFa
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
-            model = AutoModel.from_pretrained(source, torch_dtype=torch.float32)
+            model = AutoModel.from_pretrained(source, torch_dtype=torch.float32, **options)
         except Exception as error:  # each file format's reader has exceptions of its own
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(not_found(source, f"{reason:.300}")) from None

@@ -125,7 +125,7 @@ def train_curve(
     if config["training"].get("max_steps") == 1:
         raise UserError(
             f"{variant} has learned from all training texts before it becomes a pipeline: its curve would be flat. "
-            "Take another variant; for transformer-int8, transformer-trim."
+            "Take another variant; for transformer-int8 and transformer-distilled, transformer-trim."
         )
     jobs = [(share, seed) for share in SHARES for seed in range(repeats)]
     runs = []

@@ -23,6 +23,7 @@ FROM_TRANSFORMERS = (
     "compact",
     "compact-pretrained",
     "transformer-int8",
+    "transformer-distilled",
 )  # the transformer made small
 MUCH = 1.1  # times as fast: worth a word
 FEW_TEXTS = 2000  # tested: with fewer, cross-validation tells more
@@ -136,7 +137,8 @@ def has_raw_text(facts: dict[str, Any]) -> bool:
 
 def curve_variant(name: str) -> str:
     """The variant whose learning curve to draw: of one that learns before it is trained, the nearest that does not."""
-    return {"transformer-int8": "transformer-trim", "linear": "bow"}.get(name, name)
+    nearest = {"linear": "bow", **dict.fromkeys(("transformer-int8", "transformer-distilled"), "transformer-trim")}
+    return nearest.get(name, name)
 
 
 def recommend(

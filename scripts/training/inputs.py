@@ -50,8 +50,8 @@ def check_inputs(name: Path, config: dict[str, Any]) -> None:
         raise UserError(f"{vectors}: no vectors table, but {name} needs it. Run the workflow, which makes it first.")
     if (onnx := config["paths"].get("onnx")) and not Path(onnx).is_file():
         raise UserError(
-            f"{onnx}: no such file. {name} is not trained by itself, but made of a trained transformer-trim: run the "
-            "workflow, which trains that one and exports it."
+            f"{onnx}: no such file. {name} is not trained by itself, but made of a transformer that has learned: run "
+            "the workflow, which begins with that."
         )
     if weights is None:
         return

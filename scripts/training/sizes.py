@@ -64,21 +64,22 @@ def taught_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any
 
 
 def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Of a transformer that is fine-tuned: passes and batches by the number of texts and of labels, and the length.
-
-    The learning rate falls with the encoder's width to the power of 1.5: 1.5e-4 for 384 values, 5e-5 for 768.
-    """
+    """Of a transformer that is fine-tuned: passes and batches by the number of texts and of labels, and the length."""
     texts, limit = facts["examples"]["train"], config["task"]["max_words"]
     mean = min(facts["words"]["train"]["mean"], limit or facts["words"]["train"]["mean"])
     wanted = MIN_UPDATES + UPDATES_PER_LABEL * len(facts["labels"])
     passes = max(PASSES[0], min(PASSES[1], wanted * BATCH_TEXTS[1] / texts, MAX_WORDS_READ / (texts * mean)))
     batch_texts = min(BATCH_TEXTS[1], max(BATCH_TEXTS[0], texts * passes / wanted))
-    width = encoder_width(Path(config["paths"]["weights"]))
     return {
         "batch_words": round(min(MAX_BATCH_WORDS, batch_texts * max(1.0, mean))),
         "passes": round(passes),
-        "learn_rate": round(LEARN_RATE * min(1.0, WIDTH / width) ** 1.5, 7),
+        "learn_rate": transformer_rate(encoder_width(Path(config["paths"]["weights"]))),
     }
+
+
+def transformer_rate(width: int) -> float:
+    """The highest learning rate. It falls with the width to the power of 1.5: 1.5e-4 for 384 values, 5e-5 for 768."""
+    return round(LEARN_RATE * min(1.0, WIDTH / width) ** 1.5, 7)
 
 
 def encoder_width(folder: Path) -> int:

@@ -1,0 +1,109 @@
+"""Teach a trimmed encoder what the fine-tuned transformer says of tens of thousands of texts; round it to 8 bits.
+
+The student has half of the layers, and only the word pieces that fit into the pipeline's bytes: it learns without the
+others from the start. It learns the teacher's logits, as `compact-distilled` does, of the sentences of the raw text and
+of the training texts with altered copies of them (scripts.distillation.teach). In these the copies do most: Jiao et al.
+2020, "TinyBERT: distilling BERT for natural language understanding".
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Corpus
+from spacy.util import get_lang_class, load_config
+from wasabi import msg
+
+from scripts.common.cli import UserError, run_cli
+from scripts.common.files import one_at_a_time, read_json
+from scripts.common.skipping import pass_on
+from scripts.compress.packing import (
+    Trained,
+    agreement,
+    describe_tokenizer,
+    fit_pieces,
+    pack,
+    packed_scores,
+    write_packed,
+)
+from scripts.distillation.student import MAX_WORDS, Student, prepare
+from scripts.encoder.encoders import is_weights_folder, load_encoder
+from scripts.evaluation.thresholds import DEFAULT
+from scripts.machines.machine import check_gpu
+from scripts.training.sizes import transformer_rate
+
+CHECKED_TEXTS = 500  # of dev
+LEAST_AGREEMENT = 0.97  # of the labels on dev, below which a warning is given
+
+
+def read_taught(paths: Sequence[Path], nlp: Language, labels: Sequence[str]) -> Iterator[tuple[Doc, list[float]]]:
+    """The texts of DocBins, split by a pipeline, with a teacher's logits in the order of labels."""
+    for example in chain.from_iterable(Corpus(path)(nlp) for path in paths):
+        yield example.predicted, [example.reference.cats[label] for label in labels]
+
+
+def words_read(teacher: Path) -> int:
+    """How many words a trained transformer reads of a text; 0 for all."""
+    config = load_config(teacher / "config.cfg", interpolate=True)
+    return config["components"]["transformer"]["model"]["get_spans"]["max_words"]
+
+
+def imitate(
+    encoder: Annotated[Path, typer.Argument(help="Folder of the trimmed encoder, made by `shrink-trim`.")],
+    teacher: Annotated[Path, typer.Argument(help="Trained pipeline, the teacher: it says how much of a text is read.")],
+    output: Annotated[Path, typer.Argument(help="File to write (.npz).")],
+    taught: Annotated[list[Path], typer.Option(help="Texts with the teacher's logits (.spacy), made by `teach`.")],
+    corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
+    size: Annotated[int, typer.Option(help="Bytes of the pipeline, at most.")] = 8_000_000,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    max_epochs: Annotated[int, typer.Option(help="Passes over the texts; 0 for 2, or more of few texts.")] = 0,
+    gpu_id: Annotated[int, typer.Option(help="GPU to use; -1 for the CPU.")] = -1,
+) -> None:
+    """Train an encoder on a teacher's logits, and write it for ONNX Runtime: matrices in 7 bits, word pieces in 4."""
+    pass_on([encoder, teacher, *taught], files=[output])
+    if not is_weights_folder(encoder):
+        raise UserError(f"{encoder}: no encoder there. Make it with the command `shrink-trim`.")
+    for path in taught:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file. Make it with the command `teach`.")
+    check_gpu(gpu_id)
+    from tokenizers import Tokenizer
+
+    facts = read_json(corpus / "task.json")
+    nlp, labels, exclusive = get_lang_class(facts["lang"])(), facts["labels"], facts["exclusive"]
+    with one_at_a_time(output):
+        # The usual attention is slow at learning from numbers of 16 bits on the CPU.
+        model, tokenizer = load_encoder(encoder.as_posix(), attn_implementation="eager")
+        state, max_pieces = describe_tokenizer(model, tokenizer)
+        width = model.get_input_embeddings().embedding_dim
+        nothing = np.zeros((len(labels), width), dtype="float32")
+        trained = Trained(model, state, max_pieces, words_read(teacher), nothing, nothing[:, 0], labels)
+        texts = [corpus / "train.spacy", corpus / "raw.jsonl"]
+        fit_pieces(trained, size, texts)
+        cutter = Tokenizer.from_str(json.dumps(state))
+        lessons = prepare(read_taught(taught, nlp, labels), cutter, max_pieces)
+        student = Student(model, len(labels), f"cuda:{gpu_id}" if gpu_id >= 0 else "cpu")
+        error = student.learn(lessons, exclusive, transformer_rate(width), seed, max_epochs)
+        msg.info(f"{len(lessons.numbers):,} texts: {1 - error:.1%} of the variance of the teacher's logits is learned")
+        W, b = student.layer()
+        trained = replace(trained, encoder=model.cpu(), W=W, b=b)
+        dev = [
+            example.predicted[:MAX_WORDS].as_doc() for example in Corpus(corpus / "dev.spacy", limit=CHECKED_TEXTS)(nlp)
+        ]
+        before = student.probabilities(prepare(((doc, [0.0]) for doc in dev), cutter, max_pieces), exclusive)
+        arrays, remark = pack(trained, size, texts)
+        share = agreement(before, packed_scores(arrays, dev, exclusive), None if exclusive else DEFAULT)
+        if share < LEAST_AGREEMENT:
+            msg.warn(f"{output}: rounding to 8 bits keeps only {share:.1%} of the labels on dev.")
+        write_packed(output, arrays, labels, f"{remark}; rounding keeps {share:.1%} of the labels on dev")
+
+
+if __name__ == "__main__":
+    run_cli(imitate)
