@@ -114,7 +114,9 @@ def compose_config(overlay: Path, settings: dict[str, Any], configs: Path | None
             raise UserError(f"{overlay}: spaCy does not know {', '.join(sorted(dropped))}. Check the spelling.")
         fill_schedule(filled)
         load_model_from_config(filled.copy())
-        registry.fill(filled.interpolate()["training"], schema=ConfigSchemaTraining)
+        # Its own logger would make a folder.
+        training = filled.interpolate()["training"] | {"logger": {"@loggers": "spacy.ConsoleLogger.v1"}}
+        registry.resolve(training, schema=ConfigSchemaTraining)
     except (ConfigValidationError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{overlay}: not a valid spaCy config. {str(error).strip():.500}") from None
     return filled

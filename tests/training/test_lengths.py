@@ -26,9 +26,9 @@ def composed(tmp_path, run, n_texts, *extra):
 def test_few_texts_get_more_passes(tmp_path, run):
     config = composed(tmp_path, run, 20)
     training, rate = config["training"], config["training"]["optimizer"]["learn_rate"]
-    assert training["max_epochs"] == 2500, "20 texts are one update"
-    assert rate["total_steps"] == 2500 and rate["warmup_steps"] == 250
-    assert training["eval_frequency"] == int(0.97 * 2500 / 40)
+    assert training["max_epochs"] == 1000, "20 texts are one update"
+    assert rate["total_steps"] == 1000 and rate["warmup_steps"] == 100
+    assert training["eval_frequency"] == int(0.97 * 1000 / 40)
 
 
 def test_the_configs_own_passes_are_kept_where_they_are_more(tmp_path, run):
