@@ -219,6 +219,7 @@ def make(exclusive_classes: bool, nO: int | None = None):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @needs_process_groups
 def test_texts_labelled_by_a_cluster_are_the_local_ones(cluster, tmp_path):
     (tmp_path / "code.py").write_text(CODE, encoding="utf-8")

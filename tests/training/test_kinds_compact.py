@@ -15,7 +15,9 @@ from tests.project.test_kinds import imbalanced, long_german, many_intents, sixt
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("kind", [imbalanced, sixty_labels, many_intents, long_german])
+@pytest.mark.parametrize(
+    "kind", [imbalanced, sixty_labels, pytest.param(many_intents, marks=pytest.mark.long), long_german]
+)
 def test_compact_domain_keeps_up_with_linear(tmp_path, run, make_variant, kind):
     folder = tmp_path / "assets" / "own"
     folder.mkdir(parents=True)
