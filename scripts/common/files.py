@@ -18,6 +18,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, is_disk_full, no_room, show_progress
 
+REMAKE = "Make it again, or restore it from git."
 HOST = hashlib.md5(socket.gethostname().encode(), usedforsecurity=False).hexdigest()[:6]
 TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-\w+\.tmp")
 
@@ -242,18 +243,26 @@ def read_json(path: Path, *names: str) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is not JSON, or is not such an object.
     """
-    mend = "Make it again, or restore it from git."
     try:
         found = json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not valid JSON ({error}). {mend}") from None
+        raise UserError(f"{path}: is not valid JSON ({error}). {REMAKE}") from None
     if not isinstance(found, dict):
-        raise UserError(f"{path}: holds no JSON object, but {found!r:.40}. {mend}")
-    if lacking := [name for name in names if name not in found]:
-        raise UserError(f"{path}: lacks {', '.join(lacking)}. {mend}")
+        raise UserError(f"{path}: holds no JSON object, but {found!r:.40}. {REMAKE}")
+    check_keys(path, found, names)
     return found
+
+
+def check_keys(path: Path, found: dict[str, Any], names: Iterable[str]) -> None:
+    """Make sure that the object that was read from a file has what it must have.
+
+    Raises:
+        UserError: it lacks something.
+    """
+    if lacking := [name for name in names if name not in found]:
+        raise UserError(f"{path}: lacks {', '.join(lacking)}. {REMAKE}")
 
 
 def read_raw_texts(path: Path, activity: str) -> Iterator[str]:

@@ -13,11 +13,17 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.skipping import Unsuited, pass_on, skip
-from scripts.compress.packing import Trained, agreement, describe_tokenizer, pack, packed_scores, write_packed
+from scripts.compress.packing import (
+    CHECKED_TEXTS,
+    LEAST_AGREEMENT,
+    Trained,
+    agreement,
+    describe_tokenizer,
+    pack,
+    packed_scores,
+    write_packed,
+)
 from scripts.evaluation.thresholds import COMPONENT
-
-CHECKED_TEXTS = 500  # of dev
-LEAST_AGREEMENT = 0.97  # of the labels on dev, below which a warning is given
 
 
 def take_apart(nlp: Language, name: str) -> Trained:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scripts.common.skipping import Unsuited
-from scripts.encoder.encoders import count_from
+from scripts.encoder.encoders import max_positions
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -60,7 +60,7 @@ def export_graph(encoder: "PreTrainedModel") -> "ModelProto":
 
     module = Pooled().eval()
     width = encoder.get_input_embeddings().embedding_dim
-    longest = min(LONGEST, (getattr(encoder.config, "max_position_embeddings", 0) or LONGEST) - count_from(encoder))
+    longest = min(LONGEST, max_positions(encoder) or LONGEST)
     stream = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # of what is traced: that lengths may vary is tested below

@@ -19,7 +19,15 @@ from wasabi import msg
 from scripts.common.files import whole_file
 from scripts.components import ONNX_PARAMS, TextCatOnnx, quantize_rows, set_onnx
 from scripts.compress.graph import export_graph, to_integers
-from scripts.compress.pieces import always_kept, count_pieces, part_finder, piece_numbers, read_texts, trim_tokenizer
+from scripts.compress.pieces import (
+    always_kept,
+    count_pieces,
+    keep_rows,
+    part_finder,
+    piece_numbers,
+    read_texts,
+    trim_tokenizer,
+)
 from scripts.encoder.encoders import max_pieces
 
 if TYPE_CHECKING:
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
 GROUP = 32  # values of a piece's vector that share a scale, at most
 PIECE_BYTES = 8  # of a piece in the compressed tokenizer, about
 OTHER_BYTES = 60_000  # of a pipeline: vocabulary, config, labels
+CHECKED_TEXTS = 500  # of dev, on which the labels before and after are compared
+LEAST_AGREEMENT = 0.97  # of these labels, below which a warning is given
 
 
 @dataclass(frozen=True)
@@ -145,14 +155,11 @@ def fit_pieces(trained: Trained, size: int, texts: Sequence[Path]) -> None:
         size: bytes of the pipeline, at most.
         texts: see `keep_pieces`.
     """
-    import torch
-
     encoder = trained.encoder
-    table = encoder.get_input_embeddings().weight.detach()
-    room = room_for_pieces(size, compress_graph(encoder), trained, table.shape[1])
-    if room < len(table) and (rows := keep_pieces(trained.tokenizer, room, texts)):
-        encoder.set_input_embeddings(torch.nn.Embedding.from_pretrained(table[torch.tensor(rows)], freeze=False))
-        encoder.config.vocab_size = len(rows)
+    n_pieces, width = encoder.get_input_embeddings().weight.shape
+    room = room_for_pieces(size, compress_graph(encoder), trained, width)
+    if room < n_pieces and (rows := keep_pieces(trained.tokenizer, room, texts)):
+        keep_rows(encoder, rows)
 
 
 def pack(trained: Trained, size: int, texts: Sequence[Path]) -> tuple[dict[str, np.ndarray], str]:

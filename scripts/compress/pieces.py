@@ -17,6 +17,7 @@ from scripts.common.skipping import Unsuited
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
 
 UNUSED = re.compile(r"\[.+\]")  # special pieces, and places for some
 TEXTS_AT_ONCE = 1000  # that the tokenizer gets; bounds the memory
@@ -166,6 +167,15 @@ def trim_tokenizer(state: dict[str, Any], wanted: set[str]) -> list[int]:
         ]
     renumber_processor(state.get("post_processor") or {}, new)
     return [number for number, _ in kept]
+
+
+def keep_rows(model: "PreTrainedModel", rows: Sequence[int]) -> None:
+    """Leave only some vectors in an encoder's table of word pieces, in place, in the order of their numbers here."""
+    import torch
+
+    table = model.get_input_embeddings().weight.detach()[torch.tensor(rows)]
+    model.set_input_embeddings(torch.nn.Embedding.from_pretrained(table, freeze=False))
+    model.config.vocab_size = len(rows)
 
 
 def renumber_processor(processor: dict[str, Any], new: dict[str, int]) -> None:

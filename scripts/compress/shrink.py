@@ -20,6 +20,7 @@ from scripts.common.skipping import Unsuited, pass_on, skip
 from scripts.compress.pieces import (
     add_frequent,
     count_pieces,
+    keep_rows,
     piece_numbers,
     prefix_of,
     read_texts,
@@ -135,7 +136,6 @@ def trim_vocabulary(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", wanted: set[str]
 ) -> "PreTrainedTokenizerFast":
     """Leave only some pieces in an encoder's table, in place, and return the tokenizer for it."""
-    import torch
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -143,9 +143,7 @@ def trim_vocabulary(
     before = {piece for piece, number in piece_numbers(state).items() if number < count_from(model)}
     rows = trim_tokenizer(state, wanted | before)
     trimmed = type(tokenizer)(tokenizer_object=Tokenizer.from_str(json.dumps(state)), **tokenizer.init_kwargs)
-    table = model.get_input_embeddings().weight.detach()[torch.tensor(rows)]
-    model.set_input_embeddings(torch.nn.Embedding.from_pretrained(table, freeze=False))
-    model.config.vocab_size = len(rows)
+    keep_rows(model, rows)
     model.config.pad_token_id = trimmed.pad_token_id
     return trimmed
 

@@ -84,7 +84,7 @@ def script_language(texts: Iterable[str]) -> tuple[str | None, str]:
             break
     kana = sum(letters.pop(name, 0) for name in KANA)
     letters["CJK"] += kana
-    script, n = next(iter(letters.most_common(1)))
+    ((script, n),) = letters.most_common(1)
     if script == "LATIN" or n <= letters.total() / 2:
         return None, script
     found = "ja" if script == "CJK" and kana > KANA_SHARE * n else SCRIPTS.get(script, SEVERAL)

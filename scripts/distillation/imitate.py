@@ -25,6 +25,8 @@ from scripts.common.cli import UserError, run_cli
 from scripts.common.files import one_at_a_time, read_json
 from scripts.common.skipping import pass_on
 from scripts.compress.packing import (
+    CHECKED_TEXTS,
+    LEAST_AGREEMENT,
     Trained,
     agreement,
     describe_tokenizer,
@@ -38,9 +40,6 @@ from scripts.encoder.encoders import is_weights_folder, load_encoder
 from scripts.evaluation.thresholds import DEFAULT
 from scripts.machines.machine import check_gpu
 from scripts.training.sizes import transformer_rate
-
-CHECKED_TEXTS = 500  # of dev
-LEAST_AGREEMENT = 0.97  # of the labels on dev, below which a warning is given
 
 
 def read_taught(paths: Sequence[Path], nlp: Language, labels: Sequence[str]) -> Iterator[tuple[Doc, list[float]]]:

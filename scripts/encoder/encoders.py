@@ -158,10 +158,15 @@ def count_from(model: "PreTrainedModel") -> int:
     return 0 if padding is None else padding + 1
 
 
+def max_positions(model: "PreTrainedModel") -> int | None:
+    """Positions that an encoder has for the word pieces of a text; None if it names no limit."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    return positions - count_from(model) if positions else None
+
+
 def max_pieces(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> int:
     """Word pieces of a text that an encoder can read, special ones included."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    return min(tokenizer.model_max_length, positions - count_from(model) if positions else tokenizer.model_max_length)
+    return min(tokenizer.model_max_length, max_positions(model) or tokenizer.model_max_length)
 
 
 def portable_tokenizer(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> "PreTrainedTokenizerFast":

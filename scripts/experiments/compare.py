@@ -15,7 +15,7 @@ import typer
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import read_json, write_json, write_text
+from scripts.common.files import check_keys, read_json, write_json, write_text
 from scripts.evaluation.paired import (
     ALPHA,
     RESAMPLES,
@@ -60,7 +60,7 @@ def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
         predictions = path.with_suffix(".predictions.jsonl")
         if not predictions.is_file():
             raise UserError(f"{predictions}: missing. Remove {path.name} and run the experiment again.")
-        metrics = read_json(path, *NEEDED)
+        check_keys(path, metrics, NEEDED)
         metrics["predictions"] = list(srsly.read_jsonl(predictions))
         groups[group_name(metrics)].append(metrics)
     if not groups:

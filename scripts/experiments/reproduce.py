@@ -29,7 +29,7 @@ from wasabi import msg
 from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import read_json
+from scripts.common.files import check_keys, read_json
 from scripts.evaluation.provenance import machine
 from scripts.experiments.grids import Run, change_config, copy
 from scripts.machines.machine import THREADS
@@ -366,7 +366,7 @@ def reproduce(
     published = read_json(metrics)
     if reason := published.get("skipped"):
         raise UserError(f"{metrics}: was skipped, there is nothing to rebuild. {reason}")
-    published = read_json(metrics, *NEEDED)
+    check_keys(metrics, published, NEEDED)
     found = find_commit(commit, published, metrics)
     if packages := different_packages(published["env"], machine()):
         msg.warn(

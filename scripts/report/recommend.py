@@ -25,6 +25,8 @@ FROM_TRANSFORMERS = (
     "transformer-int8",
     "transformer-distilled",
 )  # the transformer made small
+# Variants that have learned before they are trained, and the nearest that has not.
+NEAREST = {"linear": "bow", "transformer-int8": "transformer-trim", "transformer-distilled": "transformer-trim"}
 MUCH = 1.1  # times as fast: worth a word
 FEW_TEXTS = 2000  # tested: with fewer, cross-validation tells more
 
@@ -137,8 +139,7 @@ def has_raw_text(facts: dict[str, Any]) -> bool:
 
 def curve_variant(name: str) -> str:
     """The variant whose learning curve to draw: of one that learns before it is trained, the nearest that does not."""
-    nearest = {"linear": "bow", **dict.fromkeys(("transformer-int8", "transformer-distilled"), "transformer-trim")}
-    return nearest.get(name, name)
+    return NEAREST.get(name, name)
 
 
 def recommend(

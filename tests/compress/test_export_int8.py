@@ -127,16 +127,19 @@ def texts_of(task):
     return [record["text"] for record in toy_records()]
 
 
-@pytest.fixture(scope="module")
-def untrained(tmp_path_factory):
-    """A pipeline of the variant transformer that has not learned anything, and the folder of its task."""
-    folder = tmp_path_factory.mktemp("untrained") / "task"
-    facts = make_task(folder)
+def make_untrained(folder, scale, **options):
+    """A pipeline of the variant transformer with an output layer at random, and the folder of its task."""
+    facts = make_task(folder, **options)
     config = compose(folder, "transformer", facts, **{"paths.weights": (folder / "encoder").as_posix()})
     nlp = init_nlp(load_config(config, interpolate=True))
     output = nlp.get_pipe("textcat").model.get_ref("output_layer")
-    output.set_param("W", np.random.default_rng(0).normal(0, 1, output.get_param("W").shape).astype("float32"))
+    output.set_param("W", np.random.default_rng(0).normal(0, scale, output.get_param("W").shape).astype("float32"))
     return nlp, folder
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    return make_untrained(tmp_path_factory.mktemp("untrained") / "task", 1)
 
 
 def apart(nlp):

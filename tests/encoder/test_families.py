@@ -13,8 +13,6 @@ pytest.importorskip("onnx", reason="the variant transformer-int8 needs requireme
 pytest.importorskip("spacy_transformers", reason="the transformer variants need requirements.txt")
 
 import torch
-from spacy.training.initialize import init_nlp
-from spacy.util import load_config
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -29,7 +27,7 @@ from scripts.encoder.encoders import check_encoder, load_encoder
 from scripts.encoder.languages import shattered
 from scripts.encoder.quantize import build_table, principal_axes, unit_rows
 from scripts.training.sizes import encoder_width
-from tests.compress.test_export_int8 import apart, compose, make_task, scores, softmax
+from tests.compress.test_export_int8 import apart, make_untrained, scores, softmax
 from tests.conftest import toy_records
 from tests.encoder.families import FAMILIES, POSITIONS, WIDTH, make_family
 
@@ -144,14 +142,7 @@ def test_words_are_judged_as_within_a_text(source):
 
 @pytest.fixture(scope="module")
 def untrained(source, tmp_path_factory):
-    """A pipeline of the variant transformer with an output layer at random, and the folder of its task."""
-    folder = tmp_path_factory.mktemp("untrained") / "task"
-    facts = make_task(folder, encoder=source)
-    config = compose(folder, "transformer", facts, **{"paths.weights": (folder / "encoder").as_posix()})
-    nlp = init_nlp(load_config(config, interpolate=True))
-    output = nlp.get_pipe("textcat").model.get_ref("output_layer")
-    output.set_param("W", np.random.default_rng(0).normal(0, 0.3, output.get_param("W").shape).astype("float32"))
-    return nlp, folder
+    return make_untrained(tmp_path_factory.mktemp("untrained") / "task", 0.3, encoder=source)
 
 
 def test_int8_is_what_the_trainer_gives(untrained):
