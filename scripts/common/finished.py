@@ -10,6 +10,7 @@ BEST = "model-best"
 CONFIG = "config.cfg"
 LOG = "log.jsonl"
 FACTS = "train.json"  # comes last: without it, the training has not come to its end
+DEV = "dev"  # in it, of a pipeline that has learned from dev in the end: its scores there before that
 MODEL_MD5 = "model_md5"  # in it, and in the metrics of the model: the checksum of the pipeline
 
 

@@ -17,16 +17,16 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import folder_bytes, read_json, whole_file, write_json
-from scripts.common.finished import BEST, CONFIG, FACTS, MODEL_MD5, check_finished, known_md5
+from scripts.common.finished import BEST, CONFIG, DEV, FACTS, MODEL_MD5, check_finished, known_md5
 from scripts.common.skipping import pass_on
 from scripts.common.variants import variant_code
 from scripts.evaluation.installed import needed_packages
 from scripts.evaluation.provenance import environment, steps_before
-from scripts.evaluation.scores import majority_baseline, score, threshold_scores
+from scripts.evaluation.scores import majority_baseline, score, score_dev, threshold_scores
 from scripts.evaluation.speed import run_measure
 
 EXTREME = 0.1  # a decision threshold below it, or as near to 1
-MARGIN = 0.01  # of macro-F1 on dev, by which a variant must be below `linear` to be doubted
+MARGIN = 0.01  # of macro-F1, by which a variant must be below `linear` to be doubted
 
 
 def torch_models(nlp: Language) -> list[Any]:
@@ -67,11 +67,19 @@ def find_doubts(metrics: dict[str, Any], linear: dict[str, Any] | None) -> list[
         )
     if scores["macro_f1"] <= metrics["baseline"]["majority"]["macro_f1"]:
         doubts.append(f"{name} has learned nothing: its macro-F1 on test is that of the majority class.")
-    if name != "linear" and linear and dev["macro_f1"] < linear["dev"]["macro_f1"] - MARGIN:
-        doubts.append(
-            f"{name} scores {dev['macro_f1']:.3f} on dev, `linear` {linear['dev']['macro_f1']:.3f} without any other "
-            "knowledge than the labels: prefer `linear` here, or train longer (--vars.max_epochs)."
-        )
+    if name != "linear" and linear:
+        # Dev decides. Test is small print: not chosen by, but nobody should learn of it from the table alone.
+        found = {"dev": (dev, linear["dev"]), "test": (scores, linear["scores"])}
+        below = [
+            f"{own['macro_f1']:.3f} on {part}, `linear` {theirs['macro_f1']:.3f}"
+            for part, (own, theirs) in found.items()
+            if own["macro_f1"] < theirs["macro_f1"] - MARGIN
+        ]
+        if below:
+            doubts.append(
+                f"{name} scores {', and '.join(below)} without any other knowledge than the labels: prefer `linear` "
+                "here, or train longer (--vars.max_epochs)."
+            )
     return doubts
 
 
@@ -93,9 +101,9 @@ def evaluate(
     import_code(code)
     nlp = spacy.load(model)
     scores, predictions = score(nlp, corpus / "test.spacy")
-    dev, dev_predictions = score(nlp, corpus / "dev.spacy")
+    dev = clock.pop(DEV, None) or score_dev(nlp, corpus / "dev.spacy")
     if not task["exclusive"]:
-        scores["thresholds"] = threshold_scores(nlp, dev_predictions, predictions)
+        scores["thresholds"] = threshold_scores(nlp, dev.pop("thresholds"), predictions)
     vectors = model / "vocab" / "vectors"
     options = [*(["--code", str(code)] if code else []), *(["--with-torch"] if torch_models(nlp) else [])]
     options += [word for name in needed_packages(nlp.config.interpolate()) for word in ("--package", name)]
@@ -106,7 +114,7 @@ def evaluate(
         "mode": task["mode"],
         "seed": load_config(run / CONFIG, interpolate=True)["system"]["seed"],
         "scores": scores,
-        "dev": {key: dev[key] for key in ("macro_f1", "accuracy", "documents")},
+        "dev": dev,
         "baseline": {"majority": majority_baseline(corpus, task["labels"])},
         "size": {
             "pipeline_bytes": folder_bytes(model),

@@ -13,6 +13,7 @@ import numpy as np
 import srsly
 from thinc.api import NumpyOps
 from threadpoolctl import threadpool_info
+from weasel.util.config import load_project_config
 
 from scripts.common.files import md5_bytes, md5_file
 
@@ -93,15 +94,23 @@ def steps_before(evaluation: str, folders: Sequence[Path], project: Path, lock: 
         lock: project.lock, weasel's record of the last run of each command.
 
     Returns:
-        By the name of a step in the variant's workflow, `script` and `outputs`; empty if the project was not run so.
+        By the name of a step in the variant's workflow, `script` and `outputs`, of those that the variant is made by:
+        a workflow also measures `linear`, to compare with. Empty if the project was not run so.
     """
     if not (project.is_file() and lock.is_file()):
         return {}
-    workflows, done = srsly.read_yaml(project)["workflows"], srsly.read_yaml(lock)
-    steps: list[str] = next((steps for steps in workflows.values() if steps[-1] == evaluation), [])
+    # With the settings as they stand in the file: overridden ones change what one step writes and the next reads alike.
+    known, done = load_project_config(project.parent), srsly.read_yaml(lock)
+    commands = {command["name"]: command for command in known["commands"]}
+    steps: list[str] = next((steps for steps in known["workflows"].values() if steps[-1] == evaluation), [evaluation])
+    needed, made_by = {*commands.get(evaluation, {}).get("deps", [])}, list[str]()
+    for step in reversed(steps[:-1]):
+        if needed & {*commands[step].get("outputs", [])}:
+            needed |= {*commands[step].get("deps", [])}
+            made_by.insert(0, step)
     return {
         step: {"script": done[step]["script"], "outputs": {out["path"]: out["md5"] for out in done[step]["outs"]}}
-        for step in steps[:-1]
+        for step in made_by
         if (outputs := done.get(step, {}).get("outs"))
         and all(any(folder in Path(out["path"]).parents for folder in folders) for out in outputs)
     }

@@ -139,21 +139,33 @@ def arrays(predictions: list[dict[str, Any]], labels: list[str]) -> tuple[np.nda
     return gold, np.array([[prediction["cats"][label] for label in labels] for prediction in predictions])
 
 
-def threshold_scores(nlp: Language, dev: list[dict[str, Any]], test: list[dict[str, Any]]) -> dict[str, Any]:
+def score_dev(nlp: Language, path: Path) -> dict[str, Any]:
+    """What is reported of a pipeline's scores on dev: macro-F1, accuracy, documents.
+
+    Where a text may have several labels, also the best threshold of each, by label: `thresholds`.
+    """
+    scores, predictions = score(nlp, path)
+    found = {key: scores[key] for key in ("macro_f1", "accuracy", "documents")}
+    if nlp.get_pipe_meta(COMPONENT).factory != "textcat":
+        labels = list(nlp.get_pipe(COMPONENT).labels)
+        found["thresholds"] = dict(zip(labels, label_thresholds(*arrays(predictions, labels)), strict=True))
+    return found
+
+
+def threshold_scores(nlp: Language, each: dict[str, float], test: list[dict[str, Any]]) -> dict[str, Any]:
     """The thresholds of a multi-label pipeline: that for all labels, which the other scores use, and one for each.
 
     Args:
         nlp: the pipeline.
-        dev: its predictions on dev, from which the threshold of each label is chosen.
+        each: the best one of each label on dev.
         test: its predictions on test.
     """
     labels = list(nlp.get_pipe(COMPONENT).labels)
-    each = label_thresholds(*arrays(dev, labels))
     gold, scores = arrays(test, labels)
     return {
         "all_labels": nlp.get_pipe(COMPONENT).cfg["threshold"],
-        "per_label": dict(zip(labels, each, strict=True)),
-        "macro_f1_with_per_label": float(macro_f1(gold, scores >= np.array(each))),
+        "per_label": {label: each[label] for label in labels},
+        "macro_f1_with_per_label": float(macro_f1(gold, scores >= np.array([each[label] for label in labels]))),
     }
 
 

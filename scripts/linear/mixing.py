@@ -10,10 +10,11 @@ from spacy.language import Language
 from spacy.tokens import DocBin
 from wasabi import msg
 
-from scripts.components import linear_logits, linear_part, mix_linear
+from scripts.components import LINEAR_PARAMS, linear_logits, linear_part, mix_linear, set_linear
 from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, gold_of
 
 START = (0.3, 0.5)  # factors of the trained logits, which are too sure of themselves, and of the calibrated linear ones
+FINAL = "final_"  # before the names of the arrays of the model that has learned from dev, too
 STRENGTH = 3.0  # of the pull to them, in texts: a dev set of fifty alone would choose by chance
 
 
@@ -51,13 +52,16 @@ def choose_weights(
     return float(np.exp(x[0])), float(np.exp(x[1])), 0.0 if exclusive else float(x[2])
 
 
-def mix(model: Path, dev: Path) -> None:
-    """Give the linear model in a stored pipeline, if there is one, its weight, chosen on dev; changed in place."""
+def mix(model: Path, dev: Path) -> float:
+    """Give the linear model in a stored pipeline its weight, chosen on dev; changed in place.
+
+    Returns:
+        The weight; 1 for a pipeline that is nothing else.
+    """
     nlp = spacy.load(model)
     pipe = nlp.get_pipe(COMPONENT)
-    linear = linear_part(pipe.model)
-    if linear is None:
-        return
+    if linear_part(pipe.model) is None:
+        return 1.0
     exclusive = not pipe.model.attrs["multi_label"]
     gold, scores = gold_and_scores(nlp, dev)
     theirs = linear_on(nlp, dev)
@@ -65,6 +69,25 @@ def mix(model: Path, dev: Path) -> None:
     mix_linear(pipe.model, *weights)
     pipe.to_disk(model / COMPONENT)
     msg.info(f"{weights[0]:.2f} of what was trained, {weights[1]:.2f} of the linear model, chosen on dev")
+    return weights[1]
+
+
+def finish(model: Path, path: Path, weight: float) -> None:
+    """Put the linear model that has learned from dev, too, in the place of that by which all was chosen there.
+
+    Args:
+        model: a stored pipeline with a linear model; changed in place.
+        path: the linear models (.npz).
+        weight: what `mix` gave.
+    """
+    nlp = spacy.load(model)
+    pipe = nlp.get_pipe(COMPONENT)
+    with np.load(path, allow_pickle=False) as arrays:
+        final = {name: arrays[FINAL + name] for name in LINEAR_PARAMS}
+    for name in ("scales", "bias"):
+        final[name] = final[name] * np.float32(weight)
+    set_linear(linear_part(pipe.model) or pipe.model.get_ref("scores"), final)
+    pipe.to_disk(model / COMPONENT)
 
 
 def linear_on(nlp: Language, path: Path) -> np.ndarray:

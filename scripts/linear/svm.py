@@ -26,11 +26,30 @@ THRESHOLDS = np.arange(0.05, 0.96, 0.05)
 
 
 class LinearFit(NamedTuple):
-    """Arrays for `set_linear`; calibrated out-of-fold logits, float32 (texts, labels); and what was chosen."""
+    """A model fitted to some texts, and what was chosen by cross-validation over them.
+
+    Attributes:
+        arrays: for `set_linear`.
+        logits: of the texts, calibrated, each by a model that was not fitted to it; float32, shape (texts, labels).
+        setting: strength and balance, as for `fit_svm`.
+        calibration: factor, and bias, shape (labels,), of the scores.
+        info: all of it, for people.
+    """
 
     arrays: dict[str, np.ndarray]
     logits: np.ndarray
+    setting: tuple[float, float]
+    calibration: tuple[float, np.ndarray]
     info: dict[str, Any]
+
+
+class Features(NamedTuple):
+    """Weighted features (texts, kept rows); the rows that are kept; their idf in 8 bits; how many rows there were."""
+
+    X: sp.csr_matrix
+    keys: np.ndarray
+    idf: np.ndarray
+    of: int
 
 
 def featurize(docs: Sequence[Doc]) -> tuple[sp.csr_matrix, sp.csr_matrix, sp.csr_matrix]:
@@ -177,6 +196,31 @@ def quantize(W: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return weights, scales
 
 
+def choose_features(docs: Sequence[Doc], n_labels: int, size: int) -> Features:
+    """The features of texts, without a look at their labels; see `choose_rows`."""
+    counts, parts, pairs = featurize(docs)
+    df = np.bincount((counts @ parts + pairs).indices, minlength=LINEAR_ROWS)
+    keys = choose_rows(df, n_labels, size or max(SIZE, MIN_ROWS * (ROW_BYTES + n_labels)))
+    full = np.log((1 + len(docs)) / (1 + df[keys])) + 1
+    idf = np.rint(full * (255 / full.max())).astype("uint8")
+    return Features(weigh(counts, parts, pairs, keys, idf), keys, idf, int((df > 0).sum()))
+
+
+def fit_arrays(
+    features: Features, Y: np.ndarray, exclusive: bool, setting: tuple[float, float], calibration: tuple
+) -> dict[str, np.ndarray]:
+    """Fit to all texts, and quantize: the arrays for `set_linear`."""
+    W, b = fit_svm(features.X, Y, exclusive, *setting)
+    (weights, scales), (factor, bias) = quantize(W, features.keys), calibration
+    return {
+        "keys": features.keys.astype("uint32"),
+        "weights": weights,
+        "idf": features.idf,
+        "scales": (scales * factor).astype("float32"),
+        "bias": (b * factor + bias).astype("float32"),
+    }
+
+
 def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 0) -> LinearFit:
     """Choose the settings by cross-validation, calibrate by the held-out scores, fit to all texts and quantize.
 
@@ -186,13 +230,8 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
         exclusive: whether each text has exactly one label.
         size: bytes of the table, at most; 0 for `SIZE`, or what `MIN_ROWS` take.
     """
-    counts, parts, pairs = featurize(docs)
-    df = np.bincount((counts @ parts + pairs).indices, minlength=LINEAR_ROWS)
-    keys = choose_rows(df, Y.shape[1], size or max(SIZE, MIN_ROWS * (ROW_BYTES + Y.shape[1])))
-    full = np.log((1 + len(docs)) / (1 + df[keys])) + 1
-    idf = np.rint(full * (255 / full.max())).astype("uint8")
-    X = weigh(counts, parts, pairs, keys, idf)
-    many = Y.size > MANY
+    features = choose_features(docs, Y.shape[1], size)
+    X, many = features.X, Y.size > MANY
     folds = split_folds(Y, exclusive, 3 if many else 5)
     settings = [(strength, balance) for strength in STRENGTHS for balance in BALANCES]
     best, rates, held = settings[0], {}, {}
@@ -216,21 +255,28 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
                 best = setting
         scores = cross_fit(best, folds) if many else held[best]
         factor, bias = calibrate(scores, Y, exclusive)
-        W, b = fit_svm(X, Y, exclusive, *best)
+        arrays = fit_arrays(features, Y, exclusive, best, (factor, bias))
         bar.update()
-    weights, scales = quantize(W, keys)
-    arrays = {
-        "keys": keys.astype("uint32"),
-        "weights": weights,
-        "idf": idf,
-        "scales": (scales * factor).astype("float32"),
-    }
-    arrays["bias"] = (b * factor + bias).astype("float32")
     info = {
         "strength": best[0],
         "balance": best[1],
-        "rows": len(keys),
-        "of": int((df > 0).sum()),
+        "rows": len(features.keys),
+        "of": features.of,
         "cv": {str(k): round(v, 4) for k, v in rates.items()},
     }
-    return LinearFit(arrays, (scores * factor + bias).astype("float32"), info)
+    return LinearFit(arrays, (scores * factor + bias).astype("float32"), best, (factor, bias), info)
+
+
+def fit_again(
+    docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, chosen: LinearFit, size: int = 0
+) -> dict[str, np.ndarray]:
+    """Fit to more texts what was chosen and calibrated with some of them: the arrays for `set_linear`.
+
+    Args:
+        docs: the texts of `chosen` and further ones, of one vocabulary.
+        Y: their labels, 0 or 1, shape (texts, labels).
+        exclusive: whether each text has exactly one label.
+        chosen: what `fit_linear` gave.
+        size: bytes of the table, at most; see `fit_linear`.
+    """
+    return fit_arrays(choose_features(docs, Y.shape[1], size), Y, exclusive, chosen.setting, chosen.calibration)

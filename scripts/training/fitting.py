@@ -24,9 +24,10 @@ from thinc.api import Config
 from wasabi import msg
 
 from scripts.common.files import md5_folder, put, whole_file, workspace, write_json
-from scripts.common.finished import BEST, CONFIG, FACTS, LOG, MODEL_MD5
+from scripts.common.finished import BEST, CONFIG, DEV, FACTS, LOG, MODEL_MD5
+from scripts.evaluation.scores import score_dev
 from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, tune_threshold
-from scripts.linear.mixing import left_out_scores, mix
+from scripts.linear.mixing import finish, left_out_scores, mix
 from scripts.machines.machine import THREADS
 from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
@@ -87,10 +88,12 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
     for settings in opened:
         check_inputs(output / CONFIG, settings)
     with workspace(output / "training") as work:
-        seconds, losses = 0.0, []
+        seconds, losses, weights = 0.0, list[np.ndarray](), list[float | None]()
         for config, settings in zip(candidates, opened, strict=True):
             folder, dev = work / config.stem, Path(settings["paths"]["dev"])
-            seconds += fit_one(config, settings, folder, gpu_id)
+            taken, weight = fit_one(config, settings, folder, gpu_id)
+            seconds += taken
+            weights.append(weight)
             if half_precision:
                 store_half(folder / BEST, dev)
             if len(candidates) > 1:
@@ -104,6 +107,10 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
             tried = {config.stem: round(float(loss.mean()), 4) for config, loss in zip(candidates, losses, strict=True)}
             facts |= {"chosen": candidates[best].stem, "dev_loss": tried}
             msg.info(f"{candidates[best].stem}, chosen by the log loss on dev: {tried}")
+        if (weight := weights[best]) is not None:
+            # What was chosen on dev is known by now: the linear model, which costs a second, learns from it as well.
+            facts[DEV] = score_dev(spacy.load(folder / BEST), Path(opened[best]["paths"]["dev"]))
+            finish(folder / BEST, Path(opened[best]["paths"]["linear"]), weight)
         facts |= {"judgement": judge_training(folder / LOG), MODEL_MD5: md5_folder(folder / BEST)}
         write_json(folder / FACTS, facts)
         shutil.copyfile(candidates[best], folder / CONFIG)
@@ -112,8 +119,12 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
             put(folder / name, output / name)
 
 
-def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> float:
-    """Train one pipeline into a new folder, and tune what is tuned on dev; the seconds that the training took."""
+def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> tuple[float, float | None]:
+    """Train one pipeline into a new folder, and tune what is tuned on dev.
+
+    Returns:
+        The seconds that the training took, and the weight of the linear model, if there is one.
+    """
     model, log, dev = output / BEST, output / LOG, Path(settings["paths"]["dev"])
     start = time.perf_counter()
     # Where this run logs is no part of what is trained: afterwards the stored config is as it was given.
@@ -124,14 +135,14 @@ def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> float:
     spacy_train(config, output, use_gpu=gpu_id, overrides=here)
     seconds = time.perf_counter() - start
     restore(model, config, here)
-    others = None
+    others = weight = None
     if linear := settings["paths"].get("linear"):
-        mix(model, dev)
+        weight = mix(model, dev)
         # With few positives in dev, those of train count as well, as the linear model scores them in cross-validation.
         others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"]))
     tune_threshold(model, dev, others)
     forget_words(model)
-    return seconds
+    return seconds, weight
 
 
 def dev_losses(model: Path, dev: Path) -> np.ndarray:

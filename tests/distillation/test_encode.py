@@ -143,7 +143,7 @@ def test_pretrained_weights_arrive(tmp_path, toy_assets, run, make_variant, capl
     write_vectors(tmp_path / "v.npz", texts)
 
     weights, code = "training/toy/weights.bin", ROOT / "scripts" / "components.py"
-    assert run("fit_linear", "corpus/train.spacy", "linear.npz").returncode == 0
+    assert run("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "linear.npz").returncode == 0
     paths = {"table": "table.npz", "linear": "linear.npz", "sentences": "v.npz", "raw": "texts.jsonl"}
     paths["init_tok2vec"] = weights
     values = {f"paths.{name}": path for name, path in paths.items()}

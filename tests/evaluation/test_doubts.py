@@ -24,13 +24,18 @@ def metrics(**changes):
         ({}, []),
         ({"dev": {"macro_f1": 0.7}}, ["compact scores 0.700 on dev, `linear` 0.790"]),
         ({"scores": {"macro_f1": 0.8, "thresholds": {"all_labels": 0.04}}}, ["from a score of 0.04 on"]),
-        ({"scores": {"macro_f1": 0.2}}, ["has learned nothing"]),
+        ({"scores": {"macro_f1": 0.71}}, ["compact scores 0.710 on test, `linear` 0.730"]),
+        (
+            {"scores": {"macro_f1": 0.71}, "dev": {"macro_f1": 0.7}},
+            ["compact scores 0.700 on dev, `linear` 0.790, and 0.710 on test, `linear` 0.730"],
+        ),
+        ({"scores": {"macro_f1": 0.2}}, ["has learned nothing", "compact scores 0.200 on test"]),
         ({"train": {"judgement": "Not converged: …"}}, ["Not converged"]),
         ({"variant": "linear", "dev": {"macro_f1": 0.1}}, []),
     ],
 )
 def test_doubts_are_said(changes, said):
-    doubts = find_doubts(metrics(**changes), {"dev": {"macro_f1": 0.79}})
+    doubts = find_doubts(metrics(**changes), {"dev": {"macro_f1": 0.79}, "scores": {"macro_f1": 0.73}})
     assert len(doubts) == len(said) and all(part in doubt for part, doubt in zip(said, doubts, strict=True))
 
 

@@ -9,7 +9,7 @@ import srsly
 from sklearn.metrics import f1_score
 from spacy.tokens import DocBin
 
-from scripts.evaluation.scores import score, threshold_scores
+from scripts.evaluation.scores import score, score_dev, threshold_scores
 from scripts.evaluation.thresholds import CANDIDATES, best_threshold, label_thresholds, macro_f1, tune_threshold
 
 BOW = {
@@ -80,7 +80,8 @@ def test_spacy_scores_with_the_tuned_threshold(stored):
     after, predictions = score(nlp, stored / "dev.spacy")
     assert nlp.get_pipe("textcat").cfg["threshold"] == threshold < 0.6
     assert before["micro_f1"] == 0 and after["per_label"]["a"]["f"] == 1.0
-    thresholds = threshold_scores(nlp, predictions, predictions)
+    each = score_dev(nlp, stored / "dev.spacy")["thresholds"]
+    thresholds = threshold_scores(nlp, each, predictions)
     assert thresholds["all_labels"] == threshold and set(thresholds["per_label"]) == {"a", "b"}
     assert thresholds["macro_f1_with_per_label"] >= after["macro_f1"]
 

@@ -187,13 +187,23 @@ def test_settings_of_all_steps_can_be_recovered():
         assert recover_settings(raw, steps) == {"seed": "7", "dataset": "own", "lang": "de"}
 
 
-def test_steps_are_those_of_the_workflow(tmp_path):
-    srsly.write_yaml(
-        tmp_path / "project.yml", {"workflows": {"all": ["a", "evaluate-x", "report"], "x": ["a", "c", "evaluate-x"]}}
-    )
+def test_steps_are_those_that_the_variant_is_made_by(tmp_path):
+    commands = {
+        "a": {"outputs": ["corpus/${vars.dataset}/x"]},
+        "bar": {"deps": ["corpus/${vars.dataset}/x"], "outputs": ["training/${vars.dataset}/bar"]},
+        "c": {"deps": ["corpus/${vars.dataset}/x"], "outputs": ["training/${vars.dataset}/x"]},
+        "evaluate-x": {"deps": ["training/${vars.dataset}/x"]},
+    }
+    steps = ["a", "bar", "c", "evaluate-x"]
+    project = {
+        "vars": {"dataset": "bbc"},
+        "commands": [{"name": name, "script": ["python …"]} | command for name, command in commands.items()],
+        "workflows": {"all": [*steps, "bar"], "x": steps},
+    }
+    srsly.write_yaml(tmp_path / "project.yml", project)
     entry = {"cmd": "…", "script": ["python a"], "deps": [], "outs": [{"path": "corpus/own/x", "md5": "12"}]}
     other = entry | {"outs": [{"path": "corpus/other/x", "md5": "12"}]}
-    srsly.write_yaml(tmp_path / "project.lock", {"a": entry, "b": entry, "c": other})
+    srsly.write_yaml(tmp_path / "project.lock", {"a": entry, "bar": entry, "c": other})
     folders = (Path("corpus/own"), Path("training/own"))
     found = steps_before("evaluate-x", folders, tmp_path / "project.yml", tmp_path / "project.lock")
     assert found == {"a": {"script": ["python a"], "outputs": {"corpus/own/x": "12"}}}

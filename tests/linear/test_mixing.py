@@ -58,7 +58,7 @@ def compact(tmp_path_factory):
     corpus = folder / "corpus"
     # The steps are called as functions, with paths of this folder.
     convert("toy", corpus, assets=folder / "assets", project=folder / "project.yml")
-    fit_linear(corpus / "train.spacy", folder / "linear.npz", task=corpus / "task.json")
+    fit_linear(corpus / "train.spacy", corpus / "dev.spacy", folder / "linear.npz", task=corpus / "task.json")
     rng = np.random.default_rng(0)
     words = [word for words in DESKS.values() for word in words]
     domain = {word: (np.eye(8)[i // 8] + 0.1 * rng.normal(size=8)).astype("float32") for i, word in enumerate(words)}
@@ -82,6 +82,15 @@ def test_what_is_stored_is_the_sum_of_both(compact):
     own = _compact_predict(model, docs)
     mix_linear(model, 0.5, 2.0)
     assert _compact_predict(model, docs) == pytest.approx(0.5 * own + 2.0 * linear, rel=1e-3, abs=1e-3)
+
+
+def test_the_linear_model_knows_dev_in_the_end_with_the_same_say(compact):
+    part = spacy.load(compact / "run" / "model-best").get_pipe("textcat").model.get_ref("linear")
+    known = np.load(compact / "linear.npz")
+    assert part.get_param("keys").tolist() == known["final_keys"].tolist() != known["keys"].tolist()
+    weights = part.get_param("scales") / known["final_scales"]
+    assert weights == pytest.approx(weights[0, 0]) and weights[0, 0] != pytest.approx(1)
+    assert srsly.read_json(compact / "run" / "train.json")["dev"].keys() == {"macro_f1", "accuracy", "documents"}
 
 
 def test_it_learns_and_survives_storage(compact, tmp_path):

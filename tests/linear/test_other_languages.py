@@ -136,7 +136,7 @@ def test_what_needs_no_encoder_learns_it(lang, toy_assets, run, tmp_path, make_v
     do("convert", "toy", "corpus", "--lang", chosen)
     said = do("check", "toy", "corpus/check.json", "--lang", chosen)
     assert "Correct it: --vars.lang" not in said
-    do("fit_linear", "corpus/train.spacy", "training/linear/linear.npz")
+    do("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "training/linear/linear.npz")
     do("tokenize_raw", "corpus/raw.jsonl", "corpus/tokens.txt", "corpus/counts.json")
     words = ("training/vectors/words.txt", "training/vectors/spellings.json")
     do("learn_vectors", "corpus/tokens.txt", "corpus/counts.json", *words, "--min-count", 1)

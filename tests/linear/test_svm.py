@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import spacy
+import srsly
 
 from scripts import components
-from scripts.components import LinearScores, linear_logits, set_linear, split_pieces
+from scripts.components import LINEAR_PARAMS, LinearScores, linear_logits, set_linear, split_pieces
+from scripts.evaluation.scores import score_dev
 from scripts.linear.svm import calibrate, choose_rows, fit_linear
 from tests.conftest import DESKS, toy_records
 
@@ -141,10 +143,20 @@ def test_without_a_model_the_mend_is_named():
 
 def test_the_step_and_the_variant(toy_assets, run, tmp_path, make_variant):
     assert run("convert", "toy", "corpus").returncode == 0
-    assert "in cross-validation on train" in run("fit_linear", "corpus/train.spacy", "linear.npz").output
+    assert (
+        "in cross-validation on train"
+        in run("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "linear.npz").output
+    )
     make_variant("own", "linear", values={"paths.linear": "linear.npz"})
     assert run("train", "own").returncode == 0
     nlp = spacy.load(tmp_path / "training" / "own" / "model-best")
     cats = nlp("The coach praised the striker and the team").cats
     assert max(cats, key=cats.get) == "sport" and sum(cats.values()) == pytest.approx(1)
-    assert "no training texts there" in run("fit_linear", "none.spacy", "x.npz").output
+    # What is shipped knows dev; the scores on dev are those of the model that did not.
+    known = np.load(tmp_path / "linear.npz")
+    used = nlp.get_pipe("textcat").model.get_ref("scores").get_param("keys")
+    assert used.tolist() == known["final_keys"].tolist() != known["keys"].tolist()
+    set_linear(nlp.get_pipe("textcat").model.get_ref("scores"), {name: known[name] for name in LINEAR_PARAMS})
+    facts = srsly.read_json(tmp_path / "training" / "own" / "train.json")
+    assert facts["dev"] == score_dev(nlp, tmp_path / "corpus" / "dev.spacy")
+    assert "no texts there" in run("fit_linear", "none.spacy", "corpus/dev.spacy", "x.npz").output

@@ -61,7 +61,7 @@ def test_linear_learns_every_kind(tmp_path, run, make_variant, kind):
     start = time.process_time()
     lang = "de" if kind is long_german else "en"
     assert run("convert", "own", "corpus", "--lang", lang).returncode == 0
-    assert run("fit_linear", "corpus/train.spacy", "linear.npz").returncode == 0
+    assert run("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "linear.npz").returncode == 0
     make_variant("own", "linear", values={"paths.linear": "linear.npz"})
     process = run("train", "own")
     assert process.returncode == 0, process.output

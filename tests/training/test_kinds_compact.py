@@ -28,7 +28,7 @@ def test_compact_domain_keeps_up_with_linear(tmp_path, run, make_variant, kind):
     start = time.process_time()
     for step in (
         ("convert", "own", "corpus", "--lang", "de" if kind is long_german else "en"),
-        ("fit_linear", "corpus/train.spacy", "linear.npz"),
+        ("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "linear.npz"),
         ("train", "own"),
         ("tokenize_raw", "corpus/raw.jsonl", "corpus/tokens.txt", "corpus/counts.json"),
         ("learn_vectors", "corpus/tokens.txt", "corpus/counts.json", "words.txt", "spellings.json", "--min-count", 1),
