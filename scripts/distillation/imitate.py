@@ -23,7 +23,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import one_at_a_time, read_json
-from scripts.common.skipping import pass_on
+from scripts.common.skipping import Unsuited, pass_on, skip
 from scripts.compress.packing import (
     CHECKED_TEXTS,
     LEAST_AGREEMENT,
@@ -85,7 +85,10 @@ def imitate(
         nothing = np.zeros((len(labels), width), dtype="float32")
         trained = Trained(model, state, max_pieces, words_read(teacher), nothing, nothing[:, 0], labels)
         texts = [corpus / "train.spacy", corpus / "raw.jsonl"]
-        fit_pieces(trained, size, texts)
+        try:
+            fit_pieces(trained, size, texts)
+        except Unsuited as reason:
+            skip(str(reason), files=[output])
         cutter = Tokenizer.from_str(json.dumps(state))
         lessons = prepare(read_taught(taught, nlp, labels), cutter, max_pieces)
         student = Student(model, len(labels), f"cuda:{gpu_id}" if gpu_id >= 0 else "cpu")

@@ -12,6 +12,7 @@ pytest.importorskip("spacy_transformers", reason="the transformer variants need 
 from tokenizers import Tokenizer
 
 from scripts.common.skipping import MARK
+from scripts.compress import graph
 from scripts.compress.packing import describe_tokenizer
 from scripts.distillation.student import (
     BATCH_PIECES,
@@ -142,4 +143,13 @@ def test_mistakes_are_named_and_what_was_skipped_is_passed_on(tmp_path, run):
     (tmp_path / "copies.spacy").write_text(f"{MARK}no encoder for this language\n", encoding="utf-8")
     process = run(*STEP)
     assert process.returncode == 0 and "no encoder for this language" in process.output
+    assert (tmp_path / STEP[3]).read_text(encoding="utf-8").startswith(MARK)
+
+
+def test_an_encoder_that_cannot_be_exported_is_skipped_before_it_learns(tmp_path, run, monkeypatch):
+    make_task(tmp_path, True)
+    monkeypatch.setattr(graph, "run_graph", lambda graph, inputs: np.zeros(1, "float32"))
+    monkeypatch.setattr(Student, "learn", lambda *_: pytest.fail("it should not have begun"))
+    process = run(*STEP)
+    assert process.returncode == 0 and "this kind of encoder changes" in process.output
     assert (tmp_path / STEP[3]).read_text(encoding="utf-8").startswith(MARK)
