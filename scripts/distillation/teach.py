@@ -9,7 +9,7 @@ file beside the result, batch after batch, so that an interrupted run goes on wh
 and to these texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +27,7 @@ from scripts.common.finished import check_model
 from scripts.common.skipping import pass_on
 from scripts.data.splits import normalize
 from scripts.distillation.copies import altered_copies, held_out_texts, read_texts
+from scripts.distillation.near import near_words
 from scripts.encoder.batches import Cache, fill_rows
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.linear.mixing import logits_of
@@ -41,7 +42,9 @@ MAX_WORDS, ALL_WORDS, ALL_VALUES = 128, 1_200_000, 6_000_000
 MAX_MISSES = 2000  # copies in a row that are there already: few short texts have no more to give
 
 
-def collect_copies(train: Sequence[str], held_out: set[str], nlp: Language, limit: int) -> list[str]:
+def collect_copies(
+    train: Sequence[str], held_out: set[str], nlp: Language, limit: int, teacher: Language | None = None
+) -> list[str]:
     """The training texts, and altered copies of them: different texts, none of them a held-out one.
 
     Args:
@@ -49,6 +52,7 @@ def collect_copies(train: Sequence[str], held_out: set[str], nlp: Language, limi
         held_out: normalized.
         nlp: splits texts into words.
         limit: texts at most, but for training texts.
+        teacher: if it is a transformer, its near words come in.
     """
     split = [words for words in ([token.text_with_ws for token in doc] for doc in nlp.pipe(train)) if words]
     texts: set[str] = set()
@@ -66,11 +70,21 @@ def collect_copies(train: Sequence[str], held_out: set[str], nlp: Language, limi
 
     for words in split:
         take(words[:MAX_WORDS])
-    copies = altered_copies(split, np.random.default_rng(SEED), MAX_WORDS)
+    near = near_words_of(teacher, (word.rstrip() for words in split for word in words)) if teacher else {}
+    copies = altered_copies(split, np.random.default_rng(SEED), MAX_WORDS, near)
     misses = 0
     while len(chosen) < limit and room > 0 and misses < MAX_MISSES:
         misses = 0 if take(next(copies, [])) else misses + 1
     return chosen
+
+
+def near_words_of(teacher: Language, words: Iterable[str]) -> dict[str, list[str]]:
+    """The words that are near to some in the table of word pieces of a pipeline's transformer; none if it has none."""
+    if "transformer" not in teacher.pipe_names:
+        return {}
+    model = teacher.get_pipe("transformer").model
+    table = model.transformer.get_input_embeddings().weight.detach().float().cpu().numpy()
+    return near_words(words, model.tokenizer, table)
 
 
 def new_sentences(raw: Path, train: Sequence[str], held_out: set[str], lang: str, limit: int) -> list[str]:
@@ -141,7 +155,7 @@ def teach(
         most = min(texts, ALL_VALUES // len(labels))
         found = {
             output: new_sentences(corpus / "raw.jsonl", train, held_out, lang, limit),
-            copies: collect_copies(train, held_out, spacy.blank(lang), most),
+            copies: collect_copies(train, held_out, spacy.blank(lang), most, nlp),
         }
         everything = [text for some in found.values() for text in some]
         part = output.with_suffix(".part")

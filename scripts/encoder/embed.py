@@ -64,6 +64,32 @@ def embed(folder: Path, texts: Sequence[str], cache: Path | None = None) -> np.n
     return text_encoder(*load_encoder(str(folder)), cache_for(cache, folder, texts) if cache else None)(texts)
 
 
+def spelt_pieces(tokenizer: "PreTrainedTokenizerFast") -> dict[str, int]:
+    """A tokenizer's word pieces in their own order, written as in WordPiece (`##` inside a word), lower-cased.
+
+    Returns:
+        The numbers of the pieces.
+    """
+    from tokenizers.decoders import ByteLevel
+
+    vocabulary, bytes_decoder = tokenizer.get_vocab(), ByteLevel()
+    special = set(tokenizer.all_special_ids)
+    ids = sorted((i, piece) for piece, i in vocabulary.items() if i not in special)
+    # Other tokenizers mark the beginning of a word, not what is inside.
+    marker = next((m for m in ("▁", SPACE_BYTE) if any(piece.startswith(m) for _, piece in ids)), None)
+    result: dict[str, int] = {}
+    for i, piece in ids:
+        if marker:
+            begins = piece.startswith(marker)
+            piece = piece.removeprefix(marker)
+            if marker == SPACE_BYTE and "\N{REPLACEMENT CHARACTER}" in (piece := bytes_decoder.decode([piece])):
+                continue  # part of a character
+            piece = piece if begins else f"##{piece}"
+        if piece.strip() and piece != "##":
+            result.setdefault(piece.lower(), i)
+    return result
+
+
 class Encoder:
     """A pretrained encoder, used to give a vector to a word or a word piece alone."""
 
@@ -81,25 +107,8 @@ class Encoder:
         self.before, self.after = ids[:start], ids[start + len(inside) :]
 
     def pieces(self) -> dict[str, int]:
-        """The encoder's word pieces in their own order, written as in WordPiece (`##` inside a word), lower-cased."""
-        from tokenizers.decoders import ByteLevel
-
-        vocabulary, bytes_decoder = self.tokenizer.get_vocab(), ByteLevel()
-        special = set(self.tokenizer.all_special_ids)
-        ids = sorted((i, piece) for piece, i in vocabulary.items() if i not in special)
-        # Other tokenizers mark the beginning of a word, not what is inside.
-        marker = next((m for m in ("▁", SPACE_BYTE) if any(piece.startswith(m) for _, piece in ids)), None)
-        result: dict[str, int] = {}
-        for i, piece in ids:
-            if marker:
-                begins = piece.startswith(marker)
-                piece = piece.removeprefix(marker)
-                if marker == SPACE_BYTE and "\N{REPLACEMENT CHARACTER}" in (piece := bytes_decoder.decode([piece])):
-                    continue  # part of a character
-                piece = piece if begins else f"##{piece}"
-            if piece.strip() and piece != "##":
-                result.setdefault(piece.lower(), i)
-        return result
+        """See `spelt_pieces`."""
+        return spelt_pieces(self.tokenizer)
 
     def encode_words(self, words: Sequence[str]) -> np.ndarray:
         """The vectors of words, each encoded alone; float32, shape (words, width)."""

@@ -15,6 +15,7 @@ from scripts.distillation.copies import (
     join_texts,
     omit_words,
     read_texts,
+    replace_words,
     run_of,
     swap_words,
 )
@@ -54,6 +55,30 @@ def test_swapping_puts_words_in_the_place_of_some_and_keeps_the_spaces():
         changed += sum(new != old for new, old in zip(result, TEXTS[0], strict=True))
     assert changed / len(results) == pytest.approx(20 / 7, abs=0.4)
     assert any(word.startswith("b") for result in results for word in result), "words of other texts, too"
+
+
+def test_near_words_take_the_place_of_some_and_look_like_them():
+    alter = replace_words({"dull": ["boring", "bland"], "good": ["fine"]})
+    words = ["Dull ", "GOOD\n", "dull ", "film ", "dull"]
+    results = altered(alter, words)
+    assert {result[0] for result in results} == {"Dull ", "Boring ", "Bland "}
+    assert {result[1] for result in results} == {"GOOD\n", "FINE\n"}
+    assert {result[3] for result in results} == {"film "} and {result[4] for result in results} == {
+        "dull",
+        "boring",
+        "bland",
+    }
+    changed = sum(new != old for result in results for new, old in zip(result, words, strict=True))
+    assert changed / len(results) == pytest.approx(4 * 0.3, abs=0.2)
+
+
+def test_where_near_words_are_known_a_share_of_the_copies_has_them():
+    near = {word.strip(): ["zebra"] for words in TEXTS for word in words}
+    copies = list(islice(altered_copies(TEXTS, np.random.default_rng(0), 99, near), 2000))
+    assert np.mean(["zebra" in "".join(copy) for copy in copies]) == pytest.approx(0.35, abs=0.04)
+    assert not any(
+        "zebra" in "".join(copy) for copy in islice(altered_copies(TEXTS, np.random.default_rng(0), 99), 2000)
+    )
 
 
 def test_joining_takes_the_beginning_of_a_text_and_the_end_of_another():
