@@ -12,7 +12,7 @@ from scripts.evaluation.scores import macro_average_precision, majority_baseline
 
 def metrics(**changes):
     found = {
-        "variant": "compact", "scores": {"macro_f1": 0.8}, "dev": {"macro_f1": 0.8},
+        "variant": "compact", "scores": {"macro_f1": 0.8}, "dev": {"macro_f1": 0.8, "documents": 1000},
         "train": {"judgement": "Converged: all is well"}, "baseline": {"majority": {"macro_f1": 0.2}},
     }  # fmt: skip
     return found | changes
@@ -22,11 +22,12 @@ def metrics(**changes):
     ("changes", "said"),
     [
         ({}, []),
-        ({"dev": {"macro_f1": 0.7}}, ["compact scores 0.700 on dev, `linear` 0.790"]),
+        ({"dev": {"macro_f1": 0.7, "documents": 1000}}, ["compact scores 0.700 on dev, `linear` 0.790"]),
         ({"scores": {"macro_f1": 0.8, "thresholds": {"all_labels": 0.04}}}, ["from a score of 0.04 on"]),
+        ({"dev": {"macro_f1": 0.77, "documents": 100}}, []),  # may be chance
         ({"scores": {"macro_f1": 0.71}}, ["compact scores 0.710 on test, `linear` 0.730"]),
         (
-            {"scores": {"macro_f1": 0.71}, "dev": {"macro_f1": 0.7}},
+            {"scores": {"macro_f1": 0.71}, "dev": {"macro_f1": 0.7, "documents": 1000}},
             ["compact scores 0.700 on dev, `linear` 0.790, and 0.710 on test, `linear` 0.730"],
         ),
         ({"scores": {"macro_f1": 0.2}}, ["has learned nothing", "compact scores 0.200 on test"]),
