@@ -10,6 +10,7 @@ and to these texts.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from scripts.common.skipping import pass_on
 from scripts.data.splits import normalize
 from scripts.distillation.copies import altered_copies, held_out_texts, read_texts
 from scripts.distillation.near import near_words
+from scripts.distillation.student import has_bfloat16
 from scripts.encoder.batches import Cache, fill_rows
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.linear.mixing import logits_of
@@ -94,16 +96,30 @@ def new_sentences(raw: Path, train: Sequence[str], held_out: set[str], lang: str
     return choose((sentence for sentence in found if normalize(sentence) not in held_out), limit)
 
 
-def ask(nlp: Language, texts: Sequence[str]) -> np.ndarray:
-    """A pipeline's logits of texts: float32, shape (texts, labels)."""
+def ask(nlp: Language, texts: Sequence[str], half: bool = False) -> np.ndarray:
+    """A pipeline's logits of texts: float32, shape (texts, labels).
+
+    Args:
+        nlp: the pipeline.
+        texts: what it is asked.
+        half: whether its transformer may calculate with numbers of 16 bits.
+    """
     exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
     labels = nlp.get_pipe(COMPONENT).labels
-    scores = np.asarray([[doc.cats[label] for label in labels] for doc in nlp.pipe(texts, batch_size=BATCH)])
+    with quicker() if half else nullcontext():
+        scores = np.asarray([[doc.cats[label] for label in labels] for doc in nlp.pipe(texts, batch_size=BATCH)])
     logits = logits_of(scores, exclusive)
     return (logits - logits.mean(axis=1, keepdims=True) * exclusive).astype("float32")
 
 
-def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str) -> np.ndarray:
+def quicker() -> AbstractContextManager:
+    """PyTorch multiplies with numbers of 16 bits on the CPU."""
+    import torch
+
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str, half: bool = False) -> np.ndarray:
     """A pipeline's logits of texts, shape (texts, labels): from a file of what it has said before, else from itself.
 
     Args:
@@ -111,11 +127,12 @@ def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str) -> np.n
         texts: those of like length come together.
         part: the file.
         teacher: checksum of the teacher.
+        half: see `ask`.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
     cache = Cache(part, md5_bytes(text.encode("utf-8") + b"\0" for text in (teacher, *texts)))
     width = len(nlp.get_pipe(COMPONENT).labels)
-    return fill_rows(texts, BATCH, width, lambda batch: ask(nlp, [texts[i] for i in batch]), cache, "teacher")
+    return fill_rows(texts, BATCH, width, lambda batch: ask(nlp, [texts[i] for i in batch], half), cache, "teacher")
 
 
 def write_taught(path: Path, texts: Sequence[str], logits: np.ndarray, labels: Sequence[str]) -> None:
@@ -159,7 +176,8 @@ def teach(
         }
         everything = [text for some in found.values() for text in some]
         part = output.with_suffix(".part")
-        logits = label(nlp, everything, part, md5_folder(teacher))
+        half = gpu_id < 0 and "transformer" in nlp.pipe_names and has_bfloat16()
+        logits = label(nlp, everything, part, md5_folder(teacher), half)
         start = 0
         for path, some in found.items():
             write_taught(path, some, logits[start : start + len(some)], labels)
