@@ -15,6 +15,7 @@ from spacy.util import minibatch
 
 from scripts.common.cli import show_progress
 from scripts.components import cut_up, find_trim
+from scripts.machines.machine import has_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -92,14 +93,6 @@ def plan(lengths: np.ndarray, rng: np.random.Generator, passes: int = 0) -> list
     first = list(make_batches(lengths, rng))
     passes = passes or min(MAX_PASSES, max(PASSES, math.ceil(MIN_UPDATES / len(first))))
     return first + [batch for _ in range(passes - 1) for batch in make_batches(lengths, rng)]
-
-
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies numbers of 16 bits (AVX512-BF16, AMX), which takes half the time."""
-    import torch
-
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(hasattr(torch.cpu, name) and getattr(torch.cpu, name)() for name in names)
 
 
 class Student:

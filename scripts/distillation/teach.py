@@ -29,11 +29,10 @@ from scripts.common.skipping import pass_on
 from scripts.data.splits import normalize
 from scripts.distillation.copies import altered_copies, held_out_texts, read_texts
 from scripts.distillation.near import near_words
-from scripts.distillation.student import has_bfloat16
 from scripts.encoder.batches import Cache, fill_rows
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.linear.mixing import logits_of
-from scripts.machines.machine import check_gpu
+from scripts.machines.machine import check_gpu, has_bfloat16
 from scripts.vectors.sentences import choose, sentences
 
 BATCH = 128  # texts; at most so much work is lost when a run is interrupted

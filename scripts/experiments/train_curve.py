@@ -22,10 +22,12 @@ from spacy.tokens import DocBin
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.files import whole_file, write_json
+from scripts.common.files import read_json, whole_file, write_json
+from scripts.common.finished import BEST, DEV, FACTS
 from scripts.common.variants import config_chain, merge_configs, variant_names
-from scripts.evaluation.scores import score
+from scripts.evaluation.scores import score_dev
 from scripts.experiments.curves import advice
+from scripts.linear.svm import fit_both
 from scripts.training.config import write_candidates
 from scripts.training.fitting import fit
 
@@ -72,12 +74,16 @@ def train_once(
         train = folder / "train.spacy"
         texts = subset(corpus / "train.spacy", share, seed, train)
         settings = {"paths.train": train.as_posix()}
+        if "linear" in merge_configs(config_chain(overlay))[0]["paths"]:
+            # It must not know the other texts.
+            settings["paths.linear"] = (folder / "linear.npz").as_posix()
+            fit_both(train, corpus / "dev.spacy", folder / "linear.npz", read_json(corpus / "task.json"))
         candidates, found = write_candidates(overlay, folder, corpus, training, seed, max_epochs, gpu_id, settings)
         try:
             fit(candidates, folder, gpu_id, found.get("half_precision", False))
         except (Exception, SystemExit) as error:  # spaCy prints what is wrong, and exits
             raise UserError(f"train-{variant} failed: {error}\n{log.getvalue()[-1500:]}") from None
-        scores, _ = score(spacy.load(folder / "model-best"), corpus / "dev.spacy")
+        scores = read_json(folder / FACTS).get(DEV) or score_dev(spacy.load(folder / BEST), corpus / "dev.spacy")
     return texts, scores["macro_f1"]
 
 
@@ -122,7 +128,7 @@ def train_curve(
     if variant not in (known := variant_names(project)):
         raise UserError(f"variant {variant!r} is unknown. Choose one of {', '.join(known)}.")
     config, _ = merge_configs(config_chain(project / "configs" / f"{variant}.cfg"))
-    if config["training"].get("max_steps") == 1:
+    if config["training"].get("max_steps") == 1 and "linear" not in config["paths"]:
         raise UserError(
             f"{variant} has learned from all training texts before it becomes a pipeline: its curve would be flat. "
             "Take another variant; for transformer-int8 and transformer-distilled, transformer-trim."

@@ -10,6 +10,7 @@ from spacy.language import Language
 from spacy.tokens import DocBin
 from wasabi import msg
 
+from scripts.common.cli import UserError
 from scripts.components import LINEAR_PARAMS, linear_logits, linear_part, mix_linear, set_linear
 from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, gold_of
 
@@ -83,6 +84,8 @@ def finish(model: Path, path: Path, weight: float) -> None:
     nlp = spacy.load(model)
     pipe = nlp.get_pipe(COMPONENT)
     with np.load(path, allow_pickle=False) as arrays:
+        if FINAL + "keys" not in arrays:
+            raise UserError(f"{path}: an earlier version has made it. Make it again with the command `fit-linear`.")
         final = {name: arrays[FINAL + name] for name in LINEAR_PARAMS}
     for name in ("scales", "bias"):
         final[name] = final[name] * np.float32(weight)

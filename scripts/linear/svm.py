@@ -2,19 +2,23 @@
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+import spacy
 from scipy.optimize import minimize, minimize_scalar
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.svm import LinearSVC
-from spacy.tokens import Doc
+from spacy.tokens import Doc, DocBin
 
 from scripts.common.cli import show_progress
+from scripts.common.files import whole_file
 from scripts.components import LINEAR_ROWS, count_words, hash_rows, split_pieces
 from scripts.evaluation.thresholds import macro_f1
+from scripts.linear.mixing import FINAL
 
 STRENGTHS = (1.0, 0.3, 3.0)  # C of the support vector machine; the first of equals is taken
 BALANCES = (1.0, 0.5)  # exponents of the weight that rare labels get
@@ -280,3 +284,31 @@ def fit_again(
         size: bytes of the table, at most; see `fit_linear`.
     """
     return fit_arrays(choose_features(docs, Y.shape[1], size), Y, exclusive, chosen.setting, chosen.calibration)
+
+
+def fit_both(train: Path, dev: Path, output: Path, facts: dict[str, Any], size: int = 0) -> dict[str, Any]:
+    """Write the model that is fitted to train, with the scores of `LinearFit`, and the one fitted to train and dev.
+
+    Args:
+        train: texts (.spacy).
+        dev: texts (.spacy).
+        output: file to write (.npz).
+        facts: of the task, as convert writes them.
+        size: bytes of the table, at most; see `fit_linear`.
+
+    Returns:
+        What was chosen.
+    """
+    labels, vocab = facts["labels"], spacy.blank(facts["lang"]).vocab
+    docs = list(DocBin().from_disk(train).get_docs(vocab))
+    n_train = len(docs)
+    docs += DocBin().from_disk(dev).get_docs(vocab)
+    gold = np.array([[doc.cats[label] for label in labels] for doc in docs])
+    found = fit_linear(docs[:n_train], gold[:n_train], facts["exclusive"], size)
+    final = fit_again(docs, gold, facts["exclusive"], found, size)
+    arrays = found.arrays | {"labels": np.asarray(labels), "left_out": found.logits}
+    arrays |= {FINAL + name: array for name, array in final.items()}
+    with whole_file(output) as temporary, temporary.open("wb") as stream:
+        # Compressed: most rows of the table are empty.
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return found.info

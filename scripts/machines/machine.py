@@ -43,3 +43,11 @@ def check_gpu(gpu_id: int) -> None:
             f"GPU {gpu_id} cannot be used: {error} Leave out `--vars.gpu_id {gpu_id}` to train on the CPU, "
             "or install the GPU packages (docs/variants.md)."
         ) from None
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies numbers of 16 bits (AVX512-BF16, AMX), which takes half the time."""
+    import torch
+
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(hasattr(torch.cpu, name) and getattr(torch.cpu, name)() for name in names)

@@ -70,8 +70,10 @@ def test_every_variant_has_a_curve(corpus, variant, monkeypatch):
         own, curve = (Config().from_str(text, interpolate=False) for text in texts)
         assert curve["paths"].pop("train").startswith(composed["output"].as_posix())
         assert curve["paths"].pop("log").startswith(composed["output"].as_posix())
-        for name in ("train", "log"):
-            del own["paths"][name]
+        assert ("linear" in curve["paths"]) == ("linear" in own["paths"])
+        assert curve["paths"].pop("linear", "").startswith(composed["output"].as_posix() * ("linear" in own["paths"]))
+        for name in ("train", "log", "linear"):
+            own["paths"].pop(name, None)
         for config in (own, curve):  # they follow from the number of texts
             for name in ("eval_frequency", "patience"):
                 del config["training"][name]
@@ -91,6 +93,16 @@ def test_a_point_of_the_curve(corpus, capfd):
     assert trained_here(corpus) == []
 
 
+@pytest.mark.slow
+def test_the_linear_model_learns_from_the_share_alone_and_is_not_scored_on_what_it_knows(corpus):
+    (corpus / "corpus" / "task.json").write_text(
+        (corpus / "corpus" / "task.json").read_text(encoding="utf-8").replace('"exclusive":true', '"exclusive":false'),
+        encoding="utf-8",
+    )
+    scores = [train_once("linear", *FOLDERS, share, 0, 0, -1)[1] for share in (0.1, 1.0)]
+    assert scores[0] < scores[1], "dev is what it is fitted to in the end, in both"
+
+
 def test_a_failed_training_says_why(corpus):
     (corpus / "corpus" / "dev.spacy").unlink()
     with pytest.raises(UserError, match="train-bow failed: .*dev.spacy"):
@@ -102,7 +114,7 @@ def test_unknown_variant_is_named(run):
     assert "variant 'bov' is unknown. Choose one of linear, bow" in found
 
 
-@pytest.mark.parametrize("variant", ["linear", "transformer-int8"])
+@pytest.mark.parametrize("variant", ["transformer-int8", "transformer-distilled"])
 def test_what_has_learned_before_has_no_curve(run, variant):
     found = message(run("train_curve", variant, "curve", "--project", ROOT))
     assert f"{variant} has learned from all training texts before" in found
