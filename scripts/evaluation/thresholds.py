@@ -19,6 +19,8 @@ DEFAULT = 0.5
 RESAMPLES = 100
 CANDIDATES = np.round(np.arange(0.01, 1.0, 0.01), 2)
 AS_GOOD = 0.01  # of F1, below the best: see `best_threshold`
+ADJUSTMENTS = np.round(np.arange(0.0, 1.01, 0.1), 1)
+GAIN = 0.005  # of F1, that must be gained at least: see `best_adjustment`
 
 
 def macro_f1(gold: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -49,6 +51,12 @@ def mean_f1(hits: np.ndarray, total: np.ndarray) -> np.ndarray:
     return f1.sum(-1) / np.maximum(present.sum(-1), 1)
 
 
+def resamples(n_docs: int) -> np.ndarray:
+    """How often each document counts in resamples, and in the documents as they are: (RESAMPLES + 1, documents)."""
+    uses = np.random.default_rng(0).multinomial(n_docs, np.full(n_docs, 1 / n_docs), RESAMPLES)
+    return np.concatenate([np.ones((1, n_docs)), uses])
+
+
 def best_threshold(gold: np.ndarray, scores: np.ndarray) -> float:
     """The threshold for all labels with the best macro-F1, averaged over resamples of the documents.
 
@@ -61,8 +69,7 @@ def best_threshold(gold: np.ndarray, scores: np.ndarray) -> float:
         gold: bool (documents, labels).
         scores: float, same shape, from 0 to 1.
     """
-    uses = np.random.default_rng(0).multinomial(len(gold), np.full(len(gold), 1 / len(gold)), RESAMPLES)
-    uses = np.concatenate([np.ones((1, len(gold))), uses])  # the documents as they are count, too
+    uses = resamples(len(gold))
     positives = uses @ gold
     f1 = np.zeros(len(CANDIDATES))
     for i, threshold in enumerate(CANDIDATES):
@@ -72,6 +79,30 @@ def best_threshold(gold: np.ndarray, scores: np.ndarray) -> float:
     widest = max(np.split(good, np.flatnonzero(np.diff(good) > 1) + 1), key=len)
     half = CANDIDATES[widest[len(widest) // 4 : len(widest) - len(widest) // 4]]
     return float(half[np.abs(half - f1.max() / 2).argmin()])
+
+
+def best_adjustment(gold: np.ndarray, logits: np.ndarray, prior: np.ndarray) -> float:
+    """How much of the labels' log frequencies to take from logits, so that the best label has the best macro-F1.
+
+    A classifier gives a rare label too seldom for macro-F1, in which it counts as much as a frequent one: Menon et al.
+    2021, "Long-tail learning via logit adjustment". Averaged over resamples, as in `best_threshold`; the least is
+    taken that is as good as the best, or nearly so.
+
+    Args:
+        gold: bool (documents, labels), one label each.
+        logits: float, same shape.
+        prior: logarithms of the labels' shares, (labels,).
+
+    Returns:
+        From 0, where labels are as frequent as one another or nothing is gained, to 1.
+    """
+    uses = resamples(len(gold))
+    positives = uses @ gold
+    f1 = np.zeros(len(ADJUSTMENTS))
+    for i, adjustment in enumerate(ADJUSTMENTS):
+        given = np.eye(gold.shape[1], dtype=bool)[(logits - adjustment * prior).argmax(axis=1)]
+        f1[i] = mean_f1(uses @ (gold & given), positives + uses @ given).mean()
+    return float(ADJUSTMENTS[np.flatnonzero(f1 >= f1.max() - GAIN)[0]])
 
 
 def label_thresholds(gold: np.ndarray, scores: np.ndarray) -> list[float]:

@@ -8,11 +8,12 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from spacy.language import Language
 from spacy.tokens import DocBin
+from thinc.api import Model
 from wasabi import msg
 
 from scripts.common.cli import UserError
 from scripts.components import LINEAR_PARAMS, linear_logits, linear_part, mix_linear, set_linear
-from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, gold_of
+from scripts.evaluation.thresholds import COMPONENT, best_adjustment, gold_and_scores, gold_of
 
 START = (0.3, 0.5)  # factors of the trained logits, which are too sure of themselves, and of the calibrated linear ones
 FINAL = "final_"  # before the names of the arrays of the model that has learned from dev, too
@@ -73,13 +74,49 @@ def mix(model: Path, dev: Path) -> float:
     return weights[1]
 
 
-def finish(model: Path, path: Path, weight: float) -> None:
+def linear_layer(model: Model) -> Model:
+    """The linear model of a TextCatCompact or a TextCatLinear."""
+    return linear_part(model) or model.get_ref("scores")
+
+
+def adjust(model: Path, path: Path, train: Path, dev: Path) -> tuple[float, np.ndarray]:
+    """Let a stored pipeline, in place, give rare labels as often as macro-F1 wants; see `best_adjustment`.
+
+    With few texts of a label in dev, those of train count as well, as the linear model scores them in cross-validation.
+
+    Args:
+        model: a pipeline with a linear model, whose labels exclude each other.
+        path: the linear model (.npz).
+        train: the texts that it was fitted to (.spacy).
+        dev: texts that it has not seen (.spacy).
+
+    Returns:
+        The adjustment, and what it adds to the logits, float32 (labels,).
+    """
+    nlp = spacy.load(model)
+    pipe = nlp.get_pipe(COMPONENT)
+    dev_gold, scores = gold_and_scores(nlp, dev)
+    train_gold, left_out = left_out_logits(path, train, list(pipe.labels))
+    gold = np.concatenate([dev_gold, train_gold])
+    prior = np.log(train_gold.sum(axis=0).clip(0.5) / len(train_gold))
+    found = best_adjustment(gold, np.concatenate([logits_of(scores, True), left_out]), prior)
+    added = (found * (prior.mean() - prior)).astype("float32")
+    if found:
+        layer = linear_layer(pipe.model)
+        layer.set_param("bias", layer.get_param("bias") + added)
+        pipe.to_disk(model / COMPONENT)
+        msg.info(f"Rare labels are favoured: {found:.1f} of the log frequencies, chosen on {len(gold):,} texts")
+    return found, added
+
+
+def finish(model: Path, path: Path, weight: float, added: np.ndarray | None = None) -> None:
     """Put the linear model that has learned from dev, too, in the place of that by which all was chosen there.
 
     Args:
         model: a stored pipeline with a linear model; changed in place.
         path: the linear models (.npz).
         weight: what `mix` gave.
+        added: to the logits, see `adjust`.
     """
     nlp = spacy.load(model)
     pipe = nlp.get_pipe(COMPONENT)
@@ -89,7 +126,9 @@ def finish(model: Path, path: Path, weight: float) -> None:
         final = {name: arrays[FINAL + name] for name in LINEAR_PARAMS}
     for name in ("scales", "bias"):
         final[name] = final[name] * np.float32(weight)
-    set_linear(linear_part(pipe.model) or pipe.model.get_ref("scores"), final)
+    if added is not None:
+        final["bias"] = final["bias"] + added
+    set_linear(linear_layer(pipe.model), final)
     pipe.to_disk(model / COMPONENT)
 
 
@@ -100,8 +139,8 @@ def linear_on(nlp: Language, path: Path) -> np.ndarray:
     return np.concatenate([linear_logits(linear, docs[i : i + 64]) for i in range(0, len(docs), 64)])
 
 
-def left_out_scores(path: Path, train: Path, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Gold labels of training texts, bool, and the linear model's probabilities by cross-validation: (texts, labels).
+def left_out_logits(path: Path, train: Path, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Gold labels of training texts, bool, and the linear model's logits by cross-validation: (texts, labels).
 
     Args:
         path: the linear model (.npz).
@@ -110,5 +149,10 @@ def left_out_scores(path: Path, train: Path, labels: list[str]) -> tuple[np.ndar
     """
     with np.load(path, allow_pickle=False) as arrays:
         known, logits = arrays["labels"].tolist(), arrays["left_out"].astype("float64")
-    columns = [known.index(label) for label in labels]
-    return gold_of(train, labels), 1 / (1 + np.exp(-logits[:, columns]))
+    return gold_of(train, labels), logits[:, [known.index(label) for label in labels]]
+
+
+def left_out_scores(path: Path, train: Path, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The same with probabilities, each label by itself."""
+    gold, logits = left_out_logits(path, train, labels)
+    return gold, 1 / (1 + np.exp(-logits))

@@ -27,7 +27,7 @@ from scripts.common.files import md5_folder, put, whole_file, workspace, write_j
 from scripts.common.finished import BEST, CONFIG, DEV, FACTS, LOG, MODEL_MD5
 from scripts.evaluation.scores import score_dev
 from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, tune_threshold
-from scripts.linear.mixing import finish, left_out_scores, mix
+from scripts.linear.mixing import adjust, finish, left_out_scores, mix
 from scripts.machines.machine import THREADS
 from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
@@ -108,15 +108,34 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
             facts |= {"chosen": candidates[best].stem, "dev_loss": tried}
             msg.info(f"{candidates[best].stem}, chosen by the log loss on dev: {tried}")
         if (weight := weights[best]) is not None:
-            # What was chosen on dev is known by now: the linear model, which costs a second, learns from it as well.
-            facts[DEV] = score_dev(spacy.load(folder / BEST), Path(opened[best]["paths"]["dev"]))
-            finish(folder / BEST, Path(opened[best]["paths"]["linear"]), weight)
+            facts |= complete(folder / BEST, opened[best]["paths"], weight)
         facts |= {"judgement": judge_training(folder / LOG), MODEL_MD5: md5_folder(folder / BEST)}
         write_json(folder / FACTS, facts)
         shutil.copyfile(candidates[best], folder / CONFIG)
         (output / FACTS).unlink(missing_ok=True)
         for name in (CONFIG, LOG, BEST, FACTS):
             put(folder / name, output / name)
+
+
+def complete(model: Path, paths: dict[str, str], weight: float) -> dict[str, Any]:
+    """Give a chosen pipeline with a linear model the last that is chosen on dev, and let it learn from dev as well.
+
+    Args:
+        model: stored; changed in place.
+        paths: of the config: `linear`, `train`, `dev`.
+        weight: of the linear model, as `mix` gave it.
+
+    Returns:
+        What is kept of it: scores on dev of the pipeline that had not learned from it, and what was chosen.
+    """
+    linear, train, dev = (Path(paths[name]) for name in ("linear", "train", "dev"))
+    facts, added = dict[str, Any](), None
+    if spacy.load(model).get_pipe_meta(COMPONENT).factory == "textcat":
+        facts["logit_adjustment"], added = adjust(model, linear, train, dev)
+    facts[DEV] = score_dev(spacy.load(model), dev)
+    # It costs a second, where another training would cost as much as the first.
+    finish(model, linear, weight, added)
+    return facts
 
 
 def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> tuple[float, float | None]:

@@ -10,7 +10,14 @@ from sklearn.metrics import f1_score
 from spacy.tokens import DocBin
 
 from scripts.evaluation.scores import score, score_dev, threshold_scores
-from scripts.evaluation.thresholds import CANDIDATES, best_threshold, label_thresholds, macro_f1, tune_threshold
+from scripts.evaluation.thresholds import (
+    CANDIDATES,
+    best_adjustment,
+    best_threshold,
+    label_thresholds,
+    macro_f1,
+    tune_threshold,
+)
 
 BOW = {
     "@architectures": "spacy.TextCatBOW.v3",
@@ -96,3 +103,27 @@ def test_labels_that_exclude_each_other_need_none(stored):
     before = (stored / "single" / "textcat" / "cfg").read_bytes()
     assert tune_threshold(stored / "single", stored / "dev.spacy") is None
     assert (stored / "single" / "textcat" / "cfg").read_bytes() == before
+
+
+def imbalanced(shares, seed=0, n=3000):
+    """Gold labels of such shares, and the logits of a classifier that is right about its uncertainty."""
+    rng = np.random.default_rng(seed)
+    gold = np.eye(len(shares), dtype=bool)[rng.choice(len(shares), n, p=shares)]
+    evidence = np.where(gold, 1.0, 0.0) * 1.5 + rng.normal(0, 1, gold.shape)
+    return gold, 1.5 * evidence + np.log(shares), np.log(shares)
+
+
+def test_rare_labels_are_favoured_as_far_as_macro_f1_gains():
+    gold, logits, prior = imbalanced([0.9, 0.06, 0.04])
+    found = best_adjustment(gold, logits, prior)
+    assert 0.2 <= found <= 0.8
+
+    def rate(logits, gold):
+        return macro_f1(gold, np.eye(3, dtype=bool)[logits.argmax(axis=1)])
+
+    other, fresh, _ = imbalanced([0.9, 0.06, 0.04], seed=1)
+    assert rate(fresh - found * prior, other) > rate(fresh, other) + 0.01
+
+
+def test_labels_as_frequent_as_one_another_are_left_alone():
+    assert best_adjustment(*imbalanced([0.34, 0.33, 0.33])) == 0

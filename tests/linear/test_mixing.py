@@ -1,5 +1,6 @@
 """How much say the linear model gets, and that what is stored is the sum of both."""
 
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -10,8 +11,10 @@ import srsly
 from scripts.components import _compact_predict, linear_logits, mix_linear
 from scripts.data.convert import convert
 from scripts.encoder.quantize import build_table
+from scripts.evaluation.thresholds import gold_of
+from scripts.linear import mixing
 from scripts.linear.fit_linear import fit_linear
-from scripts.linear.mixing import START, choose_weights, left_out_scores, logits_of
+from scripts.linear.mixing import START, adjust, choose_weights, finish, left_out_scores, logits_of
 from scripts.training.config import write_config
 from scripts.training.fitting import fit
 from tests.conftest import DESKS, ROOT, toy_records
@@ -91,6 +94,23 @@ def test_the_linear_model_knows_dev_in_the_end_with_the_same_say(compact):
     weights = part.get_param("scales") / known["final_scales"]
     assert weights == pytest.approx(weights[0, 0]) and weights[0, 0] != pytest.approx(1)
     assert srsly.read_json(compact / "run" / "train.json")["dev"].keys() == {"macro_f1", "accuracy", "documents"}
+    assert 0 <= srsly.read_json(compact / "run" / "train.json")["logit_adjustment"] <= 1
+
+
+def test_favouring_rare_labels_moves_the_logits_and_outlives_the_exchange(compact, tmp_path, monkeypatch):
+    monkeypatch.setattr(mixing, "best_adjustment", lambda gold, logits, prior: 0.5)
+    model, corpus = tmp_path / "model", compact / "corpus"
+    shutil.copytree(compact / "run" / "model-best", model)
+    text = "the goal of the bank and the singer"
+    before = np.log(np.array([*spacy.load(model)(text).cats.values()]))
+    found, added = adjust(model, compact / "linear.npz", corpus / "train.spacy", corpus / "dev.spacy")
+    after = np.log(np.array([*spacy.load(model)(text).cats.values()]))
+    gold = gold_of(corpus / "train.spacy", list(spacy.load(model).get_pipe("textcat").labels))
+    assert found == 0.5 and added - added[0] == pytest.approx(-0.5 * np.log(gold.sum(0) / gold.sum(0)[0]), abs=1e-5)
+    assert after - after[0] == pytest.approx(before - before[0] + added - added[0], abs=1e-3)
+    finish(model, compact / "linear.npz", 0.7, added)
+    bias = spacy.load(model).get_pipe("textcat").model.get_ref("linear").get_param("bias")
+    assert bias == pytest.approx(0.7 * np.load(compact / "linear.npz")["final_bias"] + added, abs=1e-5)
 
 
 def test_it_learns_and_survives_storage(compact, tmp_path):
