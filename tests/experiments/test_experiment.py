@@ -252,9 +252,10 @@ def test_commits_in_which_variants_shared_a_config(tmp_path):
 
 
 def test_earlier_outputs_are_those_before_training():
-    assert set(earlier_outputs(PROJECT, "bow")) == {
-        f"corpus/bbc/{name}" for name in ("train.spacy", "dev.spacy", "test.spacy", "raw.jsonl", "task.json")
-    }
+    corpus = {f"corpus/bbc/{name}" for name in ("train.spacy", "dev.spacy", "test.spacy", "raw.jsonl", "task.json")}
+    linear = ("linear.npz", "config.cfg", "log.jsonl", "train.json", "model-best", "predictions.jsonl")
+    expected = corpus | {f"training/bbc/linear/{name}" for name in linear} | {"metrics/bbc/linear.json"}
+    assert set(earlier_outputs(PROJECT, "bow")) == expected
 
 
 def test_results_of_other_values_do_not_count(tmp_path):
