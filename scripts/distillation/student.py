@@ -15,7 +15,7 @@ from spacy.util import minibatch
 
 from scripts.common.cli import show_progress
 from scripts.components import cut_up, find_trim
-from scripts.machines.machine import has_bfloat16
+from scripts.machines.machine import bears_bfloat16, has_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +110,8 @@ class Student:
         self.head = torch.nn.Linear(encoder.get_input_embeddings().embedding_dim, n_labels, device=device)
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
-        self.half = torch.cuda.is_bf16_supported() if device != "cpu" else has_bfloat16()
+        known = torch.cuda.is_bf16_supported() if device != "cpu" else has_bfloat16()
+        self.half = known and bears_bfloat16(self.encoder)
 
     def logits(self, lessons: Lessons, batch: Sequence[int], half: bool = False) -> "torch.Tensor":
         """The student's logits of some texts: float32, shape (texts, labels)."""

@@ -32,7 +32,7 @@ from scripts.distillation.near import near_words
 from scripts.encoder.batches import Cache, fill_rows
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.linear.mixing import logits_of
-from scripts.machines.machine import check_gpu, has_bfloat16
+from scripts.machines.machine import bears_bfloat16, check_gpu, has_bfloat16
 from scripts.vectors.sentences import choose, sentences
 
 BATCH = 128  # texts; at most so much work is lost when a run is interrupted
@@ -189,6 +189,7 @@ def teach(
         everything = [text for some in found.values() for text in some]
         part = output.with_suffix(".part")
         half = gpu_id < 0 and "transformer" in nlp.pipe_names and has_bfloat16()
+        half = half and bears_bfloat16(nlp.get_pipe("transformer").model.transformer)
         logits = label(nlp, everything, part, md5_folder(teacher), half)
         start = 0
         for path, some in found.items():
