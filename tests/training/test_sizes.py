@@ -57,8 +57,10 @@ def at_depth(depth):
 
 
 def test_compact_makes_fewer_updates_of_long_texts():
-    short, long = (compact_sizes(facts(1400, mean), at_depth(0)) for mean in (20.0, 500.0))
+    short, long, longest = (compact_sizes(facts(1400, mean), at_depth(0)) for mean in (20.0, 500.0, 5000.0))
     assert (short["min_updates"], short["max_updates"]) == (2500, 6000)
+    assert (short["passes"], short["batch_texts"]) == (40, 32)
+    assert (long["passes"], long["batch_texts"]) == (10, 8) == (longest["passes"], longest["batch_texts"])
     assert (long["min_updates"], long["max_updates"]) == (1000, 1500)
 
 
