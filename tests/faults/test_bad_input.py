@@ -351,7 +351,7 @@ CASES = [
     act("a result without figures", "compare", "bow--default--0.json: lacks variant, seed, experiment", {"metrics/toy/seeds/bow--default--0.json": "{}", "metrics/toy/seeds/bow--default--0.predictions.jsonl": ""}),
     act("a result without predictions", "compare", "bow--default--0.predictions.jsonl: missing", {"metrics/toy/seeds/bow--default--0.json": "{}"}),
     act("a variant that there is not", "train-curve", "variant 'bwo' is unknown. Choose one of linear, bow", variant="bwo"),
-    act("a variant without a curve", "train-curve", "linear has learned from all training texts", variant="linear"),
+    act("a variant without a curve", "train-curve", "transformer-int8 has learned from all training texts", variant="transformer-int8"),
     act("a curve without texts", "train-curve", "corpus/own/train.spacy: No such file or directory. Run the command that makes it", variant="bow", dataset="own"),
     # configs
     act("a config that is not there", "compose", "configs/bwo.cfg: no such config", variant="bwo"),

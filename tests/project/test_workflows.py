@@ -163,7 +163,7 @@ def test_a_second_clone_pulls_what_the_first_one_made(finished, tmp_path):
         for name in ("configs", "scripts", "assets"):
             shutil.copytree(project / name, clone / name)
         (clone / "project.yml").write_text(text, encoding="utf-8")
-    for name in ("corpus/toy", "metrics/toy", "training/toy/vectors"):
+    for name in ("corpus/toy", "metrics/toy", "training/toy/linear", "training/toy/vectors"):
         shutil.copytree(project / name, first / name)
     shutil.copy(project / "project.lock", first)
     run(first, "push")
