@@ -45,18 +45,18 @@ def omit_words(words: Words, texts: Sequence[Words], rng: np.random.Generator) -
     return [word for word, kept in zip(words, keep, strict=True) if kept]
 
 
-def spelt_like(word: str, model: str) -> str:
-    """A lower-cased word with the capitals of another one: of its first letter, or of all."""
-    if len(model) > 1 and model.isupper():
-        return word.upper()
-    return word[0].upper() + word[1:] if model[0].isupper() else word
-
-
 def join_texts(words: Words, texts: Sequence[Words], rng: np.random.Generator) -> list[str]:
     """The beginning of a text and the end of another."""
     other = texts[int(rng.integers(len(texts)))]
     begin = words[: int(rng.integers(1, len(words) + 1))]
     return [*begin[:-1], f"{begin[-1].rstrip()} ", *other[int(rng.integers(len(other))) :]]
+
+
+def spelt_like(word: str, model: str) -> str:
+    """A lower-cased word with the capitals of another one: of its first letter, or of all."""
+    if len(model) > 1 and model.isupper():
+        return word.upper()
+    return word[0].upper() + word[1:] if model[0].isupper() else word
 
 
 def replace_words(near: Mapping[str, Sequence[str]]) -> Alter:

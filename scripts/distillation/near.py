@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scripts.common.cli import show_progress
-from scripts.encoder.embed import spelt_pieces
+from scripts.encoder.embed import spelt_pieces, unit_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -35,15 +35,14 @@ def near_words(words: Iterable[str], tokenizer: "PreTrainedTokenizerFast", table
         Lower-cased; only words of letters, two or more.
     """
     pieces = {piece: i for piece, i in spelt_pieces(tokenizer).items() if is_word(piece)}
-    names = sorted(pieces, key=pieces.__getitem__)[:MAX_PIECES]
+    names = [*pieces][:MAX_PIECES]
     numbers = {name: row for row, name in enumerate(names)}
     counts = Counter(word for word in map(str.lower, words) if word in numbers)
     frequent = [word for word, _ in counts.most_common(MAX_WORDS)]
     if len(names) <= NEAR or not frequent:
         return {}
     vectors = np.asarray(table, dtype="float32")[[pieces[name] for name in names]]
-    vectors -= vectors.mean(axis=0)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-8)
+    vectors = unit_rows(vectors - vectors.mean(axis=0))
     result = {}
     with show_progress(total=len(frequent), desc="near words", unit=" words") as bar:
         for start in range(0, len(frequent), AT_ONCE):

@@ -27,6 +27,14 @@ def cache_for(path: Path, folder: Path, texts: Sequence[str]) -> Cache:
     return Cache(path, md5_bytes([md5_folder(folder).encode(), *(f"{text}\0".encode() for text in texts)]))
 
 
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Scale each row to length 1; zeros stay zeros."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-8)
+
+
+# Domain vectors
+
+
 def text_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", cache: Cache | None = None) -> Encode:
     """A function that gives the mean of an encoder's outputs over each text's word pieces, scaled to length 1.
 
@@ -48,7 +56,7 @@ def text_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast",
             return ((outputs * mask).sum(dim=1) / mask.sum(dim=1)).numpy()
 
         vectors = fill_rows(texts, BATCH, model.config.hidden_size, mean_outputs, cache, "encode texts")
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-8)
+        return unit_rows(vectors)
 
     return encode
 

@@ -21,7 +21,7 @@ from scripts.common.cli import UserError, run_cli
 from scripts.common.files import whole_file
 from scripts.common.skipping import pass_on
 from scripts.components import TABLE_PARAMS, quantize_rows, split_word, word_key
-from scripts.encoder.embed import Encoder
+from scripts.encoder.embed import Encoder, unit_rows
 from scripts.vectors.words import lower_counts
 
 SIF = 1e-3  # the weight of a word is SIF / (SIF + its share of all words), as in Arora et al. 2017
@@ -31,14 +31,6 @@ MIN_MAP_COUNT = 3  # of the words that the map is fitted on: rarer ones have poo
 MIN_ROWS = 10  # fewer are no table
 MIN_ENCODER_COUNT = 2  # a word that occurs once gets no row of its own
 AFFIX_LENGTHS = range(2, 7)  # characters of the beginnings and ends that stand in for word pieces
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Scale each row to length 1; zeros stay zeros."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-8)
-
-
-# Domain vectors
 
 
 def read_vectors(path: Path) -> dict[str, np.ndarray]:

@@ -102,7 +102,7 @@ def steps_before(evaluation: str, folders: Sequence[Path], project: Path, lock: 
     # With the settings as they stand in the file: overridden ones change what one step writes and the next reads alike.
     known, done = load_project_config(project.parent), srsly.read_yaml(lock)
     commands = {command["name"]: command for command in known["commands"]}
-    steps: list[str] = next((steps for steps in known["workflows"].values() if steps[-1] == evaluation), [evaluation])
+    steps: list[str] = next((steps for steps in known["workflows"].values() if steps[-1] == evaluation), [])
     needed, made_by = {*commands.get(evaluation, {}).get("deps", [])}, list[str]()
     for step in reversed(steps[:-1]):
         if needed & {*commands[step].get("outputs", [])}:

@@ -271,21 +271,6 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
     return LinearFit(arrays, (scores * factor + bias).astype("float32"), best, (factor, bias), info)
 
 
-def fit_again(
-    docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, chosen: LinearFit, size: int = 0
-) -> dict[str, np.ndarray]:
-    """Fit to more texts what was chosen and calibrated with some of them: the arrays for `set_linear`.
-
-    Args:
-        docs: the texts of `chosen` and further ones, of one vocabulary.
-        Y: their labels, 0 or 1, shape (texts, labels).
-        exclusive: whether each text has exactly one label.
-        chosen: what `fit_linear` gave.
-        size: bytes of the table, at most; see `fit_linear`.
-    """
-    return fit_arrays(choose_features(docs, Y.shape[1], size), Y, exclusive, chosen.setting, chosen.calibration)
-
-
 def fit_both(train: Path, dev: Path, output: Path, facts: dict[str, Any], size: int = 0) -> dict[str, Any]:
     """Write the model that is fitted to train, with the scores of `LinearFit`, and the one fitted to train and dev.
 
@@ -305,7 +290,8 @@ def fit_both(train: Path, dev: Path, output: Path, facts: dict[str, Any], size: 
     docs += DocBin().from_disk(dev).get_docs(vocab)
     gold = np.array([[doc.cats[label] for label in labels] for doc in docs])
     found = fit_linear(docs[:n_train], gold[:n_train], facts["exclusive"], size)
-    final = fit_again(docs, gold, facts["exclusive"], found, size)
+    features = choose_features(docs, len(labels), size)
+    final = fit_arrays(features, gold, facts["exclusive"], found.setting, found.calibration)
     arrays = found.arrays | {"labels": np.asarray(labels), "left_out": found.logits}
     arrays |= {FINAL + name: array for name, array in final.items()}
     with whole_file(output) as temporary, temporary.open("wb") as stream:
