@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import spacy
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 from spacy.language import Language
@@ -54,13 +53,17 @@ def choose_weights(
     return float(np.exp(x[0])), float(np.exp(x[1])), 0.0 if exclusive else float(x[2])
 
 
-def mix(model: Path, dev: Path) -> float:
-    """Give the linear model in a stored pipeline its weight, chosen on dev; changed in place.
+def store(nlp: Language, model: Path) -> None:
+    """Write the classifier of a pipeline to where it was loaded from, without the words that it has met since."""
+    nlp.get_pipe(COMPONENT).to_disk(model / COMPONENT, exclude=["vocab"])
+
+
+def mix(nlp: Language, dev: Path) -> float:
+    """Give the linear model in a pipeline its weight, chosen on dev; changed in place.
 
     Returns:
         The weight; 1 for a pipeline that is nothing else.
     """
-    nlp = spacy.load(model)
     pipe = nlp.get_pipe(COMPONENT)
     if linear_part(pipe.model) is None:
         return 1.0
@@ -69,7 +72,6 @@ def mix(model: Path, dev: Path) -> float:
     theirs = linear_on(nlp, dev)
     weights = choose_weights(logits_of(scores, exclusive), theirs, gold, exclusive)
     mix_linear(pipe.model, *weights)
-    pipe.to_disk(model / COMPONENT)
     msg.info(f"{weights[0]:.2f} of what was trained, {weights[1]:.2f} of the linear model, chosen on dev")
     return weights[1]
 
@@ -79,13 +81,13 @@ def linear_layer(model: Model) -> Model:
     return linear_part(model) or model.get_ref("scores")
 
 
-def adjust(model: Path, path: Path, train: Path, dev: Path) -> tuple[float, np.ndarray]:
-    """Let a stored pipeline, in place, give rare labels as often as macro-F1 wants; see `best_adjustment`.
+def adjust(nlp: Language, path: Path, train: Path, dev: Path) -> tuple[float, np.ndarray]:
+    """Let a pipeline, in place, give rare labels as often as macro-F1 wants; see `best_adjustment`.
 
     With few texts of a label in dev, those of train count as well, as the linear model scores them in cross-validation.
 
     Args:
-        model: a pipeline with a linear model, whose labels exclude each other.
+        nlp: has a linear model, and labels that exclude each other.
         path: the linear model (.npz).
         train: the texts that it was fitted to (.spacy).
         dev: texts that it has not seen (.spacy).
@@ -93,7 +95,6 @@ def adjust(model: Path, path: Path, train: Path, dev: Path) -> tuple[float, np.n
     Returns:
         The adjustment, and what it adds to the logits, float32 (labels,).
     """
-    nlp = spacy.load(model)
     pipe = nlp.get_pipe(COMPONENT)
     dev_gold, scores = gold_and_scores(nlp, dev)
     train_gold, left_out = left_out_logits(path, train, list(pipe.labels))
@@ -104,22 +105,19 @@ def adjust(model: Path, path: Path, train: Path, dev: Path) -> tuple[float, np.n
     if found:
         layer = linear_layer(pipe.model)
         layer.set_param("bias", layer.get_param("bias") + added)
-        pipe.to_disk(model / COMPONENT)
         msg.info(f"Rare labels are favoured: {found:.1f} of the log frequencies, chosen on {len(gold):,} texts")
     return found, added
 
 
-def finish(model: Path, path: Path, weight: float, added: np.ndarray | None = None) -> None:
+def finish(nlp: Language, path: Path, weight: float, added: np.ndarray | None = None) -> None:
     """Put the linear model that has learned from dev, too, in the place of that by which all was chosen there.
 
     Args:
-        model: a stored pipeline with a linear model; changed in place.
+        nlp: has a linear model; changed in place.
         path: the linear models (.npz).
         weight: what `mix` gave.
         added: to the logits, see `adjust`.
     """
-    nlp = spacy.load(model)
-    pipe = nlp.get_pipe(COMPONENT)
     with np.load(path, allow_pickle=False) as arrays:
         if FINAL + "keys" not in arrays:
             raise UserError(f"{path}: an earlier version has made it. Make it again with the command `fit-linear`.")
@@ -128,8 +126,7 @@ def finish(model: Path, path: Path, weight: float, added: np.ndarray | None = No
         final[name] = final[name] * np.float32(weight)
     if added is not None:
         final["bias"] = final["bias"] + added
-    set_linear(linear_layer(pipe.model), final)
-    pipe.to_disk(model / COMPONENT)
+    set_linear(linear_layer(nlp.get_pipe(COMPONENT).model), final)
 
 
 def linear_on(nlp: Language, path: Path) -> np.ndarray:

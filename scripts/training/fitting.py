@@ -27,7 +27,7 @@ from scripts.common.files import md5_folder, put, whole_file, workspace, write_j
 from scripts.common.finished import BEST, CONFIG, DEV, FACTS, LOG, MODEL_MD5
 from scripts.evaluation.scores import score_dev
 from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, tune_threshold
-from scripts.linear.mixing import adjust, finish, left_out_scores, mix
+from scripts.linear.mixing import adjust, finish, left_out_scores, mix, store
 from scripts.machines.machine import THREADS
 from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
@@ -129,12 +129,13 @@ def complete(model: Path, paths: dict[str, str], weight: float) -> dict[str, Any
         What is kept of it: scores on dev of the pipeline that had not learned from it, and what was chosen.
     """
     linear, train, dev = (Path(paths[name]) for name in ("linear", "train", "dev"))
-    facts, added = dict[str, Any](), None
-    if spacy.load(model).get_pipe_meta(COMPONENT).factory == "textcat":
-        facts["logit_adjustment"], added = adjust(model, linear, train, dev)
-    facts[DEV] = score_dev(spacy.load(model), dev)
+    facts, added, nlp = dict[str, Any](), None, spacy.load(model)
+    if nlp.get_pipe_meta(COMPONENT).factory == "textcat":
+        facts["logit_adjustment"], added = adjust(nlp, linear, train, dev)
+    facts[DEV] = score_dev(nlp, dev)
     # It costs a second, where another training would cost as much as the first.
-    finish(model, linear, weight, added)
+    finish(nlp, linear, weight, added)
+    store(nlp, model)
     return facts
 
 
@@ -156,7 +157,9 @@ def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> tuple[
     restore(model, config, here)
     others = weight = None
     if linear := settings["paths"].get("linear"):
-        weight = mix(model, dev)
+        nlp = spacy.load(model)
+        weight = mix(nlp, dev)
+        store(nlp, model)
         # With few positives in dev, those of train count as well, as the linear model scores them in cross-validation.
         others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"]))
     tune_threshold(model, dev, others)

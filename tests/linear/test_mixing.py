@@ -14,7 +14,7 @@ from scripts.encoder.quantize import build_table
 from scripts.evaluation.thresholds import gold_of
 from scripts.linear import mixing
 from scripts.linear.fit_linear import fit_linear
-from scripts.linear.mixing import START, adjust, choose_weights, finish, left_out_scores, logits_of
+from scripts.linear.mixing import START, adjust, choose_weights, finish, left_out_scores, logits_of, store
 from scripts.training.config import write_config
 from scripts.training.fitting import fit
 from tests.conftest import DESKS, ROOT, toy_records
@@ -101,14 +101,16 @@ def test_favouring_rare_labels_moves_the_logits_and_outlives_the_exchange(compac
     monkeypatch.setattr(mixing, "best_adjustment", lambda gold, logits, prior: 0.5)
     model, corpus = tmp_path / "model", compact / "corpus"
     shutil.copytree(compact / "run" / "model-best", model)
-    text = "the goal of the bank and the singer"
-    before = np.log(np.array([*spacy.load(model)(text).cats.values()]))
-    found, added = adjust(model, compact / "linear.npz", corpus / "train.spacy", corpus / "dev.spacy")
-    after = np.log(np.array([*spacy.load(model)(text).cats.values()]))
-    gold = gold_of(corpus / "train.spacy", list(spacy.load(model).get_pipe("textcat").labels))
+    nlp, text = spacy.load(model), "the goal of the bank and the singer"
+    before = np.log(np.array([*nlp(text).cats.values()]))
+    found, added = adjust(nlp, compact / "linear.npz", corpus / "train.spacy", corpus / "dev.spacy")
+    after = np.log(np.array([*nlp(text).cats.values()]))
+    gold = gold_of(corpus / "train.spacy", list(nlp.get_pipe("textcat").labels))
     assert found == 0.5 and added - added[0] == pytest.approx(-0.5 * np.log(gold.sum(0) / gold.sum(0)[0]), abs=1e-5)
     assert after - after[0] == pytest.approx(before - before[0] + added - added[0], abs=1e-3)
-    finish(model, compact / "linear.npz", 0.7, added)
+    finish(nlp, compact / "linear.npz", 0.7, added)
+    store(nlp, model)
+    assert not (model / "textcat" / "vocab").exists(), "the words that it has met stay out"
     bias = spacy.load(model).get_pipe("textcat").model.get_ref("linear").get_param("bias")
     assert bias == pytest.approx(0.7 * np.load(compact / "linear.npz")["final_bias"] + added, abs=1e-5)
 
