@@ -14,8 +14,7 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 
 from scripts.common.cli import show_progress
-from scripts.components import cut_up, find_trim
-from scripts.machines.machine import bears_bfloat16, has_bfloat16
+from scripts.components import bears_bfloat16, cut_up, find_trim, has_bfloat16
 
 if TYPE_CHECKING:
     import torch

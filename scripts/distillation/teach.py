@@ -9,10 +9,9 @@ file beside the result, batch after batch, so that an interrupted run goes on wh
 and to these texts.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import spacy
@@ -21,18 +20,18 @@ from spacy.language import Language
 from spacy.tokens import DocBin
 from wasabi import msg
 
-from scripts import components  # noqa: F401  registers what the teacher is made of
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import md5_bytes, md5_folder, one_at_a_time, read_json, read_raw_texts, whole_file
 from scripts.common.finished import check_model
 from scripts.common.skipping import pass_on
+from scripts.components import use_bfloat16
 from scripts.data.splits import normalize
 from scripts.distillation.copies import altered_copies, held_out_texts, read_texts
 from scripts.distillation.near import near_words
 from scripts.encoder.batches import Cache, fill_rows
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.linear.mixing import logits_of
-from scripts.machines.machine import bears_bfloat16, check_gpu, has_bfloat16
+from scripts.machines.machine import check_gpu
 from scripts.vectors.sentences import choose, sentences
 
 BATCH = 128  # texts; at most so much work is lost when a run is interrupted
@@ -95,43 +94,16 @@ def new_sentences(raw: Path, train: Sequence[str], held_out: set[str], lang: str
     return choose((sentence for sentence in found if normalize(sentence) not in held_out), limit)
 
 
-def ask(nlp: Language, texts: Sequence[str], half: bool = False) -> np.ndarray:
-    """A pipeline's logits of texts: float32, shape (texts, labels).
-
-    Args:
-        nlp: the pipeline.
-        texts: what it is asked.
-        half: whether its transformer may calculate with numbers of 16 bits.
-    """
+def ask(nlp: Language, texts: Sequence[str]) -> np.ndarray:
+    """A pipeline's logits of texts: float32, shape (texts, labels)."""
     exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
     labels = nlp.get_pipe(COMPONENT).labels
-    with quicker(nlp) if half else nullcontext():
-        scores = np.asarray([[doc.cats[label] for label in labels] for doc in nlp.pipe(texts, batch_size=BATCH)])
+    scores = np.asarray([[doc.cats[label] for label in labels] for doc in nlp.pipe(texts, batch_size=BATCH)])
     logits = logits_of(scores, exclusive)
     return (logits - logits.mean(axis=1, keepdims=True) * exclusive).astype("float32")
 
 
-@contextmanager
-def quicker(nlp: Language) -> Iterator[None]:
-    """Within, a pipeline's transformer multiplies with numbers of 16 bits on the CPU, and gives what it gave before."""
-    import torch
-
-    def to_single(_module: Any, _inputs: Any, outputs: Any) -> Any:
-        # NumPy, by which it goes on, does not know these numbers.
-        for name, value in outputs.items():
-            if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16:
-                outputs[name] = value.float()
-        return outputs
-
-    handle = nlp.get_pipe("transformer").model.transformer.register_forward_hook(to_single)
-    try:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            yield
-    finally:
-        handle.remove()
-
-
-def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str, half: bool = False) -> np.ndarray:
+def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str) -> np.ndarray:
     """A pipeline's logits of texts, shape (texts, labels): from a file of what it has said before, else from itself.
 
     Args:
@@ -139,12 +111,11 @@ def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str, half: b
         texts: those of like length come together.
         part: the file.
         teacher: checksum of the teacher.
-        half: see `ask`.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
     cache = Cache(part, md5_bytes(text.encode("utf-8") + b"\0" for text in (teacher, *texts)))
     width = len(nlp.get_pipe(COMPONENT).labels)
-    return fill_rows(texts, BATCH, width, lambda batch: ask(nlp, [texts[i] for i in batch], half), cache, "teacher")
+    return fill_rows(texts, BATCH, width, lambda batch: ask(nlp, [texts[i] for i in batch]), cache, "teacher")
 
 
 def write_taught(path: Path, texts: Sequence[str], logits: np.ndarray, labels: Sequence[str]) -> None:
@@ -188,9 +159,9 @@ def teach(
         }
         everything = [text for some in found.values() for text in some]
         part = output.with_suffix(".part")
-        half = gpu_id < 0 and "transformer" in nlp.pipe_names and has_bfloat16()
-        half = half and bears_bfloat16(nlp.get_pipe("transformer").model.transformer)
-        logits = label(nlp, everything, part, md5_folder(teacher), half)
+        if "transformer" in nlp.pipe_names:
+            use_bfloat16(nlp.get_pipe("transformer").model.transformer)
+        logits = label(nlp, everything, part, md5_folder(teacher))
         start = 0
         for path, some in found.items():
             write_taught(path, some, logits[start : start + len(some)], labels)

@@ -62,11 +62,14 @@ def arithmetic() -> dict[str, str]:
     kernels = {info["architecture"] for info in threadpool_info() if info["internal_api"] == "openblas"}
     found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     torch = sys.modules.get("torch")
+    half = () if os.environ.get("ONEDNN_MAX_CPU_ISA") else sorted({"avx512_bf16", "amx_bf16"} & cpu_flags())
     return {
         **({"openblas": ", ".join(sorted(kernels))} if kernels else {}),
         "numpy": ", ".join(found),
         "thinc": md5_bytes([product.tobytes()])[:8],
         **({"pytorch": torch.backends.cpu.get_cpu_capability()} if torch else {}),
+        # By these, transformers have learned and taught, also those that are asked without PyTorch.
+        **({"bfloat16": ", ".join(half)} if half else {}),
     }
 
 
@@ -118,9 +121,16 @@ def steps_before(evaluation: str, folders: Sequence[Path], project: Path, lock: 
 
 def cpu_name() -> str:
     """The processor's model name, as far as the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return cpu_fact("model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags() -> set[str]:
+    """The processor's instruction sets; none where the system is not Linux."""
+    return set(cpu_fact("flags").split())
+
+
+def cpu_fact(name: str) -> str:
+    """What Linux says of the first processor; else nothing."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

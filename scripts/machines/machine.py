@@ -3,12 +3,8 @@
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scripts.common.cli import UserError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")  # what limits them
 
@@ -47,24 +43,3 @@ def check_gpu(gpu_id: int) -> None:
             f"GPU {gpu_id} cannot be used: {error} Leave out `--vars.gpu_id {gpu_id}` to train on the CPU, "
             "or install the GPU packages (docs/variants.md)."
         ) from None
-
-
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies numbers of 16 bits (AVX512-BF16, AMX), which takes half the time or less."""
-    import torch
-
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(hasattr(torch.cpu, name) and getattr(torch.cpu, name)() for name in names)
-
-
-def bears_bfloat16(encoder: "PreTrainedModel") -> bool:
-    """Whether an encoder can calculate with numbers of 16 bits at all: the masks of the first DeBERTa do not fit."""
-    import torch
-
-    ids = torch.ones((1, 2), dtype=torch.long, device=encoder.device)
-    try:
-        with torch.inference_mode(), torch.autocast(encoder.device.type, dtype=torch.bfloat16):
-            encoder(input_ids=ids, attention_mask=ids)
-    except RuntimeError:
-        return False
-    return True

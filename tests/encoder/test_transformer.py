@@ -27,7 +27,9 @@ from transformers import (
 
 from scripts.common.cli import UserError
 from scripts.common.files import link_folder
+from scripts.components import has_bfloat16
 from scripts.encoder.encoders import load_encoder, package_folder, resolve
+from scripts.evaluation.scores import score_dev
 from scripts.training import half_precision
 from scripts.training.half_precision import store_half, to_half
 from tests.conftest import DESKS, ROOT, message, toy_records
@@ -306,6 +308,18 @@ def test_training_twice_gives_the_same_weights(trained, tmp_path, run):
     shutil.rmtree(trained)
     assert run("train", "whole", "--max-epochs", 4).returncode == 0
     assert (trained / "transformer" / "model").read_bytes() == first
+
+
+@pytest.mark.slow
+def test_numbers_of_16_bits_teach_it_as_well(trained, tmp_path, run, make_variant):
+    values = {"variant.half_precision": False, "training.batcher.size": 64, "initialize.after_init": None}
+    make_variant("exact", "transformer", values=values)
+    assert run("train", "exact", "--max-epochs", 4).returncode == 0
+    exact, dev = tmp_path / "training" / "exact" / "model-best", tmp_path / "corpus" / "dev.spacy"
+    found, expected = ((model / "transformer" / "model").read_bytes() for model in (trained, exact))
+    assert (found != expected) == has_bfloat16() and len(found) == len(expected), "where it can; stored as ever"
+    scores = [score_dev(spacy.load(model), dev)["macro_f1"] for model in (trained, exact)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.1)
 
 
 def test_mixed_precision_is_for_gpus_only(toy_assets, tmp_path, run):
