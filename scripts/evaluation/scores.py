@@ -1,5 +1,6 @@
 """Score predictions: F1 with its interval, accuracy, AUC, calibration, confusions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +140,31 @@ def arrays(predictions: list[dict[str, Any]], labels: list[str]) -> tuple[np.nda
     return gold, np.array([[prediction["cats"][label] for label in labels] for prediction in predictions])
 
 
+def even_documents(counts: Sequence[int]) -> float:
+    """Texts, as many of each label, on which the mean of the labels' F1 would vary as much as on these.
+
+    The variance of a label's F1 goes with 1 / its texts, that of the mean with their sum: it is the number of labels
+    times the harmonic mean of the counts.
+
+    Args:
+        counts: texts of each label; of none as of one.
+    """
+    return len(counts) ** 2 / sum(1 / max(1, count) for count in counts)
+
+
 def score_dev(nlp: Language, path: Path) -> dict[str, Any]:
     """What is reported of a pipeline's scores on dev: macro-F1, accuracy, documents.
 
-    Where a text may have several labels, also the best threshold of each, by label: `thresholds`.
+    And `even_documents`: how many, evenly spread over the labels, would tell macro-F1 as well. Where a text may have
+    several labels, also the best threshold of each, by label: `thresholds`.
     """
     scores, predictions = score(nlp, path)
     found = {key: scores[key] for key in ("macro_f1", "accuracy", "documents")}
+    labels = list(nlp.get_pipe(COMPONENT).labels)
+    gold, cats = arrays(predictions, labels)
+    found["even_documents"] = even_documents(gold.sum(axis=0).tolist())
     if nlp.get_pipe_meta(COMPONENT).factory != "textcat":
-        labels = list(nlp.get_pipe(COMPONENT).labels)
-        found["thresholds"] = dict(zip(labels, label_thresholds(*arrays(predictions, labels)), strict=True))
+        found["thresholds"] = dict(zip(labels, label_thresholds(gold, cats), strict=True))
     return found
 
 

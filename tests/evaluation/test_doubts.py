@@ -7,12 +7,12 @@ from sklearn.metrics import average_precision_score
 from spacy.tokens import DocBin
 
 from scripts.evaluation.evaluate import find_doubts
-from scripts.evaluation.scores import macro_average_precision, majority_baseline
+from scripts.evaluation.scores import even_documents, macro_average_precision, majority_baseline
 
 
 def metrics(**changes):
     found = {
-        "variant": "compact", "scores": {"macro_f1": 0.8}, "dev": {"macro_f1": 0.8, "documents": 1000},
+        "variant": "compact", "scores": {"macro_f1": 0.8}, "dev": {"macro_f1": 0.8, "even_documents": 1000},
         "train": {"judgement": "Converged: all is well"}, "baseline": {"majority": {"macro_f1": 0.2}},
     }  # fmt: skip
     return found | changes
@@ -22,12 +22,12 @@ def metrics(**changes):
     ("changes", "said"),
     [
         ({}, []),
-        ({"dev": {"macro_f1": 0.7, "documents": 1000}}, ["compact scores 0.700 on dev, `linear` 0.790"]),
+        ({"dev": {"macro_f1": 0.7, "even_documents": 1000}}, ["compact scores 0.700 on dev, `linear` 0.790"]),
         ({"scores": {"macro_f1": 0.8, "thresholds": {"all_labels": 0.04}}}, ["from a score of 0.04 on"]),
-        ({"dev": {"macro_f1": 0.77, "documents": 100}}, []),  # may be chance
+        ({"dev": {"macro_f1": 0.77, "even_documents": 100}}, []),  # may be chance
         ({"scores": {"macro_f1": 0.71}}, ["compact scores 0.710 on test, `linear` 0.730"]),
         (
-            {"scores": {"macro_f1": 0.71}, "dev": {"macro_f1": 0.7, "documents": 1000}},
+            {"scores": {"macro_f1": 0.71}, "dev": {"macro_f1": 0.7, "even_documents": 1000}},
             ["compact scores 0.700 on dev, `linear` 0.790, and 0.710 on test, `linear` 0.730"],
         ),
         ({"scores": {"macro_f1": 0.2}}, ["has learned nothing", "compact scores 0.200 on test"]),
@@ -38,6 +38,22 @@ def metrics(**changes):
 def test_doubts_are_said(changes, said):
     doubts = find_doubts(metrics(**changes), {"dev": {"macro_f1": 0.79}, "scores": {"macro_f1": 0.73}})
     assert len(doubts) == len(said) and all(part in doubt for part, doubt in zip(said, doubts, strict=True))
+
+
+def test_rare_labels_tell_little():
+    assert even_documents([50, 50]) == pytest.approx(100)
+    assert even_documents([95, 5]) == pytest.approx(19)
+    assert even_documents([7]) == pytest.approx(7)
+    assert even_documents([95, 0]) == even_documents([95, 1])
+    rng = np.random.default_rng(0)
+    even, uneven = (np.repeat([0, 1], counts) for counts in ([95, 95], [950, 50]))  # of even_documents 190 both
+    spread = []
+    for gold in (even, uneven):
+        wrong = rng.random((4000, len(gold))) < 0.1
+        found = np.where(wrong, 1 - gold, gold)
+        recall = [(found == gold)[:, gold == label].mean(axis=1) for label in (0, 1)]
+        spread.append(np.mean(recall, axis=0).std())
+    assert spread[1] == pytest.approx(spread[0], rel=0.05), "of the mean over the labels"
 
 
 def test_average_precision_is_that_of_scikit_learn():
