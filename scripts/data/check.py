@@ -35,12 +35,12 @@ from scripts.data.language import (
 from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, assert_honest, complete_splits, normalize, shingles
 from scripts.encoder.encoders import is_weights_folder, resolve
 from scripts.encoder.languages import why_unfit
+from scripts.evaluation.scores import DISAGREEMENT
 from scripts.training.config import compose_config, task_settings
 
 FEW_TO_TRAIN = 20  # examples of a label; below, even pretrained encoders guess
 FEW_TO_SCORE = 10  # of a label in dev or test; below, its F1 moves by whole tenths
 FEW_TEXTS = 2000  # labelled; below, one split leaves too few to test
-DISAGREEMENT = 0.1  # of the texts, on which of two like variants one is right; 6 to 12 % on BBC headlines
 NEAR_COPY_WORDS = 15  # of a text, at the least, to be told from another in nearly the same words
 PERCENTILES = (50, 90, 99, 100)
 SHOWN = 5  # cases of one finding that are listed

@@ -4,7 +4,6 @@
 belong to the machine and the moment.
 """
 
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,14 +22,11 @@ from scripts.common.skipping import pass_on
 from scripts.common.variants import variant_code
 from scripts.evaluation.installed import needed_packages
 from scripts.evaluation.provenance import environment, steps_before
-from scripts.evaluation.scores import majority_baseline, score, score_dev, threshold_scores
+from scripts.evaluation.scores import chance, majority_baseline, score, score_dev, threshold_scores
 from scripts.evaluation.speed import run_measure
 
 EXTREME = 0.1  # a decision threshold below it, or as near to 1
-MARGIN = 0.01  # of macro-F1, by which a variant must be below `linear` to be doubted
-# On a small dev set, or with rare labels, that is chance: there a standard error of the difference, if they disagree on
-# so many texts.
-DISAGREEMENT = 0.1
+MARGIN = 0.01  # of macro-F1, by which a variant must be below `linear` to be doubted; on a small dev set that is chance
 
 
 def torch_models(nlp: Language) -> list[Any]:
@@ -73,7 +69,7 @@ def find_doubts(metrics: dict[str, Any], linear: dict[str, Any] | None) -> list[
         doubts.append(f"{name} has learned nothing: its macro-F1 on test is that of the majority class.")
     if name != "linear" and linear:
         found = {
-            "dev": (dev, linear["dev"], max(MARGIN, math.sqrt(DISAGREEMENT / dev["even_documents"]))),
+            "dev": (dev, linear["dev"], max(MARGIN, chance(dev["even_documents"]))),
             # Nothing is chosen by it, but nobody should have to find it in the table.
             "test": (scores, linear["scores"], MARGIN),
         }

@@ -1,5 +1,6 @@
 """Score predictions: F1 with its interval, accuracy, AUC, calibration, confusions."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from scripts.common.cli import show_progress
 from scripts.evaluation.thresholds import COMPONENT, gold_of, label_thresholds, macro_f1
 
 BOOTSTRAP_RESAMPLES = 2000
+DISAGREEMENT = 0.1  # of the texts, on which of two like classifiers one is right; 6 to 12 % on BBC headlines
 CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On calibration of modern neural networks"
 
 
@@ -149,7 +151,16 @@ def even_documents(counts: Sequence[int]) -> float:
     Args:
         counts: texts of each label; of none as of one.
     """
-    return len(counts) ** 2 / sum(1 / max(1, count) for count in counts)
+    return len(counts) ** 2 / sum(1 / max(1, count) for count in counts) if counts else 0.0
+
+
+def chance(documents: float) -> float:
+    """What a difference of two like classifiers' macro-F1 may be by chance: a standard error, from 0 to 1.
+
+    Args:
+        documents: on which they were compared; see `even_documents`.
+    """
+    return math.sqrt(DISAGREEMENT / max(1.0, documents))
 
 
 def score_dev(nlp: Language, path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,14 @@ import srsly
 from spacy.cli.train import train as spacy_train
 from spacy.language import Language
 from spacy.strings import StringStore
+from spacy.tokens import DocBin
 from spacy.util import dot_to_object, get_lang_class, load_config
 from thinc.api import Config
 from wasabi import msg
 
 from scripts.common.files import md5_folder, put, whole_file, workspace, write_json
 from scripts.common.finished import BEST, CONFIG, DEV, FACTS, LOG, MODEL_MD5
-from scripts.evaluation.scores import score_dev
+from scripts.evaluation.scores import chance, even_documents, score_dev
 from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, tune_threshold
 from scripts.linear.mixing import adjust, finish, left_out_scores, mix, store
 from scripts.machines.machine import THREADS
@@ -50,10 +52,15 @@ def forget_words(folder: Path) -> None:
         StringStore(blank.vocab.strings).to_disk(temporary)
 
 
-def judge_training(log: Path) -> str | None:
+def judge_training(log: Path, documents: float) -> str | None:
     """Whether a training was long enough, by the score on dev of each evaluation; None if it had too few of them.
 
-    A sentence is returned, and said: good or, if the score still rose in the last third, a warning with its mend.
+    A sentence is returned, and said: good or, if the score still rose in the last third, and by more than chance, a
+    warning with its mend.
+
+    Args:
+        log: of the training.
+        documents: of dev; see `even_documents`.
     """
     scores = [line["scores"]["cats_score"] for line in srsly.read_jsonl(log) if line["scores"]]
     if len(scores) < MIN_EVALUATIONS:
@@ -61,7 +68,7 @@ def judge_training(log: Path) -> str | None:
     third = len(scores) // 3
     # The mean of several evaluations: a single one jumps on a small dev set.
     earlier, last = np.mean(scores[-2 * third : -third]), np.mean(scores[-third:])
-    if last > earlier + STILL_RISING:
+    if last - earlier > max(STILL_RISING, 100 * chance(documents)):
         text = (
             f"Not converged: the score on dev still rose by {last - earlier:.1f} points in the last third of the "
             "training. More passes may bring more: --vars.max_epochs"
@@ -109,7 +116,8 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
             msg.info(f"{candidates[best].stem}, chosen by the log loss on dev: {tried}")
         if (weight := weights[best]) is not None:
             facts |= complete(folder / BEST, opened[best]["paths"], weight)
-        facts |= {"judgement": judge_training(folder / LOG), MODEL_MD5: md5_folder(folder / BEST)}
+        judgement = judge_training(folder / LOG, even_documents(count_labels(Path(opened[best]["paths"]["dev"]))))
+        facts |= {"judgement": judgement, MODEL_MD5: md5_folder(folder / BEST)}
         write_json(folder / FACTS, facts)
         shutil.copyfile(candidates[best], folder / CONFIG)
         (output / FACTS).unlink(missing_ok=True)
@@ -189,6 +197,12 @@ def choose(losses: Sequence[np.ndarray]) -> int:
         if gain.mean() > MARGIN * gain.std() / np.sqrt(len(gain)):
             best = i
     return best
+
+
+def count_labels(path: Path) -> list[int]:
+    """How many texts of a DocBin have each label that one of them has."""
+    docs = DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab)
+    return list(Counter(label for doc in docs for label, value in doc.cats.items() if value).values())
 
 
 def restore(model: Path, config: Path, names: Iterable[str]) -> None:

@@ -119,7 +119,7 @@ def test_of_candidates_the_best_on_dev_is_kept_and_recorded(project, run, candid
     config = spacy.util.load_config(folder / "config.cfg")
     assert config["training"]["optimizer"]["learn_rate"] > 0 and config["paths"]["log"] == "training/several/log.jsonl"
     assert facts["model_md5"] == fitting.md5_folder(folder / "model-best")
-    assert facts["judgement"] == judge_training(folder / "log.jsonl")
+    assert facts["judgement"] == judge_training(folder / "log.jsonl", 1)
 
 
 def test_a_later_candidate_is_kept_if_it_is_better(project, run, make_variant):

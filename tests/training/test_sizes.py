@@ -85,16 +85,18 @@ def test_a_teachers_texts_are_many_however_few_the_labelled_ones(depth, width):
 
 
 @pytest.mark.parametrize(
-    ("scores", "found"),
+    ("scores", "documents", "found"),
     [
-        ([10, 20, 30, 40, 50, 60], "Not converged: the score on dev still rose by 20.0 points"),
-        ([10, 50, 59, 60, 60, 60], "Converged: the score on dev moved by +0.5 points"),
-        ([60, 60], None),
+        ([10, 20, 30, 40, 50, 60], 1000, "Not converged: the score on dev still rose by 20.0 points"),
+        ([10, 20, 50, 54, 55, 57], 1000, "Not converged: the score on dev still rose by 4.0 points"),
+        ([10, 20, 50, 54, 55, 57], 50, "Converged: the score on dev moved by +4.0 points"),  # may be chance
+        ([10, 50, 59, 60, 60, 60], 1000, "Converged: the score on dev moved by +0.5 points"),
+        ([60, 60], 1000, None),
     ],
 )
-def test_a_training_says_whether_it_was_long_enough(tmp_path, scores, found):
+def test_a_training_says_whether_it_was_long_enough(tmp_path, scores, documents, found):
     path = tmp_path / "log.jsonl"
     srsly.write_jsonl(path, [{"scores": {"cats_score": score}} for score in scores])
-    judgement = judge_training(path)
+    judgement = judge_training(path, documents)
     assert judgement is None if found is None else judgement.startswith(found)
     assert found is None or ("--vars.max_epochs" in judgement) == found.startswith("Not")
