@@ -19,6 +19,7 @@ from scripts.common.cli import UserError, run_cli
 from scripts.common.files import format_json, write_texts
 from scripts.evaluation.paired import (
     BLANK,
+    SMALL,
     describe_gap,
     format_share,
     is_transformer,
@@ -232,7 +233,10 @@ def describe_share(tasks: Sequence[Task]) -> str:
         text += "; in brackets its 95 % interval, by bootstrap over test documents and seeds"
     elif real:
         text += "; untested where it has no interval"
-    text += f". The best from labels alone ({', '.join(BLANK)}) and the best transformer are chosen on dev."
+    text += (
+        f". The best from labels alone ({', '.join(BLANK)}) and the best transformer (not {' or '.join(SMALL)}) are "
+        "chosen on dev."
+    )
     for task in without:
         text += f" {task.name}: {describe_gap(task.gap)}"
     return text

@@ -8,6 +8,7 @@ from scripts.evaluation.paired import (
     compare_groups,
     describe_gap,
     draw_documents,
+    find_ends,
     label_matrices,
     mean_share,
     run_scores,
@@ -47,6 +48,12 @@ def test_the_gap_is_between_the_best_of_either_kind(compared):
     assert "from linear, the best from labels alone, to transformer, the best transformer (both on dev): +" in (
         describe_gap(gap)
     )
+
+
+def test_what_is_made_small_of_a_transformer_is_not_the_end_of_the_gap():
+    scores = {"linear": 0.7, "transformer-half": 0.8, "transformer-distilled": 0.9, "transformer-int8": 0.9}
+    groups = {name: [{"scores": {"macro_f1": f1}, "dev": {"macro_f1": f1}}] for name, f1 in scores.items()}
+    assert find_ends(groups)["transformer"] == "transformer-half"
 
 
 def test_shares(compared):
