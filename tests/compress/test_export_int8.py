@@ -132,6 +132,8 @@ def make_untrained(folder, scale, **options):
     facts = make_task(folder, **options)
     config = compose(folder, "transformer", facts, **{"paths.weights": (folder / "encoder").as_posix()})
     nlp = init_nlp(load_config(config, interpolate=True))
+    # Trained with numbers of 16 bits, where the processor can; a stored pipeline does not know of it.
+    vars(nlp.get_pipe("transformer").model.transformer).pop("forward", None)
     output = nlp.get_pipe("textcat").model.get_ref("output_layer")
     output.set_param("W", np.random.default_rng(0).normal(0, scale, output.get_param("W").shape).astype("float32"))
     return nlp, folder
