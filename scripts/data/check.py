@@ -5,7 +5,6 @@ Errors are what `convert` would refuse; warnings are what makes scores bad or un
 
 import contextlib
 import io
-import math
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +34,7 @@ from scripts.data.language import (
 from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, assert_honest, complete_splits, normalize, shingles
 from scripts.encoder.encoders import is_weights_folder, resolve
 from scripts.encoder.languages import why_unfit
-from scripts.evaluation.scores import DISAGREEMENT
+from scripts.evaluation.scores import chance
 from scripts.training.config import compose_config, task_settings
 
 FEW_TO_TRAIN = 20  # examples of a label; below, even pretrained encoders guess
@@ -100,7 +99,7 @@ def find_few(counts: dict[str, dict[str, int]], findings: Findings) -> None:
             findings.add("warning", f"few_in_{split}", text, few)
 
 
-def detectable(texts: int, disagreement: float = DISAGREEMENT) -> float:
+def detectable(texts: int) -> float:
     """The smallest difference in accuracy of two variants that so many test texts can tell from chance.
 
     The half width of the 95 % interval of a paired difference near zero, 1.96 · sqrt(disagreement / texts): only texts
@@ -110,9 +109,8 @@ def detectable(texts: int, disagreement: float = DISAGREEMENT) -> float:
 
     Args:
         texts: of the test set.
-        disagreement: the share of the texts on which exactly one is right; it must be guessed before the test.
     """
-    return 1.96 * math.sqrt(disagreement / texts)
+    return 1.96 * chance(texts)
 
 
 def find_few_texts(splits: Splits, findings: Findings) -> None:

@@ -11,8 +11,9 @@ import spacy
 import srsly
 
 from scripts.common.cli import UserError
+from scripts.evaluation.scores import even_documents
 from scripts.training import fitting
-from scripts.training.fitting import choose, forget_words, judge_training
+from scripts.training.fitting import choose, count_labels, forget_words, judge_training
 from tests.conftest import ROOT, message, snapshot
 
 FEATURES = ("text", "lower_", "norm_", "shape_", "prefix_", "suffix_")
@@ -119,7 +120,8 @@ def test_of_candidates_the_best_on_dev_is_kept_and_recorded(project, run, candid
     config = spacy.util.load_config(folder / "config.cfg")
     assert config["training"]["optimizer"]["learn_rate"] > 0 and config["paths"]["log"] == "training/several/log.jsonl"
     assert facts["model_md5"] == fitting.md5_folder(folder / "model-best")
-    assert facts["judgement"] == judge_training(folder / "log.jsonl", 1)
+    documents = even_documents(count_labels(project / "corpus/dev.spacy"))
+    assert facts["judgement"] == judge_training(folder / "log.jsonl", documents)
 
 
 def test_a_later_candidate_is_kept_if_it_is_better(project, run, make_variant):
