@@ -118,6 +118,7 @@ class Settings(TypedDict, total=False):
     repeats: Count
     gpu_id: Annotated[int, Field(strict=True, ge=-1)]
     grid: Name
+    of_grid: Annotated[Plain, AfterValidator(check_names)]
     workers: Count
     engine: Literal["local", "ray"]
     address: Text

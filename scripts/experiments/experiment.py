@@ -39,6 +39,7 @@ from scripts.experiments.grids import (
     Run,
     change_config,
     check_settings,
+    choose_runs,
     copy,
     earlier_outputs,
     expand_grid,
@@ -254,6 +255,7 @@ def experiment(
     engine: Annotated[str, typer.Option(help="local, or ray: a cluster does the runs.")] = "local",
     address: Annotated[str, typer.Option(help="Of a Ray cluster: HOST:PORT or auto; local starts Ray here.")] = LOCAL,
     gpu_share: Annotated[float, typer.Option(min=0.0, help="GPUs, or part of one, for transformers' groups.")] = 1.0,
+    only: Annotated[str, typer.Option(help="Of the variants of the grid: all, or some, joined by commas.")] = "all",
 ) -> None:
     """Run what is not finished of a grid of variants, seeds and settings."""
     check_engine(engine)
@@ -262,16 +264,18 @@ def experiment(
     project = load_project_config(root, overrides={"vars.dataset": dataset})
     runs = expand_grid(grid, names_in(project), in_all(project))
     check_settings(grid, runs, project)
+    chosen = choose_runs(runs, only, grid)
     folder = metrics / dataset / grid.stem
     if path := file_in_the_way(folder):
         raise UserError(f"{path}: is a file, where the folder of the results shall stand. Move it, or rename the grid.")
-    todo = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset)]
-    msg.info(f"{grid}: {len(runs)} runs, {len(runs) - len(todo)} finished already")
+    missing = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset)]
+    todo = [run for run in missing if run in chosen]
+    msg.info(f"{grid}: {len(chosen)} runs, {len(chosen) - len(todo)} finished already")
     groups = group_runs(todo, names_in(project))
     settings = {"vars.dataset": dataset, "vars.gpu_id": gpu_id}
     folders = root / "training" / dataset / "experiments" / grid.stem
     for path in folders.glob("*"):
-        if path.name not in {group.name for group in groups}:
+        if path.name not in {group.name for group in group_runs(missing, names_in(project))}:
             shutil.rmtree(path)  # killed just when it was finished, or of an earlier form of the grid
     if engine == "ray" and todo:
         outcomes = run_on_ray(root, folders, project, groups, settings, workers, address, gpu_share)
@@ -294,8 +298,8 @@ def experiment(
         raise UserError(
             f"{grid}: {len(failed)} of {len(todo)} runs failed; the others are finished. Run again to retry."
         )
-    show_skipped([folder / f"{run.name}.json" for run in runs])
-    msg.good(f"{folder}: {len(runs)} results")
+    show_skipped([folder / f"{run.name}.json" for run in chosen])
+    msg.good(f"{folder}: {len(chosen)} results")
 
 
 if __name__ == "__main__":

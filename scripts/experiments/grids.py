@@ -84,6 +84,19 @@ def expand_grid(path: Path, variants: list[str], every: list[str] | None = None)
     return runs
 
 
+def choose_runs(runs: Sequence[Run], names: str, path: Path) -> list[Run]:
+    """Those of some variants, joined by commas, or `all`.
+
+    Raises:
+        UserError: the grid at the path has no such variant.
+    """
+    there = list(dict.fromkeys(run.variant for run in runs))
+    chosen = there if names == "all" else [name.strip() for name in names.split(",")]
+    if unknown := [name for name in chosen if name not in there]:
+        raise UserError(f"{path}: has no variant {unknown[0]!r}, only {', '.join(there)}. Change vars.of_grid.")
+    return [run for run in runs if run.variant in chosen]
+
+
 def check_settings(path: Path, runs: Sequence[Run], project: dict[str, Any]) -> None:
     """Make sure that what runs change is there, and may be changed so; weasel takes unknown settings without a word.
 

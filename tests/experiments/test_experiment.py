@@ -1,6 +1,7 @@
 """Grids expand as declared, runs are isolated and resumable, and comparisons tell chance from difference."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from scripts.evaluation.paired import compare_groups, holm, label_matrices, two_
 from scripts.experiments.compare import format_rows, load_results
 from scripts.experiments.experiment import is_finished, keep, prepare
 from scripts.experiments.grids import (
+    DEFAULT,
     Group,
     Run,
     change_config,
     check_settings,
+    choose_runs,
     config_of,
     earlier_outputs,
     expand_grid,
@@ -76,6 +79,14 @@ def test_settings_that_would_do_nothing_are_named(tmp_path, name, expected):
     path = write_grid(tmp_path, variants=["bow"], seeds=[0], settings={"a": {name: 1}})
     with pytest.raises(UserError, match=expected):
         check_settings(path, expand_grid(path, VARIANTS), PROJECT)
+
+
+def test_some_of_a_grids_variants():
+    runs = [Run(variant, DEFAULT, seed) for variant in ("bow", "cnn", "linear") for seed in (0, 1)]
+    assert choose_runs(runs, "all", Path("seeds.yml")) == runs
+    assert choose_runs(runs, "linear, bow", Path("seeds.yml")) == runs[:2] + runs[4:]
+    with pytest.raises(UserError, match=r"seeds.yml: has no variant 'compact', only bow, cnn, linear"):
+        choose_runs(runs, "bow,compact", Path("seeds.yml"))
 
 
 def test_missing_grid(tmp_path):
