@@ -34,6 +34,7 @@ from scripts.common.files import file_in_the_way, read_json, whole_file, whole_f
 from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.variants import in_all, names_in
 from scripts.experiments.grids import (
+    EVERY,
     SOURCES,
     Group,
     Run,
@@ -255,14 +256,15 @@ def experiment(
     engine: Annotated[str, typer.Option(help="local, or ray: a cluster does the runs.")] = "local",
     address: Annotated[str, typer.Option(help="Of a Ray cluster: HOST:PORT or auto; local starts Ray here.")] = LOCAL,
     gpu_share: Annotated[float, typer.Option(min=0.0, help="GPUs, or part of one, for transformers' groups.")] = 1.0,
-    only: Annotated[str, typer.Option(help="Of the variants of the grid: all, or some, joined by commas.")] = "all",
+    only: Annotated[str, typer.Option(help="Of the variants of the grid: all, or some, joined by commas.")] = EVERY,
 ) -> None:
     """Run what is not finished of a grid of variants, seeds and settings."""
     check_engine(engine)
     root = Path.cwd()
     check_dataset(dataset, root / "assets")
     project = load_project_config(root, overrides={"vars.dataset": dataset})
-    runs = expand_grid(grid, names_in(project), in_all(project))
+    # Named, a variant that is not in `all` is run, too.
+    runs = expand_grid(grid, names_in(project), in_all(project) if only == EVERY else None)
     check_settings(grid, runs, project)
     chosen = choose_runs(runs, only, grid)
     folder = metrics / dataset / grid.stem

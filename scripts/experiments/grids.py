@@ -16,6 +16,7 @@ from scripts.training.config import set_values
 
 SOURCES = ("project.yml", "configs", "scripts")
 DEFAULT = "default"
+EVERY = "all"  # of the variants
 OTHERWISE = {"vars.seed": "a grid has `seeds`", "vars.dataset": "choose it when you run the grid, --vars.dataset"}
 
 
@@ -64,7 +65,7 @@ def expand_grid(path: Path, variants: list[str], every: list[str] | None = None)
     if not isinstance(grid, dict) or not {"variants", "seeds"} <= grid.keys() <= {"variants", "seeds", "settings"}:
         raise UserError(f"{path}: expected the keys `variants`, `seeds` and, if wanted, `settings`.")
     seeds, settings = grid["seeds"], grid.get("settings") or {DEFAULT: {}}
-    chosen = (every or variants) if grid["variants"] == "all" else grid["variants"]
+    chosen = (every or variants) if grid["variants"] == EVERY else grid["variants"]
     if not is_list(seeds, int) or len(set(seeds)) < len(seeds):
         raise UserError(f"{path}: `seeds` must be a list of different whole numbers, found {seeds!r}.")
     if not is_list(chosen, str) or not isinstance(settings, dict):
@@ -91,7 +92,7 @@ def choose_runs(runs: Sequence[Run], names: str, path: Path) -> list[Run]:
         UserError: the grid at the path has no such variant.
     """
     there = list(dict.fromkeys(run.variant for run in runs))
-    chosen = there if names == "all" else [name.strip() for name in names.split(",")]
+    chosen = there if names == EVERY else [name.strip() for name in names.split(",")]
     if unknown := [name for name in chosen if name not in there]:
         raise UserError(f"{path}: has no variant {unknown[0]!r}, only {', '.join(there)}. Change vars.of_grid.")
     return [run for run in runs if run.variant in chosen]

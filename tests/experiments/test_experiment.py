@@ -15,6 +15,7 @@ from scripts.experiments.compare import format_rows, load_results
 from scripts.experiments.experiment import is_finished, keep, prepare
 from scripts.experiments.grids import (
     DEFAULT,
+    EVERY,
     Group,
     Run,
     change_config,
@@ -83,7 +84,7 @@ def test_settings_that_would_do_nothing_are_named(tmp_path, name, expected):
 
 def test_some_of_a_grids_variants():
     runs = [Run(variant, DEFAULT, seed) for variant in ("bow", "cnn", "linear") for seed in (0, 1)]
-    assert choose_runs(runs, "all", Path("seeds.yml")) == runs
+    assert choose_runs(runs, EVERY, Path("seeds.yml")) == runs
     assert choose_runs(runs, "linear, bow", Path("seeds.yml")) == runs[:2] + runs[4:]
     with pytest.raises(UserError, match=r"seeds.yml: has no variant 'compact', only bow, cnn, linear"):
         choose_runs(runs, "bow,compact", Path("seeds.yml"))
