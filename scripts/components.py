@@ -20,7 +20,7 @@ import ctypes
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -67,6 +67,7 @@ MAX_CACHED_WORDS = 20_000
 MAX_CACHED_BYTES = 32_000_000
 # Words of texts that are classified at a time, unless one text has more: each takes up to 8 KB where the model reads.
 MAX_WORDS_AT_ONCE = 1 << 17
+LOGISTIC = "logistic"  # thinc's name of the layer
 LEARNS = ("labels", "logits")  # what TextCatCompact is trained with
 # The arrays of a linear model: name, type, dimensions.
 LINEAR_PARAMS = {
@@ -729,9 +730,53 @@ def set_base_rates(path: Path, component: str = "textcat") -> Callable[[Language
             bias = numpy.log(counts + 0.5) - numpy.log(len(texts) - counts + 0.5)
         else:
             bias = numpy.log((counts + 1) / (len(texts) + len(counts)))
-        output = pipe.model.get_ref("output")
+        output = pipe.model.get_ref("output" if pipe.model.has_ref("output") else "output_layer")
         output.set_param("b", output.ops.asarray1f(bias.astype("float32")))
         return nlp
+
+    return after_init
+
+
+@registry.callbacks("textcat_ladder.cross_entropy.v1")
+def learn_by_cross_entropy(path: Path, component: str = "textcat") -> Callable[[Language], Language]:
+    """For `[initialize.after_init]`: where texts may have several labels, a model of spaCy's own learns as others do.
+
+    spaCy's loss passes scores - truth, the gradient of the cross-entropy with respect to the logits; thinc's logistic
+    function multiplies it by its slope, which makes it that of the squared error: next to nothing for a score near 0
+    that should be 1, so rare labels are hardly learned (Golik et al. 2013, "Cross-entropy vs. squared error training").
+    And its weights start at random, where those of thinc's softmax start at nothing. Here they start at nothing, so
+    scores start at the labels' shares, see `set_base_rates`. Where labels exclude each other, all is as it should be.
+
+    What is stored has no part in it: a pipeline loads as spaCy's own.
+
+    Args:
+        path: of the corpus (.spacy).
+        component: name of the text classifier.
+    """
+
+    def after_init(nlp: Language) -> Language:
+        model = nlp.get_pipe(component).model
+        if not model.attrs["multi_label"]:
+            return nlp
+        for node in [node for node in model.walk() if node.name == LOGISTIC]:
+            model.replace_node(node, Model(LOGISTIC, _logistic_forward))
+        output = model.get_ref("output_layer")
+        output.set_param("W", output.ops.alloc_f(output.get_param("W").shape))
+        return set_base_rates(path, component)(nlp)
+
+    return after_init
+
+
+def _logistic_forward(model: Model, logits: Floats2d, is_train: bool) -> tuple[Floats2d, Callable]:
+    return model.ops.sigmoid(logits), lambda gradient: gradient
+
+
+@registry.callbacks("textcat_ladder.in_turn.v1")
+def in_turn(*callbacks: Callable[[Language], Language]) -> Callable[[Language], Language]:
+    """For `[initialize.after_init]`: several functions, one after another."""
+
+    def after_init(nlp: Language) -> Language:
+        return reduce(lambda changed, callback: callback(changed), callbacks, nlp)
 
     return after_init
 
