@@ -166,6 +166,8 @@ class Student:
 
         schedule: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_rate)
         targets, trim, errors = torch.from_numpy(lessons.logits), find_trim(), []
+        if not exclusive:  # most logits are far below 0, and a bias moves by no more than the sum of the rates
+            self.head.bias.data = targets.mean(dim=0).to(self.device)
         for step, batch in enumerate(show_progress(batches, desc="learn from the teacher", unit=" updates")):
             found = self.logits(lessons, batch.tolist(), self.half)
             if exclusive:
