@@ -62,8 +62,8 @@ def find_doubts(metrics: dict[str, Any], linear: dict[str, Any] | None) -> list[
     threshold = scores.get("thresholds", {}).get("all_labels", 0.5)
     if not EXTREME <= threshold <= 1 - EXTREME:
         doubts.append(
-            f"{name} gives labels from a score of {threshold:.2f} on: its probabilities are far from the truth. Train "
-            "longer (--vars.max_epochs), or give it more examples of the rare labels."
+            f"{name} gives labels from a score of {threshold:.2f} on: its probabilities are far from the truth. Rely "
+            "on its labels, not on its scores; more examples of the rare labels mend it, or other --vars.max_epochs."
         )
     if scores["macro_f1"] <= metrics["baseline"]["majority"]["macro_f1"]:
         doubts.append(f"{name} has learned nothing: its macro-F1 on test is that of the majority class.")
