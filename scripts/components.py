@@ -20,7 +20,7 @@ import ctypes
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -776,7 +776,9 @@ def in_turn(*callbacks: Callable[[Language], Language]) -> Callable[[Language], 
     """For `[initialize.after_init]`: several functions, one after another."""
 
     def after_init(nlp: Language) -> Language:
-        return reduce(lambda changed, callback: callback(changed), callbacks, nlp)
+        for callback in callbacks:
+            nlp = callback(nlp)
+        return nlp
 
     return after_init
 
