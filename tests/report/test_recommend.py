@@ -58,6 +58,8 @@ def test_what_to_try_next(root):
     enough = FACTS | {"raw": {"lines": 1000}}
     assert "train-curve . --vars.variant transformer" in next_sentence(mood, KNOWN, [], enough)
     assert "There is nothing left to try" in next_sentence(mood, KNOWN, [FLAT], enough)
+    larger = next_sentence(mood, [*KNOWN, "transformer-large"], [FLAT], FACTS)
+    assert larger.startswith("Next, train a larger encoder") and "--vars.teacher transformer-large" in larger
     assert "if compact and transformer shall be told apart, run the grid folds" in (
         next_sentence(topic, KNOWN, [FLAT], enough)
     )
@@ -66,7 +68,7 @@ def test_what_to_try_next(root):
 def test_a_variant_that_cannot_be_done_is_not_advised(root):
     task, _ = load(root, "first")
     task.skipped["transformer"] = "The encoder is for English."
-    assert "run transformer" not in next_sentence(task, KNOWN, [], None)
+    assert "run transformer" not in next_sentence(task, [*KNOWN, "transformer-large"], [], None)
 
 
 def test_the_command(root, run, tmp_path):
