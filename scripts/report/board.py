@@ -235,8 +235,14 @@ def describe_share(tasks: Sequence[Task]) -> str:
         text += "; untested where it has no interval"
     text += (
         f". The best from labels alone ({', '.join(BLANK)}) and the best transformer (not {' or '.join(SMALL)}) are "
-        "chosen on dev."
+        "chosen on dev"
     )
+    ends: dict[str, list[str]] = {}
+    for task in real:
+        ends.setdefault(task.gap["transformer"], []).append(task.name)
+    if len(ends) > 1:
+        text += ": " + "; ".join(f"{name} on {', '.join(of)}" for name, of in sorted(ends.items()))
+    text += "."
     for task in without:
         text += f" {task.name}: {describe_gap(task.gap)}"
     return text

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import srsly
 from scripts.common.files import write_json
 from scripts.report.board import (
     complete_block,
+    describe_share,
     load_tasks,
     mean_ranks,
     readme_variants,
@@ -86,6 +88,15 @@ def test_the_mean_share_is_over_the_tasks_that_have_a_gap(tasks):
     assert {"low", "high"} <= task(tasks, "topic").shares["compact"].keys()
     assert shares_over_tasks(tasks, "compact-domain") is None
     assert share_cell([task(tasks, "topic")], "compact", 2).endswith("(1 of 2)")
+
+
+def test_the_ends_are_named_where_they_differ(tasks):
+    assert "are chosen on dev. " in describe_share(tasks), "all of them end at transformer"
+    mood = task(tasks, "mood")
+    larger = replace(mood, gap=mood.gap | {"transformer": "transformer-large"})
+    assert "chosen on dev: transformer on topic; transformer-large on mood. " in (
+        describe_share([task(tasks, "easy"), larger, task(tasks, "topic")])
+    )
 
 
 def test_ranks_are_among_the_same_variants_everywhere(tasks):
