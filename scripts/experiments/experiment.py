@@ -273,11 +273,12 @@ def experiment(
     missing = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset)]
     todo = [run for run in missing if run in chosen]
     msg.info(f"{grid}: {len(chosen)} runs, {len(chosen) - len(todo)} finished already")
-    groups, unfinished = (group_runs(some, names_in(project)) for some in (todo, missing))
+    groups = group_runs(todo, names_in(project))
+    unfinished = {group.name for group in group_runs(missing, names_in(project))}
     settings = {"vars.dataset": dataset, "vars.gpu_id": gpu_id}
     folders = root / "training" / dataset / "experiments" / grid.stem
     for path in folders.glob("*"):
-        if path.name not in {group.name for group in unfinished}:
+        if path.name not in unfinished:
             shutil.rmtree(path)  # killed just when it was finished, or of an earlier form of the grid
     if engine == "ray" and todo:
         outcomes = run_on_ray(root, folders, project, groups, settings, workers, address, gpu_share)
