@@ -1,10 +1,11 @@
 """Registered functions of this project. One self-contained file, for `--code` and `spacy package --code`.
 
-`textcat_ladder.TextCatCompact.v1` classifies a text by frozen word vectors. The vectors stand in a quantized table
+`textcat_ladder.TextCatCompact.v2` classifies a text by frozen word vectors. The vectors stand in a quantized table
 inside the model: one row for each frequent word and for each word piece, with the word's weight. A word without a row
 gets the mean of its pieces. The features of a text are the weighted mean of its vectors (Arora et al. 2017, "A simple
-but tough-to-beat baseline for sentence embeddings") and the maximum over its tokens of a learned layer. Only that
-layer and the output are trained, so a training takes seconds and can hardly overfit.
+but tough-to-beat baseline for sentence embeddings") and the maximum over its tokens of a learned layer, or, where it
+reads, the maximum and the mean of residual layers that see a word between its neighbours. Only these and the output are
+trained.
 
 `textcat_ladder.TextCatLinear.v1` classifies a text by TF-IDF of words, pairs and pieces of words, and a linear support
 vector machine that has been fitted before (scripts.linear.fit_linear). Its words are hashed, its weights have 8 bits.
@@ -620,7 +621,7 @@ def _known_parts(model: Model, words: numpy.ndarray, strings: StringStore) -> tu
         return cache.scores, cache.units, numpy.asarray(rows)
 
 
-def _sum_places(ops: Ops, given: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
+def _sum_places(ops: Ops, given: Floats2d, window: int, owners: Ints1d) -> Floats2d:
     """What each token gets from itself and its neighbours in its text.
 
     Args:
@@ -628,16 +629,15 @@ def _sum_places(ops: Ops, given: Floats2d, window: int, lengths: Ints1d) -> Floa
         given: what each token gives to the one `window` places after it, ..., to the one `window` places before it:
             shape (tokens, (2 * window + 1) * units).
         window: neighbours on each side.
-        lengths: tokens of each text.
+        owners: the number of each token's text.
 
     Returns:
         shape (tokens, units).
     """
     n_units = given.shape[1] // (2 * window + 1)
     tokens = ops.as_contig(given[:, window * n_units : (window + 1) * n_units])
-    text = ops.xp.repeat(ops.xp.arange(len(lengths)), lengths if window else 0)
     for offset in range(1, window + 1):
-        same = (text[offset:] == text[:-offset])[:, None]
+        same = (owners[offset:] == owners[:-offset])[:, None]
         before, after = window - offset, window + offset
         tokens[offset:] += given[:-offset, before * n_units : (before + 1) * n_units] * same
         tokens[:-offset] += given[offset:, after * n_units : (after + 1) * n_units] * same
@@ -665,6 +665,8 @@ def _compact_logits(model: Model, docs: Sequence[Doc]) -> Floats2d:
     hidden, output = model.get_ref("hidden"), model.get_ref("output")
     words, index, lengths = distinct_words(docs)
     scores, units, rows = _known_parts(model, words, docs[0].vocab.strings)
+    # Before it goes to a GPU: CuPy repeats by no numbers that are there.
+    owners = ops.asarray1i(numpy.repeat(numpy.arange(len(docs)), lengths))
     index, lengths = ops.asarray1i(rows[index]), ops.asarray1i(lengths)
     # The mean.
     sums = ops.reduce_sum(scores[index], lengths)
@@ -676,10 +678,10 @@ def _compact_logits(model: Model, docs: Sequence[Doc]) -> Floats2d:
         for number, block in enumerate(blocks):
             if number:
                 given = ops.gemm(tokens, _by_place(block, 3), trans2=True)
-            tokens += ops.relu(_sum_places(ops, given, 1, lengths) + block.get_param("b"))
+            tokens += ops.relu(_sum_places(ops, given, 1, owners) + block.get_param("b"))
         features = ops.xp.concatenate([ops.reduce_max(tokens, lengths)[0], ops.reduce_mean(tokens, lengths)], axis=1)
     else:
-        tokens = _sum_places(ops, given, window, lengths)
+        tokens = _sum_places(ops, given, window, owners)
         # The maximum may come first: neither the bias nor the rectifier changes the order.
         features = ops.relu(ops.reduce_max(tokens, lengths)[0] + hidden.get_param("b"))
     W = output.get_param("W")

@@ -358,7 +358,7 @@ def check(
     output: Annotated[Path, typer.Argument(help="JSON file to write.")],
     assets: Annotated[Path, typer.Option(help="Folder that holds the data sets.")] = Path("assets"),
     project: Annotated[Path, typer.Option(help="File with the checksums of the assets.")] = Path("project.yml"),
-    config: Annotated[Path, typer.Option(help="Folder with base.cfg and bow.cfg.")] = Path("configs"),
+    config: Annotated[Path, typer.Option(help="Folder of the configs.")] = Path("configs"),
     lang: Annotated[str, typer.Option(help="spaCy's code of the language; auto goes by README.md and words.")] = AUTO,
     encoder: Annotated[str, typer.Option(help="Encoder whose limit counts: as for `weights`.")] = NONE,
     format_: Annotated[str, typer.Option("--format", help="Form of the files; auto goes by their content.")] = AUTO,

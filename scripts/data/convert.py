@@ -8,6 +8,8 @@ and hardly moves when texts are added. Data sets that come in another form have 
 With a fold (`--fold 0` to `--folds` - 1), all labelled texts are put together, whatever split they came in, and the
 test set is a block of them in the same order, so that over all folds each text is tested once.
 
+Where each row has one label and the mode is set to `multi`, rows of one text are put together.
+
 Files `annotated*` hold what was annotated after that, as answers to tasks of `doubt` and `suggest`: a text keeps its
 split and gets the new labels, and a new text goes to train.
 
@@ -25,18 +27,40 @@ from wasabi import msg
 from scripts.common.cli import run_cli
 from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, clean_raw, read_dataset, write_corpus
-from scripts.data.formats import ANNOTATED, AUTO, NONE, SPLITS, Notes, Options, Splits, read_raw
+from scripts.data.formats import ANNOTATED, AUTO, NONE, SPLITS, Example, Notes, Options, Splits, read_raw
 from scripts.data.labels import check_labels, resolve_mode
 from scripts.data.language import resolve_language, sample_texts
-from scripts.data.splits import Fold, add_annotated, assert_honest, complete_splits, cut_fold, normalize, parse_fold
+from scripts.data.splits import (
+    Fold,
+    add_annotated,
+    assert_honest,
+    complete_splits,
+    count_contradictions,
+    cut_fold,
+    normalize,
+    parse_fold,
+    unite_labels,
+)
+
+
+def all_examples(given: Splits) -> list[Example]:
+    """The examples of all splits."""
+    return [example for split in SPLITS for example in given.get(split, ())]
+
+
+def has_row_for_each_label(given: Splits, mode: str) -> bool:
+    """Whether a text of several labels stands there as often: each row has one label, though the mode allows more."""
+    return mode == "multi" and all(len(example.labels) == 1 for example in all_examples(given))
 
 
 def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits, list[str], str, str]:
     """Check and split what was read: (splits, labels, mode, why that mode)."""
     annotated = given.get(ANNOTATED, [])
     if fold:
-        given = {"train": [example for split in SPLITS for example in given.get(split, ())], ANNOTATED: annotated}
+        given = {"train": all_examples(given), ANNOTATED: annotated}
     mode, reason = resolve_mode(given, mode)
+    if has_row_for_each_label(given, mode):
+        given |= {split: unite_labels(given[split]) for split in SPLITS if split in given}
     labels = check_labels(given, mode)
     splits = add_annotated(cut_fold(given["train"], fold), annotated) if fold else complete_splits(given)
     assert_honest(splits, labels)
@@ -77,6 +101,11 @@ def convert(
     show_notes(notes)
     lang, why = resolve_language(lang, folder, sample_texts(given))
     msg.info(f"Language {lang}: {why}")
+    if not has_row_for_each_label(given, mode) and (n := count_contradictions(all_examples(given))):
+        advice = (
+            " If a text may have several labels: --vars.mode multi" if has_row_for_each_label(given, "multi") else ""
+        )
+        msg.warn(f"{n:,} text(s) with different labels at different places, left out of train.{advice}")
     splits, labels, mode, reason = prepare(given, mode, block)
     msg.info(f"Mode {mode}: {reason}")
     left_out: Counter[str] = Counter()

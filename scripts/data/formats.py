@@ -38,7 +38,9 @@ LABEL_COLUMNS = (
 )  # fmt: skip
 SPLITS = ("train", "dev", "test")
 ANNOTATED = "annotated"  # begins the names of files with answers that were given after the split
-SPLIT_NAMES = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
+SPLIT_NAMES = {"train": "train", "test": "test"} | dict.fromkeys(
+    ("dev", "validation", "valid", "val", "eval", "evaluation"), "dev"
+)
 MODES = (AUTO, "single", "multi", "binary")
 ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"  # white space, too, where it stands around a label
 
@@ -340,7 +342,10 @@ def prodigy_tasks(path: Path, notes: Notes) -> Iterator[tuple[dict[str, Any], st
             raise UserError(f"{source}: expected an annotated task of Prodigy, found {record!r:.60}.")
         answer, picked = record.get("answer", "accept"), record.get("accept") or []
         if answer not in ("accept", "reject", "ignore"):
-            raise UserError(f"{source}: `answer` is {answer!r:.40}; it must be accept, reject or ignore.")
+            raise UserError(
+                f"{source}: `answer` is {answer!r:.40}; it must be accept, reject or ignore. If this is no export of "
+                "Prodigy: --vars.format jsonl"
+            )
         for key, kinds, what in PRODIGY_TYPES:
             if not isinstance(record.get(key), kinds | None):
                 raise UserError(f"{source}: `{key}` must be {what}, found {record[key]!r:.40}.")
@@ -367,7 +372,7 @@ def read_prodigy(path: Path, options: Options, notes: Notes) -> Iterator[Example
     several = options.mode in {"multi", "binary"}
     for record, source in prodigy_tasks(path, notes):
         text = read_text(record, source, options, notes)
-        answers = found.setdefault(record.get("_input_hash", text), Answers(text, source))
+        answers = found.setdefault(record.get("_input_hash") or text, Answers(text, source))
         if "options" in record:
             picked = set(map(str, record.get("accept") or ()))
             several |= (record.get("config") or {}).get("choice_style") == "multiple" or len(picked) > 1
@@ -470,9 +475,9 @@ def is_data(path: Path) -> bool:
 
 
 def split_of(path: Path) -> str | None:
-    """The split that a name tells: `train.jsonl.gz`, `validation/`, `test-00000-of-00001.parquet`, `reviews.train`."""
+    """The split that a name tells: `train.jsonl.gz`, `validation/`, `test_set.csv`, `reviews.train`."""
     name = path.name.casefold().removesuffix(".gz")
-    return SPLIT_NAMES.get(re.split(r"[.-]", name)[0]) or SPLIT_NAMES.get(Path(name).suffix.removeprefix("."))
+    return SPLIT_NAMES.get(re.split(r"[._-]", name)[0]) or SPLIT_NAMES.get(Path(name).suffix.removeprefix("."))
 
 
 def is_annotated(path: Path) -> bool:
@@ -524,6 +529,10 @@ def find_inputs(folder: Path) -> dict[str, list[Path]]:
 def read_folder(folder: Path, options: Options, notes: Notes) -> Splits:
     """Read `train`, `dev` and `test` of a data set's folder; absent ones are absent from the result."""
     inputs = find_inputs(folder)
+    read = {path for paths in inputs.values() for path in paths}
+    for path in data_entries(folder):
+        if read.isdisjoint((path, path.parent)):
+            notes.add("a file or folder that is not train, dev or test by its name, not read", path.as_posix())
     return {
         split: [example for path in inputs[split] for example in read_input(path, options, notes)]
         for split in SPLITS

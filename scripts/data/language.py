@@ -88,11 +88,16 @@ def script_language(texts: Iterable[str]) -> tuple[str | None, str]:
     if script == "LATIN" or n <= letters.total() / 2:
         return None, script
     found = "ja" if script == "CJK" and kana > KANA_SHARE * n else SCRIPTS.get(script, SEVERAL)
+    return found if has_tokenizer(found) else SEVERAL, script
+
+
+def has_tokenizer(lang: str) -> bool:
+    """Whether spaCy can cut up a language's texts; for some that takes a package of its own."""
     try:
-        spacy.blank(found)
+        spacy.blank(lang)
     except ImportError:
-        return SEVERAL, script
-    return found, script
+        return False
+    return True
 
 
 def stated_language(folder: Path) -> str | None:
@@ -136,7 +141,10 @@ def resolve_language(wanted: str, folder: Path, texts: Iterable[str]) -> tuple[s
     words = Counter(word.casefold() for text in texts for word in word_pattern().findall(text))
     shares = language_shares(words) if words.total() >= ENOUGH_WORDS else {}
     if found := likelier(shares, DEFAULT) if shares else None:
-        return found, f"{shares[found]:.0%} of the words are its stop words. If that is wrong: --vars.lang"
+        reason = f"{shares[found]:.0%} of the words are"
+        if not has_tokenizer(found):
+            return SEVERAL, f"{reason} stop words of {found!r}, and the package for its words is not installed"
+        return found, f"{reason} its stop words. If that is wrong: --vars.lang"
     if by_script:
         remark = "" if script not in SCRIPTS else ", and the package for its words is not installed"
         return SEVERAL, f"most letters are {script.title()}{remark}. If you know better: --vars.lang"

@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from scipy.cluster.hierarchy import DisjointSet
 
@@ -17,17 +18,42 @@ DEV_SHARE = 0.10
 # Two articles are versions of one when this share of the shorter one's five-word runs also stands in the longer one.
 NEAR_DUPLICATE = 0.5
 SHINGLE = 5
+MIN_TEXTS = 4  # of train, whatever their labels
 MAX_SHINGLE_HOLDERS = 20  # a run that more articles share is a stock phrase
+# Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, ideographs.
+UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+@cache
+def word_pattern() -> re.Pattern[str]:
+    """Words with their marks, which Python takes for no letters (vowels of Hindi), and signs such as emoji."""
+    beyond_latin = (*range(0x300, 0xFE00), *range(0xFE20, 0x10000), *range(0x1F000, 0x1FB00))
+    marks, signs = (
+        "".join(chr(i) for i in beyond_latin if unicodedata.category(chr(i)).startswith(kind)) for kind in ("M", "So")
+    )
+    return re.compile(rf"[\w{marks}]+|[{signs}]")
 
 
 def normalize(text: str) -> str:
-    """The words of a text, case-folded, one space between: equal for texts that differ in looks only."""
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())) or text.strip()
+    """The words of a text, case-folded, one space between: equal for texts that differ in looks only.
+
+    Where no spaces stand between words, each letter is one.
+    """
+    if text.isascii():  # the same, in a third of the time
+        return " ".join(re.findall(r"\w+", text.casefold())) or text.strip()
+    spaced = UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(word_pattern().findall(spaced)) or text.strip()
 
 
 def text_hash(text: str) -> str:
-    """A stable sort key: the MD5 of the normalised text."""
-    return md5_bytes([normalize(text).encode("utf-8")])
+    """A stable sort key: the MD5 of the runs of letters and digits, without marks and signs.
+
+    `normalize` tells more texts apart; but the order of a split must not change with it.
+    """
+    words = re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
+    return md5_bytes([(" ".join(words) or text.strip()).encode("utf-8")])
 
 
 # Duplicates
@@ -45,6 +71,25 @@ def drop_repeated(examples: Sequence[Example]) -> list[Example]:
             groups.merge(seen.setdefault(key, index), index)
     firsts = {min(group) for group in groups.subsets() if len({examples[index].labels for index in group}) == 1}
     return [example for index, example in enumerate(examples) if index in firsts]
+
+
+def unite_labels(examples: Sequence[Example]) -> list[Example]:
+    """Give the first of the examples that share a normalised text the labels of all: rows of one label each."""
+    labels: dict[str, list[str]] = defaultdict(list)
+    firsts: dict[str, Example] = {}
+    for example in examples:
+        key = normalize(example.text)
+        firsts.setdefault(key, example)
+        labels[key] += example.labels
+    return [replace(example, labels=tuple(sorted(set(labels[key])))) for key, example in firsts.items()]
+
+
+def count_contradictions(examples: Sequence[Example]) -> int:
+    """How many normalised texts stand there with different labels."""
+    labels: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for example in examples:
+        labels[normalize(example.text)].add(example.labels)
+    return sum(len(found) > 1 for found in labels.values())
 
 
 def shingles(text: str) -> set[tuple[str, ...]]:
@@ -94,9 +139,21 @@ def divide(groups: dict[str, list[Example]], taken: set[str]) -> tuple[list[Exam
 
 
 def take_share(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
-    """Cut off a share of the groups, label by label, in hash order: (what is left, what was taken)."""
+    """Cut off a share of the groups, label by label, in hash order: (what is left, what was taken).
+
+    Of labels so rare that their share is less than half a text, every so many gives one.
+    """
     groups, strata = stratify(examples)
-    return divide(groups, {name for names in strata.values() for name in names[: round(share * len(names))]})
+    taken: set[str] = set()
+    owed = 0.0
+    for _, names in sorted(strata.items()):
+        wanted = round(share * len(names))
+        if not wanted and len(names) > 1:
+            owed += share * len(names)
+            wanted = round(owed)
+            owed -= wanted
+        taken.update(names[:wanted])
+    return divide(groups, taken)
 
 
 def take_fold(examples: Sequence[Example], fold: Fold) -> tuple[list[Example], list[Example]]:
@@ -228,7 +285,7 @@ def assert_honest(splits: Splits, labels: Sequence[str] = ()) -> None:
     """Make sure that no text and no document group stands on two sides, and that each label is left in train.
 
     Raises:
-        UserError: one does, a side is empty, or a label is not.
+        UserError: one does, a side is empty, train hardly has a text, or a label is not there.
     """
     sides: dict[str, str] = {}
     for split in SPLITS:
@@ -238,6 +295,11 @@ def assert_honest(splits: Splits, labels: Sequence[str] = ()) -> None:
             for key in {normalize(example.text), normalize(" ".join(example.raw)), example.group} - {""}:
                 if sides.setdefault(key, split) != split:
                     raise UserError(f"{example.source}: this text stands in {sides[key]} and in {split}.")
+    if len(splits["train"]) < MIN_TEXTS:
+        raise UserError(
+            f"Only {len(splits['train'])} different text(s) are left in train, once repeated ones and those of dev and "
+            f"test are left out; {MIN_TEXTS} are needed. Add examples."
+        )
     if gone := set(labels) - {label for example in splits["train"] for label in example.labels}:
         raise UserError(
             f"label {min(gone)!r}: no text of train with it is left, once repeated texts and those of dev and test are "

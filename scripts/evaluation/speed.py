@@ -18,6 +18,7 @@ from scripts.common.files import read_json
 MIN_SECONDS = 1.0  # of one timed pass; shorter ones are mostly noise
 MAX_SECONDS = 10.0  # of one timed pass: of a slow pipeline and long texts, a part must do
 PROBE_DOCS = 64
+TICK = 1e-4  # seconds: a probe counts as so long at the least
 MAX_DOCS = 20_000  # of one timed pass
 LATENCY_DOCS = 300
 LATENCY_SECONDS = 20.0
@@ -56,7 +57,8 @@ def throughput(consume: Callable[[Iterable[str]], None], texts: Sequence[str], r
     A pass takes each text at least once, unless that takes more than `MAX_SECONDS`: then it takes the first of them.
     """
     probe = texts[:PROBE_DOCS]
-    rate = len(probe) / min(seconds_for(consume, probe, len(probe)) for _ in range(2))
+    # A clock may stand still for 16 ms (Windows).
+    rate = len(probe) / max(TICK, min(seconds_for(consume, probe, len(probe)) for _ in range(2)))
     n_docs = min(MAX_DOCS, max(len(texts), int(rate * MIN_SECONDS)), max(len(probe), int(rate * MAX_SECONDS)))
     passes = show_progress(range(repeats), desc=name, unit=" passes")
     return [n_docs / seconds_for(consume, texts, n_docs) for _ in passes]

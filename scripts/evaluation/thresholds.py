@@ -68,7 +68,12 @@ def best_threshold(gold: np.ndarray, scores: np.ndarray) -> float:
     Args:
         gold: bool (documents, labels).
         scores: float, same shape, from 0 to 1.
+
+    Returns:
+        The threshold; `DEFAULT` where no label occurs.
     """
+    if not gold.any():
+        return DEFAULT
     uses = resamples(len(gold))
     positives = uses @ gold
     f1 = np.zeros(len(CANDIDATES))
@@ -106,8 +111,8 @@ def best_adjustment(gold: np.ndarray, logits: np.ndarray, prior: np.ndarray) -> 
 
 
 def label_thresholds(gold: np.ndarray, scores: np.ndarray) -> list[float]:
-    """The best threshold for each label by itself, same arguments; 0.5 for a label that does not occur."""
-    return [best_threshold(gold[:, [i]], scores[:, [i]]) if gold[:, i].any() else DEFAULT for i in range(gold.shape[1])]
+    """The best threshold for each label by itself, same arguments."""
+    return [best_threshold(gold[:, [i]], scores[:, [i]]) for i in range(gold.shape[1])]
 
 
 def gold_of(path: Path, labels: Sequence[str]) -> np.ndarray:

@@ -296,7 +296,7 @@ def looks_like_prodigy(line: str) -> bool:
 
 
 MAGIC = {b"PAR1": "parquet", b"ARROW1": "datasets", b"\xff\xff\xff\xff": "datasets"} | {
-    b"\x78" + level: "spacy" for level in (b"\x01", b"\x5e", b"\x9c", b"\xda")
+    b"\x78" + level: "spacy" for level in (b"\x01", b"\x9c", b"\xda")
 }  # a DocBin is packed with zlib
 
 
@@ -312,7 +312,7 @@ def detect_file(path: Path) -> tuple[str, str]:
     for start, name in MAGIC.items():
         if head.startswith(start):
             return name, ""
-    if head.startswith(b"PK"):
+    if head.startswith(b"PK\x03\x04"):
         raise UserError(
             f"{path}: a zip file, or a workbook such as .xlsx. Unpack it, or save the sheet as CSV (UTF-8)."
         )

@@ -104,7 +104,7 @@ def adjust(nlp: Language, path: Path, train: Path, dev: Path) -> tuple[float, np
     added = (found * (prior.mean() - prior)).astype("float32")
     if found:
         layer = linear_layer(pipe.model)
-        layer.set_param("bias", layer.get_param("bias") + added)
+        layer.set_param("bias", layer.get_param("bias") + layer.ops.asarray1f(added))
         msg.info(f"Rare labels are favoured: {found:.1f} of the log frequencies, chosen on {len(gold):,} texts")
     return found, added
 

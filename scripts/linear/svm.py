@@ -140,7 +140,8 @@ def fit_svm(X: sp.csr_matrix, Y: np.ndarray, exclusive: bool, strength: float, b
 
 
 def split_folds(Y: np.ndarray, exclusive: bool, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds, stratified by the label where there is only one."""
+    """Folds, stratified by the label where there is only one; a text each, where there are no more texts."""
+    n_folds = min(n_folds, len(Y))
     gold = Y.argmax(1) if exclusive else Y[:, 0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of labels with fewer texts than folds

@@ -184,7 +184,8 @@ def write_config(
     values = task_settings(read_json(corpus / "task.json"), variant.get("sizes"), config)
     values |= {"paths.corpus": corpus.as_posix(), "paths.training": training.as_posix()}
     values |= {"system.seed": seed, "paths.log": (output.parent / "log.jsonl").as_posix()}
-    if max_epochs:
+    # One update changes nothing where all is learned before (linear, transformer-int8), and more take time only.
+    if max_epochs and config["training"].get("max_steps") != 1:
         # What the user says is not cut off by a number of updates.
         values |= {"training.max_epochs": max_epochs, "training.max_steps": 0, "task.min_updates": 0}
     if gpu_id >= 0 and "mixed_precision" in config["system"]:

@@ -15,8 +15,9 @@ WORD_ORDER_TEXTS = 4000
 HIDDEN_WIDTH, WORD_ORDER_WIDTH = 128, 512
 # Units of layers that read (two of 192 take 1 MB), and of the one layer that learns from a teacher's many texts.
 READING_WIDTH, TAUGHT_WIDTH = 192, 512
-# Updates at least and at most, of texts up to so many words on average; of longer ones fewer, and of few texts, which
-# are soon known by heart, so many a text: down to the least.
+# Updates at least and at most, of texts up to so many words on average; of longer ones fewer, at most by the root of
+# their length, or many long texts would hardly be seen once. And of few texts, which are soon known by heart, so many a
+# text: down to the least.
 COMPACT_UPDATES, LONG_TEXT, UPDATES_PER_TEXT, LEAST_UPDATES = (2500, 6000), 125, 2, 1000
 # Passes and texts of a batch, of texts that are not long, and the least. To learn to read 594 German articles of 250
 # words took some 13 minutes of a busy core in 40 passes and batches of 32.
@@ -52,14 +53,14 @@ def compact_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, An
     """Of `compact`: what thousands of training texts allow, and updates that fit their number and their length."""
     reads, texts = config["task"]["depth"] > 0, facts["examples"]["train"]
     word_order = texts >= WORD_ORDER_TEXTS
-    share = min(1.0, LONG_TEXT / facts["words"]["train"]["mean"])
+    share = min(1.0, LONG_TEXT / min(facts["words"]["train"]["mean"], config["task"]["max_words"]))
     return {
         "hidden_width": READING_WIDTH if reads else WORD_ORDER_WIDTH if word_order else HIDDEN_WIDTH,
         "window_size": int(word_order),
         "passes": max(COMPACT_PASSES[0], round(COMPACT_PASSES[1] * share)),
         "batch_texts": max(COMPACT_BATCH[0], round(COMPACT_BATCH[1] * share)),
         "min_updates": round(max(LEAST_UPDATES, min(COMPACT_UPDATES[0], UPDATES_PER_TEXT * texts) * share)),
-        "max_updates": round(COMPACT_UPDATES[1] * share),
+        "max_updates": round(COMPACT_UPDATES[1] * share**0.5),
     }
 
 

@@ -34,6 +34,15 @@ def read_docs(path):
 def test_normalize_ignores_case_and_punctuation():
     assert normalize("Blair 'backs'  the DEAL!") == normalize("blair backs, the deal") == "blair backs the deal"
     assert normalize("???") == "???"
+    assert normalize("caf\u00e9") == normalize("cafe\u0301") != normalize("cafe")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("ข่าว", "ข้าว"), ("लड़का आया", "लड़के आये"), ("So good 😀", "So good 😡"), ("新闻", "新 闻 好")]
+)
+def test_normalize_keeps_what_tells_texts_apart(one, other):
+    assert normalize(one) != normalize(other)
+    assert normalize(one) == normalize(f" {one}!")
 
 
 def test_repeats_are_found_through_each_other():
@@ -94,6 +103,19 @@ def test_raw_text_holds_no_held_out_text():
         "a dev text inside is too short to tell",
         "fine",
     ]
+
+
+def test_raw_text_without_spaces_holds_no_held_out_text():
+    splits = {"train": [example("训练")], "dev": [example("另一句话")], "test": [example("今天天气很好")]}
+    assert list(clean_raw(splits, ["新闻:今天天气很好,专家表示欢迎", "今天天气不好"])) == ["训练", "今天天气不好"]
+
+
+def test_dev_has_texts_of_rare_labels_by_turns():
+    texts = [example(f"{label} {i}", label) for label in map(str, range(100, 250)) for i in range(5)]
+    splits = complete_splits({"train": texts, "test": [example("another", "100")]})
+    counts = {split: len(members) for split, members in splits.items()}
+    assert counts == {"train": 675, "dev": 75, "test": 1}
+    assert len({e.labels for e in splits["dev"]}) == 75
 
 
 # The BBC articles
@@ -165,6 +187,36 @@ def test_csv_and_several_labels(toy_assets, run, tmp_path):
     assert run("convert", "toy", "corpus").returncode == 0
     assert srsly.read_json(tmp_path / "corpus" / "task.json")["labels"] == ["film", "money", "sport"]
     assert all(doc.text.endswith(', "quoted"') for doc in read_docs(tmp_path / "corpus" / "test.spacy"))
+
+
+def test_a_row_for_each_label(toy_assets, run, tmp_path):
+    """Labels of a text are put together if the mode says so; else texts with different labels are named."""
+    records = toy_records()
+    again = [{"text": r["text"], "label": "extra"} for r in records[::4]]
+    srsly.write_jsonl(toy_assets / "train.jsonl", [*records, *again])
+    assert f"{len(again)} text(s) with different labels" in run("convert", "toy", "corpus").output
+    assert run("convert", "toy", "corpus", "--mode", "multi").returncode == 0
+    docs = [doc for split in ("train", "dev", "test") for doc in read_docs(tmp_path / "corpus" / f"{split}.spacy")]
+    assert len(docs) == len(records)
+    assert sorted(sum(doc.cats.values()) for doc in docs) == [1.0] * (len(records) - len(again)) + [2.0] * len(again)
+
+
+def test_files_that_tell_no_split_are_named(toy_assets, run, tmp_path):
+    srsly.write_jsonl(toy_assets / "heldout.jsonl", [{"text": "x", "label": "film"}])
+    srsly.write_jsonl(toy_assets / "test_set.jsonl", [{"text": f"one more {i}", "label": "film"} for i in range(3)])
+    assert "not read (first: assets/toy/heldout.jsonl)" in run("convert", "toy", "corpus").output
+    assert [doc.text[:8] for doc in read_docs(tmp_path / "corpus" / "test.spacy")] == ["one more"] * 3
+
+
+def test_hardly_any_text_left(toy_assets, run):
+    repeated = [{"text": f"the same {label}", "label": label} for label in "ab" for _ in range(4)]
+    for name, texts in (
+        ("train", repeated),
+        *((s, [{"text": s + x, "label": x} for x in "ab"]) for s in ("dev", "test")),
+    ):
+        srsly.write_jsonl(toy_assets / f"{name}.jsonl", texts)
+    result = run("convert", "toy", "corpus")
+    assert result.returncode == 1 and "Only 2 different text(s) are left in train" in message(result)
 
 
 GOOD = json.dumps({"text": "good text", "label": "sport"}).encode()

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 import srsly
 
+from scripts.data import language
 from scripts.data.language import language_shares, resolve_language, stated_language
 from tests.conftest import ROOT
 
@@ -42,6 +43,12 @@ def test_a_setting_counts_more_than_a_readme_and_that_more_than_words(tmp_path):
 @pytest.mark.parametrize("texts", [[ENGLISH] * 60, [GERMAN], ["x1 y2 z3"] * 900, ["7 + 8"] * 99, []])
 def test_english_unless_the_words_speak_clearly(tmp_path, texts):
     assert resolve_language("auto", tmp_path, texts)[0] == "en"
+
+
+def test_a_language_whose_tokenizer_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(language, "has_tokenizer", lambda lang: lang != "de")
+    found, reason = resolve_language("auto", tmp_path, [GERMAN] * 60)
+    assert found == "xx" and "'de', and the package for its words is not installed" in reason
 
 
 def test_the_published_data_sets_state_theirs():

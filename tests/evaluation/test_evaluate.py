@@ -12,13 +12,26 @@ from spacy.training import Example
 
 from scripts.evaluation.evaluate import torch_models
 from scripts.evaluation.measure import measure_speed
-from scripts.evaluation.scores import calibration, indicators, macro_f1_interval
+from scripts.evaluation.scores import calibration, indicators, macro_f1_interval, score_examples
 from scripts.evaluation.thresholds import macro_f1
 from tests.conftest import ROOT, finish, message
 
 
 def one_hot(classes, n_labels):
     return np.eye(n_labels, dtype=bool)[np.asarray(classes)]
+
+
+def test_labels_that_do_not_occur_do_not_count():
+    """As in the interval, the baseline and the paired tests. And a single text has an interval."""
+    labels, nlp = list("abcd"), spacy.blank("en")
+    examples = []
+    for gold in "aab":
+        example = Example(nlp.make_doc("x"), nlp.make_doc("x"))
+        example.predicted.cats = example.reference.cats = {label: float(label == gold) for label in labels}
+        examples.append(example)
+    scores, _ = score_examples(examples, labels, True, 0.5)
+    assert scores["macro_f1"] == 1.0 and scores["macro_f1_ci"] == [1.0, 1.0]
+    assert score_examples(examples[:1], labels, True, 0.5)[0]["macro_f1_ci"] == [1.0, 1.0]
 
 
 def test_macro_f1_equals_scikit_learn():

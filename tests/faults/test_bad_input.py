@@ -183,7 +183,7 @@ CASES = [
     data("test equal to train", {"train.jsonl": jsonl(), "test.jsonl": jsonl()}, "each of the 72 texts of train also stands in dev or test. What is scored must not be trained on"),
     data("dev equal to test", {"train.jsonl": jsonl(), "dev.jsonl": jsonl(), "test.jsonl": jsonl()}, "each of the 72 texts of dev also stands in test"),
     data("a label whose texts are all in test", {"train.jsonl": jsonl(), "test.jsonl": "\n".join(GOOD[:24]).encode()}, "label 'sport': no text of train with it is left"),
-    data("too few texts", {"train.jsonl": labelled("a", 4) + b"\n" + labelled("b", 4).replace(b"text ", b"other ")}, "The dev set is empty: too few examples"),
+    data("too few texts", {"train.jsonl": b'{"text": "one", "label": "a"}\n{"text": "other", "label": "b"}\n' * 4}, "The dev set is empty: too few examples"),
     # classify: what shall be labelled
     texts("a table of unknown columns", "in.csv", b"id,titel\n1,Goal\n2,Bank\n", "in.csv, line 2: no column with a known name of texts; there are 'id', 'titel'. Set text_column"),
     texts("a table of unknown columns, of another name", "in.dat", b"id,titel\n1,Goal\n2,Bank\n", "there are 'id', 'titel'"),

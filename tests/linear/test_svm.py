@@ -55,6 +55,12 @@ def test_it_learns_any_number_of_labels(toy, columns):
     assert ((probabilities > 0.5) == (Y > 0)).mean() > 0.9
 
 
+def test_it_learns_from_four_texts(toy):
+    nlp, _, _ = toy
+    docs, Y = [nlp.make_doc(text) for text in ("a goal", "a match", "a film", "a song")], np.eye(2)[[0, 0, 1, 1]]
+    assert (linear_logits(layer(fit_linear(docs, Y, True)), docs).argmax(1) == Y.argmax(1)).all()
+
+
 def test_no_word_is_stored_and_rows_keep_within_the_bytes(toy):
     _, docs, gold = toy
     small = fit_linear(docs, gold["single"], True, size=2000)

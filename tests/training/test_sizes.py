@@ -53,7 +53,7 @@ def test_the_rate_falls_with_the_width(tmp_path):
 
 
 def at_depth(depth):
-    return {"task": {"depth": depth}}
+    return {"task": {"depth": depth, "max_words": 1000}}
 
 
 def test_compact_makes_fewer_updates_of_long_texts():
@@ -61,7 +61,9 @@ def test_compact_makes_fewer_updates_of_long_texts():
     assert (short["min_updates"], short["max_updates"]) == (2500, 6000)
     assert (short["passes"], short["batch_texts"]) == (40, 32)
     assert (long["passes"], long["batch_texts"]) == (10, 8) == (longest["passes"], longest["batch_texts"])
-    assert (long["min_updates"], long["max_updates"]) == (1000, 1500)
+    assert (long["min_updates"], long["max_updates"]) == (1000, 3000)
+    assert longest == compact_sizes(facts(1400, 1000.0), at_depth(0)), "of a text no more words are learned from"
+    assert longest["max_updates"] > longest["min_updates"]
 
 
 @pytest.mark.parametrize(("texts", "updates"), [(90, 1000), (700, 1400), (1300, 2500), (9000, 2500)])
