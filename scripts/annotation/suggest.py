@@ -60,7 +60,10 @@ def judge(committee: Sequence[Language], texts: list[str], labels: Sequence[str]
 
     Where they disagree, no label gets much, so that it counts as uncertain.
     """
-    found = [[[doc.cats[label] for label in labels] for doc in nlp.pipe(texts)] for nlp in committee]
+    found = []
+    for nlp in committee:
+        with nlp.memory_zone():  # else it would keep every new word
+            found.append([[doc.cats[label] for label in labels] for doc in nlp.pipe(texts)])
     return np.asarray(found).mean(0)
 
 

@@ -124,12 +124,21 @@ def score_on_dev(scores: np.ndarray, data: Data) -> tuple[float, float]:
 # Linear layers on features of a text
 
 
+def fit_each(features: Any, gold: np.ndarray, fit: Callable[[Any, np.ndarray], Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (features, labels) and bias (labels,) of a classifier for each label; of one that all have, a bias."""
+    W, b = np.zeros((features.shape[1], gold.shape[1])), np.where(gold.any(axis=0), 1.0, -1.0)
+    for label, column in enumerate(gold.T):
+        if len(np.unique(column)) > 1:
+            found = fit(features, column)
+            W[:, label], b[label] = found.coef_[0], found.intercept_[0]
+    return W, b
+
+
 def fit_svm(features: Any, gold: np.ndarray, strength: float, data: Data) -> tuple[np.ndarray, np.ndarray]:
     """Weights (features, labels) and bias (labels,) of linear support vector machines, one for each label."""
     from sklearn.svm import LinearSVC
 
-    fits = [LinearSVC(C=strength, random_state=data.seed).fit(features, column) for column in gold.T]
-    return np.concatenate([fit.coef_ for fit in fits]).T, np.concatenate([fit.intercept_ for fit in fits])
+    return fit_each(features, gold, LinearSVC(C=strength, random_state=data.seed).fit)
 
 
 def fit_regression(features: Any, gold: np.ndarray, strength: float, data: Data) -> tuple[np.ndarray, np.ndarray]:
@@ -140,8 +149,7 @@ def fit_regression(features: Any, gold: np.ndarray, strength: float, data: Data)
         return LogisticRegression(C=strength, max_iter=2000).fit(features, targets)
 
     if not data.exclusive:
-        fits = [fit(column) for column in gold.T]
-        return np.concatenate([one.coef_ for one in fits]).T, np.concatenate([one.intercept_ for one in fits])
+        return fit_each(features, gold, lambda _, column: fit(column))
     model = fit(gold.argmax(1))
     coefficients, intercepts = model.coef_, model.intercept_
     if len(coefficients) == 1:  # of two labels scikit-learn keeps the difference

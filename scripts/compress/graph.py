@@ -84,12 +84,13 @@ def export_graph(encoder: "PreTrainedModel") -> "ModelProto":
         except Exception as error:  # of the exporter, of ONNX Runtime, or of what is traced
             raise Unsuited(
                 f"{encoder.config.model_type}: this kind of encoder cannot be exported ({type(error).__name__}). Take "
-                "another encoder for transformer-int8."
+                "another encoder for transformer-int8 and transformer-distilled."
             ) from error
     if not change <= TOLERANCE:
         raise Unsuited(
             f"{encoder.config.model_type}: this kind of encoder changes when it is exported "
-            f"(by up to {change:.2g}). Take another encoder for transformer-int8."
+            f"(by up to {change:.2g}). Take another encoder for transformer-int8 and "
+            "transformer-distilled."
         )
     return graph
 

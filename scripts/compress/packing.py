@@ -180,7 +180,8 @@ def pack(trained: Trained, size: int, texts: Sequence[Path]) -> tuple[dict[str, 
             msg.warn(
                 f"{size / 1e6:.1f} MB cannot be reached: matrices of {graph.nbytes / 1e6:.1f} MB leave no room for the "
                 "training texts' word pieces, and all pieces are kept. Choose a smaller encoder (--vars.transformer), "
-                "fewer layers (--vars.transformer_layers), or more bytes (--vars.int8_bytes)."
+                "fewer layers (--vars.transformer_layers), or more bytes (--vars.int8_bytes; of transformer-distilled "
+                "--vars.distilled_bytes)."
             )
         else:
             table = table[rows]

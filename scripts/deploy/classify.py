@@ -63,11 +63,15 @@ def find_shards(source: Path, output: Path) -> dict[Path, Path]:
 
 
 def check_outputs(targets: dict[Path, Path]) -> None:
-    """Make sure that no input would be written over.
+    """Make sure that no input would be written over, and no output twice.
 
     Raises:
         UserError: one would.
     """
+    made_of: dict[Path, Path] = {}
+    for source, target in targets.items():
+        if (other := made_of.setdefault(target, source)) is not source:
+            raise UserError(f"{other}, {source}: the labels of both would be written to {target}. Rename one.")
     sources = {os.path.realpath(source) for source in targets}
     for source, target in targets.items():
         if os.path.realpath(target) in sources or (target.exists() and target.samefile(source)):

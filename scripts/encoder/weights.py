@@ -81,7 +81,7 @@ def weights(
     own = is_weights_folder(Path(name))  # the user's own folder, which may change
     kept = keep_parts(name, store, checksums) if source == name and not own else None
     kept = kept or store / kept_name(name, None if own or source == name else name)
-    if is_weights_folder(kept):
+    if not own and is_weights_folder(kept):
         source = kept.as_posix()
     elif not Path(source).is_dir():
         msg.info(f"{source}: neither a folder nor an installed package; asking the Hugging Face hub")

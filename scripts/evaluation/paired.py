@@ -233,7 +233,7 @@ def compare_groups(groups: Groups, reference: str) -> dict[str, Any]:
                 "std": std,
                 "dev": mean_score(runs, "dev"),
                 "megabytes": mean_and_std([run["size"]["pipeline_bytes"] / 1e6 for run in runs])[0],
-                "difference": float(difference.mean()),
+                "difference": mean - mean_and_std([run["scores"]["macro_f1"] for run in groups[reference]])[0],
                 "low": float(low),
                 "high": float(high),
                 "p": two_sided_p(difference),

@@ -86,7 +86,8 @@ def is_finished(result: Path, run: Run, dataset: str) -> bool:
     if not result.exists() or not result.with_suffix(".predictions.jsonl").exists():
         return False
     metrics = read_json(result)
-    return (metrics["experiment"]["values"], metrics["seed"], metrics["dataset"]) == (run.values, run.seed, dataset)
+    values = metrics.get("experiment", {}).get("values")
+    return (values, metrics.get("seed"), metrics.get("dataset")) == (run.values, run.seed, dataset)
 
 
 def result_files(run: Run, dataset: str) -> tuple[str, str]:
@@ -274,17 +275,17 @@ def experiment(
     todo = [run for run in missing if run in chosen]
     msg.info(f"{grid}: {len(chosen)} runs, {len(chosen) - len(todo)} finished already")
     groups = group_runs(todo, names_in(project))
-    unfinished = {group.name for group in group_runs(missing, names_in(project))}
+    left = Counter({group.name: len(group.runs) for group in group_runs(missing, names_in(project))})
     settings = {"vars.dataset": dataset, "vars.gpu_id": gpu_id}
     folders = root / "training" / dataset / "experiments" / grid.stem
     for path in folders.glob("*"):
-        if path.name not in unfinished:
+        if path.name not in left:
             shutil.rmtree(path)  # killed just when it was finished, or of an earlier form of the grid
     if engine == "ray" and todo:
         outcomes = run_on_ray(root, folders, project, groups, settings, workers, address, gpu_share)
     else:
         outcomes = run_here(root, folders, project, groups, settings, workers)
-    failed, left = [], Counter({group.name: len(group.runs) for group in groups})
+    failed = []
     # Closing leaves Ray in good order, whatever happens.
     with closing(outcomes):
         for group, run, succeeded in show_progress(outcomes, total=len(todo), desc=grid.stem, unit=" runs"):

@@ -140,14 +140,22 @@ class Group:
     runs: tuple[Run, ...]
 
 
+def is_teacher(run: Run) -> bool:
+    """Whether a run is of the variant that teaches others of its setting."""
+    return run.values.get("vars.teacher") == run.variant
+
+
 def group_runs(runs: Sequence[Run], variants: list[str]) -> list[Group]:
-    """Put runs of one setting and seed together; a run with config values of its own changes a config, and is alone."""
+    """Put runs of one setting and seed together; a run with config values of its own changes a config, and is alone.
+
+    A teacher comes before all that it may teach, else the order is that of project.yml.
+    """
     groups: dict[str, list[Run]] = {}
     for run in runs:
         alone = any(not name.startswith("vars.") for name in run.values)
         groups.setdefault(run.name if alone else f"{run.setting}--{run.seed}", []).append(run)
     return [
-        Group(name, tuple(sorted(members, key=lambda run: variants.index(run.variant))))
+        Group(name, tuple(sorted(members, key=lambda run: (not is_teacher(run), variants.index(run.variant)))))
         for name, members in groups.items()
     ]
 

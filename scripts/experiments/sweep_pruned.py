@@ -11,6 +11,7 @@ import altair as alt
 import numpy as np
 import spacy
 import typer
+from spacy.cli._util import import_code
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as train_nlp
 from thinc.api import Config
@@ -18,6 +19,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, whole_file, write_json
+from scripts.common.variants import config_chain, merge_configs
 from scripts.training.config import compose_config, task_settings
 from scripts.vectors.words import make_table
 
@@ -65,6 +67,7 @@ def sweep_pruned(
     if not words.is_file():
         raise UserError(f"{words}: no such file. Make it with the command `learn-vectors`.")
     facts, others = read_json(corpus / "task.json"), read_json(spellings)
+    import_code(merge_configs(config_chain(overlay))[1].get("code"))
     points: list[dict[str, Any]] = []
     sizes = sorted({size for size in rows if size > 0}) + [0]
     with (

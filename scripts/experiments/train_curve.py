@@ -74,11 +74,16 @@ def train_once(
         train = folder / "train.spacy"
         texts = subset(corpus / "train.spacy", share, seed, train)
         settings = {"paths.train": train.as_posix()}
+        # By the number of texts, too, it is decided how long and in what sizes to learn.
+        facts = read_json(corpus / "task.json")
+        facts |= {"examples": facts["examples"] | {"train": texts}}
         if "linear" in merge_configs(config_chain(overlay))[0]["paths"]:
             # It must not know the other texts.
             settings["paths.linear"] = (folder / "linear.npz").as_posix()
-            fit_both(train, corpus / "dev.spacy", folder / "linear.npz", read_json(corpus / "task.json"))
-        candidates, found = write_candidates(overlay, folder, corpus, training, seed, max_epochs, gpu_id, settings)
+            fit_both(train, corpus / "dev.spacy", folder / "linear.npz", facts)
+        candidates, found = write_candidates(
+            overlay, folder, corpus, training, seed, max_epochs, gpu_id, settings, facts
+        )
         try:
             fit(candidates, folder, gpu_id, found.get("half_precision", False))
         except (Exception, SystemExit) as error:  # spaCy prints what is wrong, and exits

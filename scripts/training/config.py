@@ -161,6 +161,7 @@ def write_config(
     max_epochs: int = 0,
     gpu_id: int = -1,
     settings: dict[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the complete config of a variant, and import the registered functions that it names.
 
@@ -173,6 +174,7 @@ def write_config(
         max_epochs: passes over the data; 0 keeps the config's own number.
         gpu_id: GPU that will train; -1 for the CPU.
         settings: any other values by dotted names.
+        facts: of the task, if not those of the corpus.
 
     Returns:
         The section `[variant]`, merged.
@@ -181,7 +183,7 @@ def write_config(
     import_code(variant.get("code"))
     config["paths"] = read_paths(config, corpus, training)
     set_values(config, settings or {})
-    values = task_settings(read_json(corpus / "task.json"), variant.get("sizes"), config)
+    values = task_settings(facts or read_json(corpus / "task.json"), variant.get("sizes"), config)
     values |= {"paths.corpus": corpus.as_posix(), "paths.training": training.as_posix()}
     values |= {"system.seed": seed, "paths.log": (output.parent / "log.jsonl").as_posix()}
     # One update changes nothing where all is learned before (linear, transformer-int8), and more take time only.
@@ -204,6 +206,7 @@ def write_candidates(
     max_epochs: int = 0,
     gpu_id: int = -1,
     settings: dict[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> tuple[list[Path], dict[str, Any]]:
     """Write the complete configs of all that a variant tries, FOLDER/CANDIDATE.cfg; that of itself if it names none.
 
@@ -216,5 +219,5 @@ def write_candidates(
     tried = variant.get("candidates") or {overlay.stem: {}}
     for name, values in tried.items():
         own = (settings or {}) | values
-        write_config(overlay, folder / f"{name}.cfg", corpus, training, seed, max_epochs, gpu_id, own)
+        write_config(overlay, folder / f"{name}.cfg", corpus, training, seed, max_epochs, gpu_id, own, facts)
     return [folder / f"{name}.cfg" for name in tried], variant

@@ -21,6 +21,7 @@ from scripts.baselines.train_baselines import (
     fit_fasttext,
     fit_quantized,
     fit_regression,
+    fit_svm,
     score_on_dev,
 )
 from scripts.common.cli import UserError
@@ -52,6 +53,14 @@ def write_vectors(path, rows=300, width=8):
     lines = [f"{word} " + " ".join(f"{x:.4f}" for x in rng.normal(0, 2, width)) for word in words]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([f"{len(words)} {width}", *lines, ""]))
+
+
+@pytest.mark.parametrize("fit", [fit_svm, fit_regression])
+def test_a_label_that_all_texts_have(tmp_path, fit):
+    gold = np.array([[True, True, False], [True, False, False], [True, True, False], [True, False, False]])
+    data = Data(Split(["a"] * 4, gold), Split(["a"] * 4, gold), False, tmp_path / "none", tmp_path / "none", 0)
+    W, b = fit(np.eye(4, dtype="float32"), gold, 1.0, data)
+    assert W.shape == (4, 3) and ((np.eye(4) @ W + b > 0) == gold).all()
 
 
 @pytest.fixture

@@ -158,6 +158,14 @@ def test_several_processes_give_the_same(tmp_path, run, models):
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
 
 
+def test_no_output_is_written_twice(tmp_path, run, models):
+    for name in ("notes", "notes.jsonl"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_text('{"text": "fine"}\n', encoding="utf-8")
+    said = message(run("classify", models / "single", "in", "out"))
+    assert "in/notes, in/notes.jsonl: the labels of both would be written to out/notes.jsonl" in said
+
+
 def test_mistakes_are_named(tmp_path, run, models):
     (tmp_path / "in.txt").write_text("text\n", encoding="utf-8")
     (tmp_path / "in.jsonl").write_text('{"text": "fine"}\n{"txt": "x"}\n', encoding="utf-8")

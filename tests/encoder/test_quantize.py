@@ -113,7 +113,7 @@ def test_pieces_that_rare_words_need_come_first():
 
 def test_affixes_are_means_of_their_words():
     vectors = {"golden": np.array([1.0, 0]), "goldfish": np.array([0.0, 1]), "fish": np.array([5.0, 5])}
-    affixes = affix_vectors(vectors, 100)
+    affixes = affix_vectors(vectors)
     np.testing.assert_array_equal(affixes["gold"], [0.5, 0.5])
     assert "fish" not in affixes
     assert "golde" not in affixes, "of one word only"

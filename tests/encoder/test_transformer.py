@@ -130,6 +130,15 @@ def test_data_sets_share_the_files_of_a_packaged_encoder(encoder, tmp_path, run,
     assert (tmp_path / "own" / "model.safetensors").stat().st_nlink == 1
 
 
+def test_a_folder_counts_more_than_a_kept_encoder_of_its_name(encoder, tmp_path, run):
+    shutil.copytree(encoder, tmp_path / "mine")
+    (tmp_path / "training" / ".encoders" / "mine").mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "training" / ".encoders" / "mine" / name).write_text("another", encoding="utf-8")
+    assert run("weights", "mine", "own").returncode == 0
+    assert torch.equal(hidden_states(encoder, TEXTS), hidden_states(tmp_path / "own", TEXTS))
+
+
 def test_links_are_copies_where_there_can_be_none(tmp_path, monkeypatch):
     def refuse(*paths):
         raise OSError("not on this file system")

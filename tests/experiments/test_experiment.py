@@ -12,7 +12,7 @@ from scripts.common.cli import UserError
 from scripts.common.variants import config_chain, merge_configs, names_in, variant_names
 from scripts.evaluation.paired import compare_groups, holm, label_matrices, two_sided_p
 from scripts.experiments.compare import format_rows, load_results
-from scripts.experiments.experiment import is_finished, keep, prepare
+from scripts.experiments.experiment import is_finished, keep, prepare, result_files
 from scripts.experiments.grids import (
     DEFAULT,
     EVERY,
@@ -22,6 +22,7 @@ from scripts.experiments.grids import (
     check_settings,
     choose_runs,
     config_of,
+    copy,
     earlier_outputs,
     expand_grid,
     group_runs,
@@ -123,6 +124,33 @@ def test_runs_of_one_setting_and_seed_share_a_folder(tmp_path):
         "cnn--wide--0": ["cnn"],
         "cnn--wide--1": ["cnn"],
     }
+
+
+def test_a_teacher_comes_before_its_students():
+    variants = names_in(PROJECT)
+    groups = group_runs(expand_grid(ROOT / "configs" / "grids" / "teacher.yml", variants), variants)
+    orders = {group.name: [run.variant for run in group.runs] for group in groups}
+    assert orders["large--0"][0] == "transformer-large"
+    assert orders["default--0"].index("transformer") < orders["default--0"].index("distilled")
+
+
+def test_a_folder_stays_while_runs_of_its_group_are_left(toy_assets, tmp_path, monkeypatch, run):
+    """Some of a grid's variants come first: what they have made serves the others."""
+    for name in ("project.yml", "configs", "scripts"):
+        copy(ROOT / name, tmp_path / name)
+    grid = write_grid(tmp_path, variants=["linear", "bow"], seeds=[0])
+
+    def perform(folder, project, run, settings, threads):
+        for name in result_files(run, "toy"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("{}\n", encoding="utf-8")
+        return True
+
+    monkeypatch.setattr("scripts.experiments.experiment.perform", perform)
+    shared = tmp_path / "training" / "toy" / "experiments" / "grid" / "default--0"
+    for only, stays in (("linear", True), ("bow", False)):
+        assert run("experiment", grid, "toy", "--only", only).returncode == 0
+        assert shared.is_dir() == stays
 
 
 def test_a_folder_that_is_there_keeps_what_was_made_but_not_old_sources(tmp_path):

@@ -80,6 +80,18 @@ def test_where_each_stands(tasks):
     assert standing(task(tasks, "easy"), "compact") == "", "there is no gap to stand in"
 
 
+def test_a_better_transformer_that_was_not_compared_ends_the_gap(tmp_path):
+    """It was measured elsewhere, and its predictions are not here."""
+    write_task(tmp_path, "topic", {"linear": 0.7, "compact": 0.8, "transformer": 0.85})
+    better = srsly.read_json(tmp_path / "metrics" / "topic" / "transformer.json") | {"variant": "transformer-large"}
+    for scores in (better["scores"], better["dev"]):
+        scores["macro_f1"] += 0.1
+    write_json(tmp_path / "metrics" / "topic" / "transformer-large.json", better)
+    (topic,) = load_tasks(tmp_path / "metrics")
+    assert topic.gap["transformer"] == "transformer-large" and topic.shares["transformer-large"]["value"] == 1
+    assert topic.shares["compact"]["value"] < 0.5
+
+
 def test_the_mean_share_is_over_the_tasks_that_have_a_gap(tasks):
     value, number = shares_over_tasks(tasks, "compact")
     expected = [task(tasks, name).shares["compact"]["value"] for name in ("topic", "mood")]
