@@ -190,8 +190,10 @@ def find_share(
 def mean_share(shares: Sequence[dict[str, Any]]) -> dict[str, float]:
     """The mean over tasks of what `find_share` found on each: `value`, `low` and `high`. Tasks are independent.
 
-    Without an interval if the share on a task has none.
+    Without an interval if the share on a task has none; of one task, its own.
     """
+    if len(shares) == 1:
+        return {key: number for key, number in shares[0].items() if key != "quantiles"}
     value = float(np.mean([share["value"] for share in shares]))
     if any("quantiles" not in share for share in shares):
         return {"value": value}

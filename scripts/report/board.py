@@ -242,7 +242,7 @@ def describe_share(tasks: Sequence[Task]) -> str:
         ends.setdefault(task.gap["transformer"], []).append(task.name)
     if len(ends) > 1:
         text += ": " + "; ".join(f"{name} on {', '.join(of)}" for name, of in sorted(ends.items()))
-    text += "."
+    text += f". (n of {len(real)}): the mean is over n of these tasks." if len(real) > 1 else "."
     for task in without:
         text += f" {task.name}: {describe_gap(task.gap)}"
     return text
@@ -314,11 +314,11 @@ def task_table(task: Task) -> str:
         for name, own in roles(task).items()
     ]  # fmt: skip
     header = ("variant", "is", "macro-F1", "share of the gap", "size MB", "docs/s")
-    tested = "By the interval of the best, without paired tests"
-    if task.pairs:
-        tested = "By paired tests" if task.is_paired() else f"{tested} of all"
+    tested = "by paired tests"
+    if not task.is_paired():
+        tested = "by the interval of the best where there is no paired test"
     count = len(task.best()[1])
-    good = f"{tested} {count} of {len(task.runs)} variants {'is' if count == 1 else 'are'} as good as the best"
+    good = f"{count} of {len(task.runs)} variants {'is' if count == 1 else 'are'} as good as the best, {tested}"
     return f"{markdown_table(header, rows)}\n{good}, on {task.documents:,} test texts. {describe_gap(task.gap)}\n"
 
 
@@ -354,10 +354,10 @@ def choice_table(tasks: Sequence[Task]) -> str:
         "task",
         "best from labels alone",
         "points to the best transformer",
-        "which is",
+        "best transformer",
         "smallest as good as the best",
     )
-    return markdown_table((*header, "its share of the gap", "the transformer costs"), rows)
+    return markdown_table((*header, "its share of the gap", "the best transformer against it"), rows)
 
 
 def make_facts(tasks: Sequence[Task]) -> dict[str, Any]:
