@@ -1,6 +1,7 @@
 """How large a model is: rules from the size of the task, named in a variant's config (`[variant] sizes`)."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ MAX_WORDS_READ = 1_200_000  # in all passes, unless PASSES[0] want more: half an
 # The highest learning rate, for an encoder as wide as MiniLM; wider ones want less.
 LEARN_RATE, WIDTH = 1.5e-4, 384
 WIDTH_NAMES = ("hidden_size", "dim", "d_model")  # in config.json; the second is DistilBERT's
+LAYERS, LAYERS_NAMES = 6, ("num_hidden_layers", "n_layers", "num_layers")
 
 
 def ngram_rows(n_labels: int) -> int:
@@ -70,16 +72,24 @@ def taught_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any
 
 
 def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Of a transformer that is fine-tuned: passes and batches by the number of texts and of labels, and the length."""
+    """Of a transformer that is fine-tuned: passes and batches by the number of texts and of labels, and the length.
+
+    A batch is learned from in as many parts as the memory wants.
+    """
     texts, limit = facts["examples"]["train"], config["task"]["max_words"]
     mean = min(facts["words"]["train"]["mean"], limit or facts["words"]["train"]["mean"])
     wanted = MIN_UPDATES + UPDATES_PER_LABEL * len(facts["labels"])
     passes = max(PASSES[0], min(PASSES[1], wanted * BATCH_TEXTS[1] / texts, MAX_WORDS_READ / (texts * mean)))
     batch_texts = min(BATCH_TEXTS[1], max(BATCH_TEXTS[0], texts * passes / wanted))
+    batch_words = round(min(MAX_BATCH_WORDS, batch_texts * max(1.0, mean)))
+    width, layers = encoder_shape(Path(config["paths"]["weights"]))
+    # What a word takes while an encoder learns goes with its layers and their width: MPNet took 15 GB for 1,667.
+    parts = math.ceil(batch_words * layers * width / (MAX_BATCH_WORDS * LAYERS * WIDTH))
     return {
-        "batch_words": round(min(MAX_BATCH_WORDS, batch_texts * max(1.0, mean))),
+        "batch_words": batch_words,
+        "batch_parts": max(1, parts),
         "passes": round(passes),
-        "learn_rate": transformer_rate(encoder_width(Path(config["paths"]["weights"]))),
+        "learn_rate": transformer_rate(width),
     }
 
 
@@ -88,11 +98,15 @@ def transformer_rate(width: int) -> float:
     return round(LEARN_RATE * min(1.0, WIDTH / width) ** 1.5, 7)
 
 
-def encoder_width(folder: Path) -> int:
-    """Values of an encoder's output for a word piece; `WIDTH` if the folder does not tell."""
+def encoder_shape(folder: Path) -> tuple[int, int]:
+    """Values of an encoder's output for a word piece, and its layers; those of MiniLM if the folder does not tell."""
     path = folder / "config.json"
     config = read_json(path) if path.is_file() else {}
-    return int(next((config[name] for name in WIDTH_NAMES if name in config), WIDTH))
+
+    def first(names: Sequence[str], default: int) -> int:
+        return int(next((config[name] for name in names if name in config), default))
+
+    return first(WIDTH_NAMES, WIDTH), first(LAYERS_NAMES, LAYERS)
 
 
 # Each gives values of the section [task] from the task facts that convert wrote (task.json) and the merged config.

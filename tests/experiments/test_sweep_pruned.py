@@ -18,6 +18,7 @@ def test_knee_is_the_fewest_rows_within_a_point_of_the_full_table():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_sweep_at_toy_size(toy_assets, tmp_path, run):
     assert run("convert", "toy", "corpus").returncode == 0
     words = ("tokens.txt", "counts.json")

@@ -91,19 +91,19 @@ def test_guide_from_clone_to_wheel(clone):
 
     printed = {line.split()[5]: shell(clone, *line.split()) for line in RUNS}
 
-    assert "annotations.jsonl: read as prodigy" in printed["bow"] and "Mode multi" in printed["bow"]
+    assert "annotations.jsonl: read as prodigy" in printed["linear"] and "Mode multi" in printed["linear"]
     assert (
         "no errors" in printed["check"]
         and srsly.read_json(clone / "corpus" / "mytask" / "check.json")["mode"] == "multi"
     )
-    metrics = srsly.read_json(clone / "metrics" / "mytask" / "bow.json")
+    metrics = srsly.read_json(clone / "metrics" / "mytask" / "linear.json")
     assert metrics["dataset"] == "mytask" and set(metrics["scores"]["thresholds"]["per_label"]) == {
         "film",
         "money",
         "odd",
         "sport",
     }
-    curve = srsly.read_json(clone / "metrics" / "mytask" / "curve" / "bow.json")
+    curve = srsly.read_json(clone / "metrics" / "mytask" / "curve" / "linear.json")
     assert [point["share"] for point in curve["points"]] == [0.25, 0.5, 0.75, 1.0]
     assert (clone / "labelled.csv").read_text(encoding="utf-8").startswith("text,labels,score ")
     (wheel,) = (clone / "packages").rglob("*.whl")
@@ -112,9 +112,9 @@ def test_guide_from_clone_to_wheel(clone):
         readme = file.read(next(name for name in file.namelist() if name.endswith("METADATA"))).decode()
         file.extractall(target)
     assert "Collected by us." in readme and "License: CC-BY-4.0" in readme and "Requires-Dist: spacy" in readme
-    code = "import en_mytask_bow; print(sorted(en_mytask_bow.load()('The goal').cats))"
+    code = "import en_mytask_linear; print(sorted(en_mytask_linear.load()('The goal').cats))"
     assert "['film', 'money', 'odd', 'sport']" in shell(target, "python", "-c", code)
-    assert spacy.load(next(target.glob("en_mytask_bow/en_mytask_bow-*"))).meta["license"] == "CC-BY-4.0"
+    assert spacy.load(next(target.glob("en_mytask_linear/en_mytask_linear-*"))).meta["license"] == "CC-BY-4.0"
     # What Prodigy would make of the tasks, each answered as it is filled in.
     made = [clone / "training" / "mytask" / f"{name}.jsonl" for name in ("doubt", "suggest")]
     tasks = [task for path in made for task in srsly.read_jsonl(path)]

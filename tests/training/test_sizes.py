@@ -4,23 +4,23 @@ import pytest
 import srsly
 
 from scripts.training.fitting import judge_training
-from scripts.training.sizes import MAX_BATCH_WORDS, compact_sizes, encoder_width, taught_sizes, transformer_sizes
+from scripts.training.sizes import MAX_BATCH_WORDS, compact_sizes, encoder_shape, taught_sizes, transformer_sizes
 
 
 def facts(texts, mean, labels=5):
     return {"examples": {"train": texts}, "words": {"train": {"mean": mean}}, "labels": ["x"] * labels}
 
 
-def transformer(tmp_path, *arguments, width=384, max_words=128):
-    srsly.write_json(tmp_path / "config.json", {"hidden_size": width})
+def transformer(tmp_path, *arguments, width=384, layers=6, max_words=128):
+    srsly.write_json(tmp_path / "config.json", {"hidden_size": width, "num_hidden_layers": layers})
     config = {"task": {"max_words": max_words}, "paths": {"weights": tmp_path.as_posix()}}
     return transformer_sizes(facts(*arguments), config)
 
 
 def test_the_width_stands_under_several_names(tmp_path):
     """DistilBERT's is its `dim`: without it, it would learn at the rate of an encoder half as wide."""
-    srsly.write_json(tmp_path / "config.json", {"dim": 768, "hidden_dim": 3072})
-    assert encoder_width(tmp_path) == 768
+    srsly.write_json(tmp_path / "config.json", {"dim": 768, "hidden_dim": 3072, "n_layers": 6})
+    assert encoder_shape(tmp_path) == (768, 6)
 
 
 def test_batches_hold_some_thirty_texts_within_the_memory(tmp_path):
@@ -28,10 +28,17 @@ def test_batches_hold_some_thirty_texts_within_the_memory(tmp_path):
     assert transformer(tmp_path, 10_000, 400.0)["batch_words"] == MAX_BATCH_WORDS
 
 
+def test_a_batch_of_a_larger_encoder_is_learned_from_in_parts(tmp_path):
+    """All-mpnet-base-v2 took 15 GB on texts of 112 words, and the system killed it."""
+    assert transformer(tmp_path, 1700, 110.0, 11, width=768, layers=12)["batch_parts"] == 4
+    assert transformer(tmp_path, 9000, 12.0, 77, width=768, layers=12)["batch_parts"] == 1
+    assert transformer(tmp_path, 10_000, 400.0)["batch_parts"] == 1
+
+
 def test_few_updates_become_more_by_smaller_batches(tmp_path):
     """Where texts are few, or long, down to 8 texts."""
     few, long = transformer(tmp_path, 270, 10.0, 6), transformer(tmp_path, 1700, 110.0, 11)
-    assert few == {"batch_words": 87, "passes": 20, "learn_rate": 1.5e-4}
+    assert few == {"batch_words": 87, "batch_parts": 1, "passes": 20, "learn_rate": 1.5e-4}
     assert (long["batch_words"], long["passes"]) == (1667, 6)
 
 
