@@ -24,6 +24,8 @@ MAX_SHINGLE_HOLDERS = 20  # a run that more articles share is a stock phrase
 UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
+# Where marks, signs and these scripts are: not in Latin, Greek or Cyrillic letters, nor in the usual punctuation.
+UNUSUAL = re.compile(r"[\u0300-\u036f\u0482-\u0489\u058d-\u1dff\u20d0-\U0010ffff]")
 
 
 @cache
@@ -41,10 +43,12 @@ def normalize(text: str) -> str:
 
     Where no spaces stand between words, each letter is one.
     """
-    if text.isascii():  # the same, in a third of the time
-        return " ".join(re.findall(r"\w+", text.casefold())) or text.strip()
-    spaced = UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(word_pattern().findall(spaced)) or text.strip()
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    if UNUSUAL.search(folded):
+        words = word_pattern().findall(UNSPACED.sub(r" \g<0> ", folded))
+    else:  # the same, in a tenth of the time
+        words = re.findall(r"\w+", folded)
+    return " ".join(words) or text.strip()
 
 
 def text_hash(text: str) -> str:
