@@ -37,7 +37,7 @@ from scripts.encoder.embed import Encoder, text_encoder
 from scripts.encoder.encoders import check_encoder, load_encoder
 from scripts.encoder.languages import shattered
 from scripts.encoder.quantize import build_table, principal_axes, unit_rows
-from scripts.training.sizes import encoder_width
+from scripts.training.sizes import encoder_shape
 from tests.compress.test_export_int8 import apart, make_untrained, scores, softmax
 from tests.conftest import toy_records
 from tests.encoder.families import FAMILIES, POSITIONS, WIDTH, make_family
@@ -87,7 +87,7 @@ def test_weights_gives_the_same_encoder_which_knows_its_longest_text(family, sou
     vectors = text_encoder(model, tokenizer)(["goal " * 300, *DOMAIN])
     for text, vector in zip(DOMAIN, vectors[1:], strict=True):
         assert vector == pytest.approx(unit_rows(states_of(source, text).mean(dim=0)[None].numpy())[0], abs=1e-4)
-    assert encoder_width(folder) == WIDTH
+    assert encoder_shape(folder)[0] == WIDTH
 
 
 def test_trimmed_pieces_give_the_same_vectors(family, source, tmp_path, run):
