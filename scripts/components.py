@@ -666,7 +666,7 @@ def _compact_logits(model: Model, docs: Sequence[Doc]) -> Floats2d:
     words, index, lengths = distinct_words(docs)
     scores, units, rows = _known_parts(model, words, docs[0].vocab.strings)
     # Before it goes to a GPU: CuPy repeats by no numbers that are there.
-    owners = ops.asarray1i(numpy.repeat(numpy.arange(len(docs)), lengths))
+    owners = ops.asarray1i(numpy.repeat(numpy.arange(len(docs)), lengths if model.attrs["window_size"] else 0))
     index, lengths = ops.asarray1i(rows[index]), ops.asarray1i(lengths)
     # The mean.
     sums = ops.reduce_sum(scores[index], lengths)

@@ -48,9 +48,9 @@ def all_examples(given: Splits) -> list[Example]:
     return [example for split in SPLITS for example in given.get(split, ())]
 
 
-def has_row_for_each_label(given: Splits, mode: str) -> bool:
-    """Whether a text of several labels stands there as often: each row has one label, though the mode allows more."""
-    return mode == "multi" and all(len(example.labels) == 1 for example in all_examples(given))
+def has_one_label_each(given: Splits) -> bool:
+    """Whether each row has one label; in mode `multi` a text of several stands there as often."""
+    return all(len(example.labels) == 1 for example in all_examples(given))
 
 
 def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits, list[str], str, str]:
@@ -59,7 +59,7 @@ def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits,
     if fold:
         given = {"train": all_examples(given), ANNOTATED: annotated}
     mode, reason = resolve_mode(given, mode)
-    if has_row_for_each_label(given, mode):
+    if mode == "multi" and has_one_label_each(given):
         given |= {split: unite_labels(given[split]) for split in SPLITS if split in given}
     labels = check_labels(given, mode)
     splits = add_annotated(cut_fold(given["train"], fold), annotated) if fold else complete_splits(given)
@@ -101,10 +101,9 @@ def convert(
     show_notes(notes)
     lang, why = resolve_language(lang, folder, sample_texts(given))
     msg.info(f"Language {lang}: {why}")
-    if not has_row_for_each_label(given, mode) and (n := count_contradictions(all_examples(given))):
-        advice = (
-            " If a text may have several labels: --vars.mode multi" if has_row_for_each_label(given, "multi") else ""
-        )
+    one_each = has_one_label_each(given)
+    if not (mode == "multi" and one_each) and (n := count_contradictions(all_examples(given))):
+        advice = " If a text may have several labels: --vars.mode multi" if one_each else ""
         msg.warn(f"{n:,} text(s) with different labels at different places, left out of train.{advice}")
     splits, labels, mode, reason = prepare(given, mode, block)
     msg.info(f"Mode {mode}: {reason}")

@@ -12,6 +12,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from scripts.common.cli import UserError
 from scripts.common.files import md5_bytes
 from scripts.data.formats import ANNOTATED, NONE, SPLITS, Example, Splits
+from scripts.encoder.languages import UNSPACED
 
 TEST_SHARE = 0.255  # of 2,060 BBC articles this leaves at least 520 for the test
 DEV_SHARE = 0.10
@@ -20,11 +21,8 @@ NEAR_DUPLICATE = 0.5
 SHINGLE = 5
 MIN_TEXTS = 4  # of train, whatever their labels
 MAX_SHINGLE_HOLDERS = 20  # a run that more articles share is a stock phrase
-# Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, ideographs.
-UNSPACED = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-# Where marks, signs and these scripts are: not in Latin, Greek or Cyrillic letters, nor in the usual punctuation.
+# Where marks, signs and scripts without spaces are: not in Latin, Greek or Cyrillic letters, nor in the usual
+# punctuation.
 UNUSUAL = re.compile(r"[\u0300-\u036f\u0482-\u0489\u058d-\u1dff\u20d0-\U0010ffff]")
 
 
@@ -38,14 +36,19 @@ def word_pattern() -> re.Pattern[str]:
     return re.compile(rf"[\w{marks}]+|[{signs}]")
 
 
+def fold(text: str) -> str:
+    """A text without what differs in looks only: width, composition, case."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
 def normalize(text: str) -> str:
     """The words of a text, case-folded, one space between: equal for texts that differ in looks only.
 
     Where no spaces stand between words, each letter is one.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = fold(text)
     if UNUSUAL.search(folded):
-        words = word_pattern().findall(UNSPACED.sub(r" \g<0> ", folded))
+        words = word_pattern().findall(re.sub(UNSPACED, r" \g<0> ", folded))
     else:  # the same, in a tenth of the time
         words = re.findall(r"\w+", folded)
     return " ".join(words) or text.strip()
@@ -56,7 +59,7 @@ def text_hash(text: str) -> str:
 
     `normalize` tells more texts apart; but the order of a split must not change with it.
     """
-    words = re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
+    words = re.findall(r"\w+", fold(text))
     return md5_bytes([(" ".join(words) or text.strip()).encode("utf-8")])
 
 
