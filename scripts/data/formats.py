@@ -36,6 +36,7 @@ LABEL_COLUMNS = (
     "cats", "labels", "label", "category", "categories", "intent", "class", "tags", "tag", "topic", "sentiment",
     "emotion", "target", "rating", "stars",
 )  # fmt: skip
+SINGULAR = {"labels": "label", "categories": "category", "tags": "tag"}  # one column, where some have several
 SPLITS = ("train", "dev", "test")
 ANNOTATED = "annotated"  # begins the names of files with answers that were given after the split
 SPLIT_NAMES = {"train": "train", "test": "test"} | dict.fromkeys(
@@ -199,14 +200,43 @@ def to_example(record: object, source: str, options: Options, notes: Notes) -> E
 
 
 def examples_of(records: Iterable[tuple[object, str]], options: Options, notes: Notes) -> Iterator[Example]:
-    """Make examples of records with their sources; an id that stands for two texts is noted."""
+    """Make examples of records with their sources; an id that stands for two texts is noted.
+
+    Raises:
+        UserError: a record is broken, or has its text or label in another column than those before it.
+    """
     texts: dict[str, str] = {}
+    columns: dict[str, tuple[str, str]] = {}
     for record, source in records:
         example = to_example(record, source, options, notes)
-        name = str(record.get("id") or "") if isinstance(record, dict) else ""
-        if name and texts.setdefault(name, example.text) != example.text:
-            notes.add("an id that an earlier, different text has as well; ids are not used", source)
+        if isinstance(record, dict):
+            check_columns(record, source, options, columns)
+            name = str(record.get("id") or "")
+            if name and texts.setdefault(name, example.text) != example.text:
+                notes.add("an id that an earlier, different text has as well; ids are not used", source)
         yield example
+
+
+def check_columns(record: Record, source: str, options: Options, seen: dict[str, tuple[str, str]]) -> None:
+    """Make sure that text and label stand where they stood in the records before: a rating is no label for want of one.
+
+    Raises:
+        UserError: one stands elsewhere than where `seen`, which the first record fills, says.
+    """
+    for what, setting, names in (
+        ("text", options.text_column, TEXT_COLUMNS),
+        ("label", options.label_column, LABEL_COLUMNS),
+    ):
+        if setting != AUTO:
+            continue
+        here = column(record, AUTO, names, f"{what}_column", source)
+        before, first = seen.setdefault(what, (here, source))
+        same, as_before = (SINGULAR.get(name.strip().casefold(), name.strip().casefold()) for name in (here, before))
+        if same != as_before:
+            raise UserError(
+                f"{source}: the {what} stands in `{here}` here, but in `{before}` in {first}. Mend or remove the line, "
+                f"or name the column of all: --vars.{what}_column {before}"
+            )
 
 
 # Rows of Parquet and Arrow files

@@ -211,6 +211,14 @@ def test_labels_and_columns(tmp_path, options, line, labels):
     assert read(tmp_path / "train.jsonl", **options) == [("x", labels)]
 
 
+def test_named_columns_stand_beside_others(tmp_path):
+    """A column that is named is taken from every record, whatever else it has; capitals make no other column."""
+    srsly.write_jsonl(tmp_path / "a.jsonl", [{"text": "x", "stars": 1}, {"text": "y", "label": "no", "stars": 2}])
+    assert read(tmp_path / "a.jsonl", label_column="stars") == [("x", ("1",)), ("y", ("2",))]
+    srsly.write_jsonl(tmp_path / "b.jsonl", [{"text": "x", "Label": "a"}, {"Text": "y", "label": "b"}])
+    assert read(tmp_path / "b.jsonl") == [("x", ("a",)), ("y", ("b",))]
+
+
 # Prodigy
 
 

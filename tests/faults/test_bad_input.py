@@ -119,6 +119,8 @@ CASES = [
     data("labels that differ in white space", {"train.jsonl": labelled("a b") + b"\n" + labelled("a  b")}, "line 10: label 'a b' is spelt 'a b' in"),
     data("empty label", {"train.jsonl": jsonl(record(label=" "))}, "line 3: `label` is missing or empty"),
     data("no label", {"train.jsonl": jsonl(record())}, "line 3: `label` is missing or empty"),
+    data("a rating for want of a label", {"train.jsonl": jsonl('{"text": "x", "stars": 4}')}, "train.jsonl, line 3: the label stands in `stars` here, but in `label` in"),
+    data("a title for want of a text", {"train.jsonl": jsonl('{"title": "x", "label": "film"}')}, "train.jsonl, line 3: the text stands in `title` here, but in `text` in"),
     data("soft categories", {"train.jsonl": jsonl(record(cats={"sport": 0.4}))}, "line 3: `cats` must map each label to 0 or 1"),
     data("two labels in a single-label task", {"train.jsonl": jsonl(record(labels=["film", "sport"]))}, "line 3: 2 labels (film, sport), but the mode is single", mode="single"),
     data("binary with three labels", {"train.jsonl": jsonl()}, "the mode is binary, but there are 3 labels", mode="binary"),
