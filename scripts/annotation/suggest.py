@@ -156,7 +156,7 @@ def suggest(
         )
     chosen = pick(candidates, labelled, members[0], texts)
     write_tasks(output, (to_task(candidate, labels, threshold_of(members)) for candidate in chosen))
-    if len(chosen) < texts:
+    if len(chosen) < min(texts, counts["read"]):
         msg.info(
             f"Only {len(chosen)} of the {texts} texts wanted: the others are known, without words, or near-copies."
         )

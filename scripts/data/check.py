@@ -22,7 +22,7 @@ from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, read_dataset, write_corpus
 from scripts.data.estimates import estimate
 from scripts.data.formats import AUTO, NONE, SPLITS, Example, Notes, Options, Splits
-from scripts.data.labels import check_labels, resolve_mode
+from scripts.data.labels import check_labels, find_joined, resolve_mode
 from scripts.data.language import (
     ENOUGH_WORDS,
     language_shares,
@@ -93,7 +93,8 @@ def find_few(counts: dict[str, dict[str, int]], findings: Findings) -> None:
         ("dev", FEW_TO_SCORE, "to choose settings by; a larger dev set tells more"),
         ("test", FEW_TO_SCORE, "for a score that means something"),
     ):
-        few = [f"{label}: {n.get(split, 0)}" for label, n in counts.items() if n.get(split, 0) < limit]
+        rarest = sorted((n.get(split, 0), label) for label, n in counts.items())
+        few = [f"{label}: {count}" for count, label in rarest if count < limit]
         if few:
             text = f"{len(few)} label(s) with fewer than {limit} examples in {split} {what}"
             findings.add("warning", f"few_in_{split}", text, few)
@@ -292,6 +293,8 @@ def inspect(
     find_repeats(given, findings)
     mode, reason = findings.attempt("mode", resolve_mode, given, wanted) or ("multi", "")
     labels = findings.attempt("labels", check_labels, given, mode)
+    if joined := find_joined(labels or ()):
+        findings.add("warning", "joined_labels", joined)
     splits = findings.attempt("splits", complete_splits, given)
     if splits is None:
         return facts

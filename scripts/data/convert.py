@@ -8,7 +8,7 @@ and hardly moves when texts are added. Data sets that come in another form have 
 With a fold (`--fold 0` to `--folds` - 1), all labelled texts are put together, whatever split they came in, and the
 test set is a block of them in the same order, so that over all folds each text is tested once.
 
-Where each row has one label and the mode is set to `multi`, rows of one text are put together.
+Where each row of a file has one label and the mode is set to `multi`, its rows of one text are put together.
 
 Files `annotated*` hold what was annotated after that, as answers to tasks of `doubt` and `suggest`: a text keeps its
 split and gets the new labels, and a new text goes to train.
@@ -28,7 +28,7 @@ from scripts.common.cli import run_cli
 from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, clean_raw, read_dataset, write_corpus
 from scripts.data.formats import ANNOTATED, AUTO, NONE, SPLITS, Example, Notes, Options, Splits, read_raw
-from scripts.data.labels import check_labels, resolve_mode
+from scripts.data.labels import check_labels, find_joined, resolve_mode
 from scripts.data.language import resolve_language, sample_texts
 from scripts.data.splits import (
     Fold,
@@ -39,7 +39,6 @@ from scripts.data.splits import (
     cut_fold,
     normalize,
     parse_fold,
-    unite_labels,
 )
 
 
@@ -48,19 +47,12 @@ def all_examples(given: Splits) -> list[Example]:
     return [example for split in SPLITS for example in given.get(split, ())]
 
 
-def has_one_label_each(given: Splits) -> bool:
-    """Whether each row has one label; in mode `multi` a text of several stands there as often."""
-    return all(len(example.labels) == 1 for example in all_examples(given))
-
-
 def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits, list[str], str, str]:
     """Check and split what was read: (splits, labels, mode, why that mode)."""
     annotated = given.get(ANNOTATED, [])
     if fold:
         given = {"train": all_examples(given), ANNOTATED: annotated}
     mode, reason = resolve_mode(given, mode)
-    if mode == "multi" and has_one_label_each(given):
-        given |= {split: unite_labels(given[split]) for split in SPLITS if split in given}
     labels = check_labels(given, mode)
     splits = add_annotated(cut_fold(given["train"], fold), annotated) if fold else complete_splits(given)
     assert_honest(splits, labels)
@@ -101,12 +93,14 @@ def convert(
     show_notes(notes)
     lang, why = resolve_language(lang, folder, sample_texts(given))
     msg.info(f"Language {lang}: {why}")
-    one_each = has_one_label_each(given)
-    if not (mode == "multi" and one_each) and (n := count_contradictions(all_examples(given))):
+    if n := count_contradictions(all_examples(given)):
+        one_each = all(len(example.labels) == 1 for example in all_examples(given))
         advice = " If a text may have several labels: --vars.mode multi" if one_each else ""
         msg.warn(f"{n:,} text(s) with different labels at different places, left out of train.{advice}")
     splits, labels, mode, reason = prepare(given, mode, block)
     msg.info(f"Mode {mode}: {reason}")
+    if joined := find_joined(labels):
+        msg.warn(joined)
     left_out: Counter[str] = Counter()
     raw = clean_raw(splits, read_raw(folder), left_out)
     facts = write_corpus(splits, labels, raw, lang, dataset, mode, corpus, block)

@@ -31,7 +31,7 @@ from scripts.data.formats import (
 )
 from scripts.data.labels import resolve_mode
 from scripts.data.published import READERS
-from scripts.data.splits import Fold, normalize
+from scripts.data.splits import Fold, normalize, unite_labels
 
 OUTLIER = 10  # see `typical_mean`
 # A held-out text of fewer words may occur in other texts by chance, so it does not disqualify a raw line.
@@ -42,13 +42,17 @@ MAX_KNOWN_LINES = 1_000_000  # some 60 MB: memory does not grow with the raw tex
 def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
     """Read a data set by its own reader, if it has one, else by the form of its files.
 
-    What was annotated after the split is there as `ANNOTATED`, if there is any.
+    What was annotated after the split is there as `ANNOTATED`, if there is any. In mode `multi` rows of one text, a
+    label each, are put together.
     """
     own = READERS.get(folder.name)
     given = own(folder) if own else read_folder(folder, options, notes)
+    if options.mode == "multi":
+        given = {split: unite_labels(examples) for split, examples in given.items()}
     if any(map(is_annotated, folder.iterdir())) and (own or not any(map(is_annotated, data_entries(folder)))):
         mode, _ = resolve_mode(given, options.mode)
-        given[ANNOTATED] = read_annotated(folder, mode, notes)
+        files = read_annotated(folder, mode, notes)
+        given[ANNOTATED] = [e for file in files for e in (unite_labels(file) if mode == "multi" else file)]
     return given
 
 

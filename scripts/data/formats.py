@@ -38,11 +38,15 @@ LABEL_COLUMNS = (
 )  # fmt: skip
 SINGULAR = {"labels": "label", "categories": "category", "tags": "tag"}  # one column, where some have several
 SPLITS = ("train", "dev", "test")
+RAW = "raw."  # begins the names of files of text without labels
 ANNOTATED = "annotated"  # begins the names of files with answers that were given after the split
 SPLIT_NAMES = {"train": "train", "test": "test"} | dict.fromkeys(
     ("dev", "validation", "valid", "val", "eval", "evaluation"), "dev"
 )
 MODES = (AUTO, "single", "multi", "binary")
+QUOTED = r"""'([^'\\]*)'|"([^"\\]*)\""""
+LIST = re.compile(rf"\s*\[\s*(?:(?:{QUOTED})\s*(?:,\s*(?:{QUOTED})\s*)*)?\]\s*")
+UNLABELLED = "a row without a label, left out"
 ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"  # white space, too, where it stands around a label
 
 Splits = dict[str, list["Example"]]
@@ -93,6 +97,7 @@ class Notes:
         self.counts: Counter[str] = Counter()
         self.first: dict[str, str] = {}
         self.formats: dict[str, str] = {}
+        self.columns: dict[str, str] = {}  # of the file that was read last, where they were found by their names
 
     def add(self, kind: str, source: str) -> None:
         """Count one more of a kind."""
@@ -141,6 +146,13 @@ def is_flag(value: Any) -> bool:
     return str(value).strip().casefold() in {"0", "1", "0.0", "1.0", "true", "false"}
 
 
+def split_field(text: str, separator: str) -> list[str]:
+    """The labels in one field: a list as Python or JSON writes it, or joined by a separator, or one label."""
+    if LIST.fullmatch(text):
+        return [one or other for one, other in re.findall(QUOTED, text)]
+    return [text] if separator == NONE else [part for part in text.split(separator) if part.strip()]
+
+
 def read_labels(record: Record, source: str, options: Options, notes: Notes) -> tuple[str, ...]:
     """The labels of a record, sorted.
 
@@ -162,16 +174,19 @@ def read_labels(record: Record, source: str, options: Options, notes: Notes) -> 
         found = [label for label, value in found.items() if value]
     elif name == "cats":
         raise UserError(f"{source}: `cats` must map each label to 0 or 1, found {found!r:.60}.")
-    elif isinstance(found, str) and options.label_separator != NONE:
-        found = [part for part in found.split(options.label_separator) if part.strip()]
+    elif isinstance(found, str):
+        found = split_field(found, options.label_separator)
     elif not isinstance(found, list):
         found = [found]
     labels = [clean_label(label, source, notes) for label in found]
     if not all(labels):
-        raise UserError(
-            f"{source}: `{name}` is missing or empty (found {record.get(name)!r:.60}). Add it; if the label has "
-            f"another name, set label_column (found: {', '.join(map(str, record)):.100})."
+        mend = (
+            "Fill it in, or remove the line. If one field may hold any number of labels: --vars.label_separator"
+            if name in record
+            else f"Add it; if it has another name, set label_column (found: {', '.join(map(str, record)):.100}). "
+            "Texts without labels must not be named train, dev or test."
         )
+        raise UserError(f"{source}: `{name}` is missing or empty (found {record.get(name)!r:.60}). {mend}")
     return tuple(sorted(set(labels)))
 
 
@@ -208,6 +223,9 @@ def examples_of(records: Iterable[tuple[object, str]], options: Options, notes: 
     texts: dict[str, str] = {}
     columns: dict[str, tuple[str, str]] = {}
     for record, source in records:
+        if isinstance(record, dict) and len(record) > 1 and all(value in ("", None) for value in record.values()):
+            notes.add("an empty row, left out", source)
+            continue
         example = to_example(record, source, options, notes)
         if isinstance(record, dict):
             check_columns(record, source, options, columns)
@@ -215,6 +233,7 @@ def examples_of(records: Iterable[tuple[object, str]], options: Options, notes: 
             if name and texts.setdefault(name, example.text) != example.text:
                 notes.add("an id that an earlier, different text has as well; ids are not used", source)
         yield example
+    notes.columns = {what: name for what, (name, _) in columns.items()}
 
 
 def check_columns(record: Record, source: str, options: Options, seen: dict[str, tuple[str, str]]) -> None:
@@ -287,7 +306,7 @@ def arrow_records(path: Path, notes: Notes) -> Iterator[tuple[dict[str, Any], st
                 number += 1
                 source = f"{file}, row {number}"
                 if any(record.get(name) in (-1, None) for name in names):
-                    notes.add("a row without a label, left out", source)
+                    notes.add(UNLABELLED, source)
                     continue
                 record |= {name: name_classes(record[name], labels, source) for name, labels in names.items()}
                 yield record, source
@@ -484,10 +503,16 @@ def read_input(path: Path, options: Options, notes: Notes) -> list[Example]:
         raise UserError(f"{path}: the format is folders, but this is a file. Set format to auto.")
     if name not in OF_FOLDERS:
         check_file(path)
-    notes.formats[path.as_posix()] = name
+    unlabelled = notes.counts[UNLABELLED]
     examples = list(show_progress(FORMATS[name](path, options, notes), desc=path.name, unit=" texts"))
+    if not examples and notes.counts[UNLABELLED] > unlabelled:
+        raise UserError(f"{path}: no row has a label. Name it otherwise: train, dev and test must have labels.")
     if not examples:
         raise UserError(f"{path}: the file holds no examples (read as {name}).")
+    notes.formats[path.as_posix()] = name + "".join(
+        f", {what} from `{column}`" for what, column in notes.columns.items()
+    )
+    notes.columns = {}
     return examples
 
 
@@ -497,7 +522,7 @@ def read_input(path: Path, options: Options, notes: Notes) -> list[Example]:
 def is_data(path: Path) -> bool:
     """Whether an entry of a data set's folder is to be read: not a hidden file, document, or note of another tool."""
     name = path.name.casefold()
-    return not name.startswith((".", "_", "license", "readme", "raw.")) and name not in {
+    return not name.startswith((".", "_", "license", "readme", RAW)) and name not in {
         "dataset_infos.json",
         "dataset_dict.json",
         "source.json",
@@ -570,13 +595,12 @@ def read_folder(folder: Path, options: Options, notes: Notes) -> Splits:
     }
 
 
-def read_annotated(folder: Path, mode: str, notes: Notes) -> list[Example]:
-    """Read the files `annotated*` of a data set's folder, later names last.
+def read_annotated(folder: Path, mode: str, notes: Notes) -> Iterator[list[Example]]:
+    """Read the files `annotated*` of a data set's folder, one after another, later names last.
 
     Raises:
         UserError: one is broken, or holds a task of `doubt` or `suggest` that nobody has answered.
     """
-    examples: list[Example] = []
     for path in sorted(filter(is_annotated, folder.iterdir())):
         if detect(path) == "prodigy":
             for record, source in jsonl_records(path):
@@ -585,8 +609,7 @@ def read_annotated(folder: Path, mode: str, notes: Notes) -> list[Example]:
                         f"{source}: nobody has answered this task (it has no `answer`). Annotate the file in Prodigy, "
                         "and put here what `prodigy db-out` gives."
                     )
-        examples += read_input(path, Options(mode=mode), notes)
-    return examples
+        yield read_input(path, Options(mode=mode), notes)
 
 
 # Raw text
@@ -622,6 +645,8 @@ def raw_texts(path: Path) -> Iterator[str]:
 
 
 def read_raw(folder: Path) -> Iterator[str]:
-    """Stream the raw text of a data set: its files `raw.*`, if there are any."""
-    for path in sorted(folder.glob("raw.*")):
-        yield from raw_texts(path)
+    """Stream the raw text of a data set: its files `raw.*`, if any, beside the others or in the folder `data`."""
+    for place in (folder, folder / "data"):
+        for path in sorted(place.iterdir()) if place.is_dir() else ():
+            if path.name.casefold().startswith(RAW):
+                yield from raw_texts(path)

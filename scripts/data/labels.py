@@ -2,10 +2,12 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 
 from scripts.common.cli import UserError
 from scripts.data.formats import ANNOTATED, AUTO, MODES, SPLITS, Splits
 
+SEPARATORS = "|;,/+&"  # what may stand between the labels of one field
 MIN_EXAMPLES = 4  # of a label, so that one can stand in dev, one in test and two in train
 
 
@@ -71,6 +73,20 @@ def check_spellings(given: Splits) -> None:
                     raise UserError(
                         f"{example.source}: label {label!r} is spelt {other!r} in {source}. Make them the same."
                     )
+
+
+def find_joined(labels: Iterable[str]) -> str | None:
+    """What to say if a label is others joined, as where several stand in one field; None if there is none."""
+    known = set(labels)
+    for label in sorted(known):
+        for separator in SEPARATORS:
+            parts = [part.strip() for part in label.split(separator)]
+            if len(parts) > 1 and known.issuperset(parts):
+                return (
+                    f"The label {label!r} is others joined, and counts as one of its own. If it is several in one "
+                    f'field: --vars.label_separator "{separator}"'
+                )
+    return None
 
 
 def check_labels(given: Splits, mode: str = "single") -> list[str]:

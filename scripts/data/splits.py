@@ -80,8 +80,10 @@ def drop_repeated(examples: Sequence[Example]) -> list[Example]:
     return [example for index, example in enumerate(examples) if index in firsts]
 
 
-def unite_labels(examples: Sequence[Example]) -> list[Example]:
-    """Give the first of the examples that share a normalised text the labels of all: rows of one label each."""
+def unite_labels(examples: list[Example]) -> list[Example]:
+    """Where each row has one label: the first of those that share a normalised text, with the labels of all."""
+    if any(len(example.labels) != 1 for example in examples):
+        return examples
     labels: dict[str, list[str]] = defaultdict(list)
     firsts: dict[str, Example] = {}
     for example in examples:

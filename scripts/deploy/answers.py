@@ -175,7 +175,7 @@ def label_upload(
                     yield record
                 progress(min(1.0, (start + BATCH) / len(records)))
 
-        write_file(output, source, tuple(nlp.get_pipe(COMPONENT).labels), labelled(), Reading())
+        write_file(output, source, nlp, labelled(), Reading())
         return output.read_bytes(), shown
 
 

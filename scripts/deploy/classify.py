@@ -25,7 +25,6 @@ from weasel.util import get_checksum
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, write_json
 from scripts.deploy.labelling import SUFFIXES, Reading, load, pipe, text_of, write_file
-from scripts.evaluation.thresholds import COMPONENT
 from scripts.forms.records import AUTO, FORMS, Record
 from scripts.forms.tables import FORMULAS
 from scripts.machines.cluster import LOCAL, check_engine, connect, pack, unpack
@@ -89,6 +88,8 @@ def unfinished(shards: dict[Path, Path], output: Path, made_by: Record) -> dict[
         raise UserError(
             f"{output}: holds labels by another model, or by other settings. Remove it, or set another output."
         )
+    if not note.exists() and (there := [target for target in shards.values() if target.exists()]):
+        raise UserError(f"{there[0]}: nothing says what has labelled it. Remove it, or set another output.")
     write_json(note, made_by)
     return {
         source: target
@@ -249,13 +250,12 @@ def classify(
         outcomes = label_here(nlp, sources, reading, n_process)
     else:
         outcomes = label_on_ray(nlp.path, code, sources, reading, n_process, address)
-    labels = tuple(nlp.get_pipe(COMPONENT).labels)
     count = 0
     # Closing leaves Ray in good order, whatever happens.
     with closing(outcomes), show_progress(desc="classify", unit=" texts") as bar:
         for number, records in outcomes:
             counted = (record for record in records if bar.update() or True)
-            count += write_file(todo[sources[number]], sources[number], labels, counted, reading)
+            count += write_file(todo[sources[number]], sources[number], nlp, counted, reading)
     msg.good(f"{output}: {count:,} texts labelled")
 
 

@@ -105,9 +105,9 @@ def text_of(record: Record, source: str, text_column: str = AUTO) -> str:
         UserError: there is none, or it is not text or too long.
     """
     name = column(record, text_column, TEXT_COLUMNS, "text_column", source)
-    text = record.get(name)
+    text = "" if record[name] is None else record[name]  # an empty cell of pandas or Parquet
     if not isinstance(text, str):
-        raise UserError(f"{source}: `{name}` is missing or not text, found {text!r:.60}. Mend the line.")
+        raise UserError(f"{source}: `{name}` is not text, found {text!r:.60}. Mend the line.")
     if len(text) > MAX_CHARS:
         raise UserError(f"{source}: a text of {len(text):,} characters; at most {MAX_CHARS:,} are possible. Split it.")
     return CONTROL.sub(" ", text)
@@ -126,10 +126,34 @@ def answer(cats: dict[str, float], threshold: float | None) -> Record:
     return {"labels": [label for label, score in cats.items() if score >= threshold], "cats": scores}
 
 
+def added_names(nlp: Language) -> frozenset[str]:
+    """What is added to a record: in JSON Lines, and in a table."""
+    pipe = nlp.get_pipe(COMPONENT)
+    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
+    return frozenset({"label" if exclusive else "labels", "cats", *(f"score {label}" for label in pipe.labels)})
+
+
+def set_aside(names: Iterable[str], added: frozenset[str]) -> dict[str, str]:
+    """New names for entries of the input, in their order: `label` is `given label`, where a label is added."""
+    names = list(names)
+    if added.isdisjoint(names):
+        return dict(zip(names, names, strict=True))
+    taken = added | {name for name in names if name not in added}
+    found = {}
+    for name in names:
+        other = name
+        while name in added and other in taken:
+            other = f"given {other}"
+        found[name] = other
+        taken |= {other}
+    return found
+
+
 def pipe(nlp: Language, records: Iterator[tuple[Record, str]], text_column: str, n_process: int) -> Iterator[Record]:
-    """Stream the records with label and scores added; these replace entries of the same name."""
+    """Stream the records with label and scores added; entries of the same name are set aside."""
     exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
     threshold = None if exclusive else nlp.get_pipe(COMPONENT).cfg["threshold"]
+    added = added_names(nlp)
 
     def inputs() -> Iterator[tuple[str, tuple[Record, bool]]]:
         for record, source in records:
@@ -140,7 +164,8 @@ def pipe(nlp: Language, records: Iterator[tuple[Record, str]], text_column: str,
 
     def label(some: Iterable[tuple[str, tuple[Record, bool]]]) -> Iterator[Record]:
         for doc, (record, full) in nlp.pipe(some, as_tuples=True, n_process=n_process):
-            yield record | answer(doc.cats if full else {}, threshold)
+            given = {new: record[name] for name, new in set_aside(record, added).items()}
+            yield given | answer(doc.cats if full else {}, threshold)
 
     if n_process > 1:
         yield from label(inputs())
@@ -168,19 +193,24 @@ def flat(record: Record, labels: tuple[str, ...], joined: bool = False) -> Recor
     return row | {f"score {label}": record["cats"].get(label) for label in labels}
 
 
-def write_file(output: Path, source: Path, labels: tuple[str, ...], records: Iterator[Record], reading: Reading) -> int:
-    """Write labelled records in the form that the output's name says, whole or not at all; return how many.
+def write_file(output: Path, source: Path, nlp: Language, records: Iterator[Record], reading: Reading) -> int:
+    """Write records that a pipeline has labelled in the form that the output's name says, whole or not at all.
 
     Columns and their types are those of the whole source, so that nothing is lost that comes late in it.
+
+    Returns:
+        How many records.
     """
+    labels = tuple(nlp.get_pipe(COMPONENT).labels)
     with whole_file(output) as path:
         if output.suffix == ".jsonl":
             with path.open("w", encoding="utf-8") as stream:
                 return write_all(records, json_writer(stream))
         known = reading.columns(source, typed=output.suffix == ".parquet")
+        known = {new: known[name] for name, new in set_aside(known, added_names(nlp)).items()}
         first = next(records, None)
         rest = chain([] if first is None else [first], records)
-        names = [name for name in dict.fromkeys((*known, *(flat(first, labels) if first else ()))) if name != "cats"]
+        names = list(dict.fromkeys((*known, *(flat(first, labels) if first else ()))))
         if output.suffix == ".parquet":
             pyarrow = import_pyarrow()
             text, score = pyarrow.string(), pyarrow.float64()

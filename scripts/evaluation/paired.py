@@ -203,6 +203,11 @@ def mean_share(shares: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {"value": value, "low": float(low), "high": float(high)}
 
 
+def tested(run: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """The test documents behind the `predictions` of a run, each with its true labels."""
+    return tuple((row["text"], *row["gold"]) for row in run["predictions"])
+
+
 def compare_groups(groups: Groups, reference: str) -> dict[str, Any]:
     """What the runs of several groups (variants with their settings, a run a seed) say beside each other.
 
@@ -217,10 +222,12 @@ def compare_groups(groups: Groups, reference: str) -> dict[str, Any]:
     Raises:
         UserError: the groups were tested on different documents.
     """
-    texts = {tuple(row["text"] for row in run["predictions"]) for runs in groups.values() for run in runs}
-    if len(texts) > 1:
-        raise UserError("The runs were tested on different documents. Remove the older ones and run them again.")
-    scores = resampled_scores(groups, draw_documents(len(texts.pop())))
+    documents = {tested(run) for runs in groups.values() for run in runs}
+    if len(documents) > 1:
+        raise UserError(
+            "The runs were tested on different documents, or labels of these. Remove the older ones and run them again."
+        )
+    scores = resampled_scores(groups, draw_documents(len(documents.pop())))
     gap = find_gap(groups, scores)
     rows: list[dict[str, Any]] = []
     for name, runs in groups.items():

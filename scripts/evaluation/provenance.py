@@ -34,6 +34,11 @@ def environment(config: Path | None, task: dict[str, Any], packages: Sequence[st
     }
 
 
+def labelled(env: dict[str, Any]) -> dict[str, str]:
+    """The checksums of the labelled texts that a run is of, by its record of where it comes from."""
+    return {name: md5 for name, md5 in env.get("corpus_md5", {}).items() if name.endswith(".spacy")}
+
+
 def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """The machine, Python, and the installed versions of packages."""
     versions = {}

@@ -33,6 +33,7 @@ from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import file_in_the_way, read_json, whole_file, whole_folder, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.variants import in_all, names_in
+from scripts.evaluation.provenance import labelled
 from scripts.experiments.grids import (
     EVERY,
     SOURCES,
@@ -81,13 +82,19 @@ def prepare(root: Path, folder: Path, project: dict[str, Any], group: Group, dat
         copy(root / name, folder / name)
 
 
-def is_finished(result: Path, run: Run, dataset: str) -> bool:
-    """Whether a result of exactly this run is there, with the predictions that `compare` needs."""
+def is_finished(result: Path, run: Run, dataset: str, corpus: dict[str, str] | None = None) -> bool:
+    """Whether a result of exactly this run is there, with the predictions that `compare` needs.
+
+    And of the labelled texts whose checksums are `corpus`; not asked for a run with settings, which may split them
+    otherwise.
+    """
     if not result.exists() or not result.with_suffix(".predictions.jsonl").exists():
         return False
     metrics = read_json(result)
     values = metrics.get("experiment", {}).get("values")
-    return (values, metrics.get("seed"), metrics.get("dataset")) == (run.values, run.seed, dataset)
+    splits_anew = any(name.startswith("vars.") for name in run.values)
+    older = bool(corpus) and "env" in metrics and not splits_anew and labelled(metrics["env"]) != corpus
+    return not older and (values, metrics.get("seed"), metrics.get("dataset")) == (run.values, run.seed, dataset)
 
 
 def result_files(run: Run, dataset: str) -> tuple[str, str]:
@@ -271,7 +278,9 @@ def experiment(
     folder = metrics / dataset / grid.stem
     if path := file_in_the_way(folder):
         raise UserError(f"{path}: is a file, where the folder of the results shall stand. Move it, or rename the grid.")
-    missing = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset)]
+    task = root / "corpus" / dataset / "task.json"
+    corpus = labelled({"corpus_md5": read_json(task).get("md5", {})}) if task.is_file() else None
+    missing = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset, corpus)]
     todo = [run for run in missing if run in chosen]
     msg.info(f"{grid}: {len(chosen)} runs, {len(chosen) - len(todo)} finished already")
     groups = group_runs(todo, names_in(project))

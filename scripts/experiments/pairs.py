@@ -14,7 +14,8 @@ from wasabi import msg
 
 from scripts.common.files import read_json
 from scripts.common.finished import is_of_another
-from scripts.evaluation.paired import ALPHA, RESAMPLES, best_of, compare_groups, label_matrices
+from scripts.evaluation.paired import ALPHA, RESAMPLES, best_of, compare_groups, label_matrices, tested
+from scripts.evaluation.provenance import labelled
 from scripts.evaluation.thresholds import macro_f1
 
 SEEDS, PAIRED = "seeds", "paired"  # folders of METRICS: of the grid, and of what is found here
@@ -38,7 +39,7 @@ def is_run(metrics: Any, dataset: str) -> bool:
 def find_runs(folder: Path, dataset: str, variants: Sequence[dict[str, Any]], quiet: bool = False) -> Runs:
     """The runs that stand for each variant: those of the grid and the single one, or that alone if they are older.
 
-    They are older if the run of the same seed had another config.
+    They are older if the run of the same seed had another config, or other labelled texts.
     """
     runs: Runs = defaultdict(dict)
     single = {metrics["variant"]: metrics for metrics in variants}
@@ -49,14 +50,16 @@ def find_runs(folder: Path, dataset: str, variants: Sequence[dict[str, Any]], qu
     older = []
     for name, metrics in single.items():
         twins = [run for run in runs[name].values() if run["seed"] == metrics["seed"]]
-        configs = [one.get("env", {}).get("config_md5") for one in (metrics, *twins)]
-        if None not in configs and len(set(configs)) > 1:
+        known = [env for one in (metrics, *twins) if (env := one.get("env", {})).get("config_md5")]
+        if any((env["config_md5"], labelled(env)) != (known[0]["config_md5"], labelled(known[0])) for env in known):
             older.append(name)
             runs[name] = {}
         if not runs[name] or not twins:
             runs[name][name] = metrics
     if older and not quiet:
-        msg.warn(f"{folder / SEEDS}: other configs than in {folder}, so these runs do not count: {', '.join(older)}")
+        msg.warn(
+            f"{folder / SEEDS}: other configs or texts than in {folder}, so these runs do not count: {', '.join(older)}"
+        )
     return dict(runs)
 
 
@@ -103,16 +106,12 @@ def still_true(found: dict[str, Any], runs: Runs) -> dict[str, Any] | None:
 
 def same_documents(groups: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """The groups that were tested on the documents that most were tested on."""
-
-    def texts(run: dict[str, Any]) -> tuple[str, ...]:
-        return tuple(row["text"] for row in run["predictions"])
-
-    counts = Counter(texts(run) for runs in groups.values() for run in runs)
+    counts = Counter(tested(run) for runs in groups.values() for run in runs)
     common = counts.most_common(1)[0][0] if counts else ()
-    kept = {name: [run for run in runs if texts(run) == common] for name, runs in groups.items()}
+    kept = {name: [run for run in runs if tested(run) == common] for name, runs in groups.items()}
     for name in groups:
         if len(kept[name]) < len(groups[name]):
-            msg.warn(f"{name}: was tested on other documents than most, and is not compared. Run it again.")
+            msg.warn(f"{name}: was tested on other documents or labels than most, and is not compared. Run it again.")
     return {name: runs for name, runs in kept.items() if len(runs) == len(groups[name])}
 
 
@@ -131,7 +130,7 @@ def compare_variants(
         What `compare_groups` says, with the `runs` that it was found from; None if there are no two variants to
         compare. And whether it is new: to be written to METRICS/paired/compare.json.
     """
-    runs = find_runs(folder, dataset, variants)
+    runs = find_runs(folder, dataset, variants, quiet=training is None)
     path = folder / PAIRED / COMPARISON
     found_before = read_json(path) if path.is_file() else {}
     if not isinstance(found_before, dict) or not {"runs", "rows", "gap", "reference"} <= found_before.keys():

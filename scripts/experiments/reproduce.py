@@ -30,7 +30,7 @@ from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import check_keys, read_json
-from scripts.evaluation.provenance import machine
+from scripts.evaluation.provenance import labelled, machine
 from scripts.experiments.grids import Run, change_config, copy
 from scripts.machines.machine import THREADS
 
@@ -237,12 +237,7 @@ def runs_over_seeds(metrics: Path, published: dict[str, Any]) -> list[dict[str, 
     """The runs of the grid `seeds` that differ from a result in nothing but the seed; none if it does not hold them."""
     folder = next((path for path in metrics.absolute().parents if path.name == published["dataset"]), metrics.parent)
     runs = [read_json(path) for path in sorted((folder / SEEDS).glob(f"{published['variant']}--default--*.json"))]
-    return [run for run in runs if "env" in run and labelled(run) == labelled(published)]
-
-
-def labelled(result: dict[str, Any]) -> dict[str, str]:
-    """The checksums of the labelled texts that a result is of."""
-    return {name: md5 for name, md5 in result["env"]["corpus_md5"].items() if name.endswith(".spacy")}
+    return [run for run in runs if "env" in run and labelled(run["env"]) == labelled(published["env"])]
 
 
 def changed_labels(before: dict[str, Any], after: dict[str, Any]) -> int | None:

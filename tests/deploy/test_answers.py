@@ -150,7 +150,7 @@ def test_label_a_jsonl_file_of_more_than_a_batch(nlp):
         ("a.csv", b"", "^a.csv: there is no text in it"),
         ("a.csv", b"text\n" + b"x\n" * 20_001, "more than 20,000 texts"),
         ("a.jsonl", b'{"text": "a"}\n{"text": \n', "^a.jsonl, line 2"),
-        ("a.jsonl", b'{"text": 1}', "^a.jsonl, line 1: `text` is missing or not text"),
+        ("a.jsonl", b'{"text": 1}', "^a.jsonl, line 1: `text` is not text"),
         ("a.jsonl", b"\n\n", "no text in it"),
     ],
 )

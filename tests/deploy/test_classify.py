@@ -124,6 +124,12 @@ def test_shards_are_labelled_once(tmp_path, run, models, source):
         (tmp_path / "shards" / name).write_bytes(INPUTS[name])
     (tmp_path / "shards" / "none.jsonl").touch()
     (tmp_path / "shards" / ".hidden").touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "texts.csv").write_text("by whom?", encoding="utf-8")
+    assert "out/texts.csv: nothing says what has labelled it" in message(
+        run("classify", models / "single", source, "out")
+    )
+    (tmp_path / "out" / "texts.csv").unlink()
     first = run("classify", models / "single", source, "out")
     assert first.returncode == 0 and "4 files, 0 labelled already" in first.output and "12 texts" in first.output
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir() if path.name != MADE_BY}

@@ -66,6 +66,12 @@ KEPT = {
     "dates, to CSV": ("in.parquet", parquet([{"text": "a", "when": WHEN}]), "out.csv", [], [{"text": "a", "when": "2024-02-29T12:00:00"}]),
     "what is no number, to JSON": ("in.jsonl", b'{"text": "a", "n": NaN}', "out.jsonl", [], [{"text": "a", "n": None}]),
     "UTF-32": ("in.txt", "Zwölf\n".encode("utf-32"), "out.jsonl", [], [{"text": "Zwölf"}]),
+    "a text that is null": ("in.jsonl", b'{"text": null, "n": 1}', "out.jsonl", [], [{"text": None, "n": 1}]),
+    "a text that is null, in Parquet": ("in.parquet", parquet([{"text": "a"}, {"text": None}]), "out.csv", [], [{"text": "a"}, {"text": ""}]),
+    "labels that were given": ("in.jsonl", b'{"text": "a", "label": "x", "cats": {"x": 1}, "labels": []}', "out.jsonl", [], [{"text": "a", "given label": "x", "given cats": {"x": 1}, "labels": []}]),
+    "labels that were given, to CSV": ("in.csv", b"label,text,score a,cats\nx,a,y,z\n", "out.csv", [], [{"given label": "x", "text": "a", "given score a": "y", "given cats": "z"}]),
+    "labels that were given, to Parquet": ("in.parquet", parquet([{"label": 7, "text": "a"}]), "out.parquet", [], [{"given label": 7, "text": "a"}]),
+    "labels that were given twice": ("in.csv", b"text,label,given label\na,x,y\n", "out.tsv", [], [{"text": "a", "given given label": "x", "given label": "y"}]),
     "an invisible text": ("in.jsonl", '{"text": "\u200b"}'.encode(), "out.jsonl", [], [{"text": "\u200b"}]),
 }  # fmt: skip
 

@@ -267,6 +267,7 @@ def test_half_precision_halves_the_file_not_the_score(trained, tmp_path, capfd):
     shutil.rmtree(tmp_path / "training/weights")
     after = spacy.load(trained)
     assert [path.name for path in trained.parent.iterdir() if path.name.startswith(".")] == []
+    assert after.get_pipe("textcat").cfg == before.get_pipe("textcat").cfg, "the threshold, for one"
     for example in Corpus(tmp_path / "corpus/dev.spacy")(before):
         one, other = before(example.text).cats, after(example.text).cats
         assert one == pytest.approx(other, abs=2e-3)

@@ -307,6 +307,9 @@ def test_results_of_other_values_do_not_count(tmp_path):
     path.with_suffix(".predictions.jsonl").touch()
     assert is_finished(path, run, "toy")
     assert not is_finished(path, run, "bbc")
+    srsly.write_json(path, srsly.read_json(path) | {"env": {"corpus_md5": {"dev.spacy": "before", "raw.jsonl": "x"}}})
+    assert is_finished(path, run, "toy", {"dev.spacy": "before"}) and is_finished(path, run, "toy")
+    assert not is_finished(path, run, "toy", {"dev.spacy": "annotated since"})
     assert not is_finished(path, Run("bow", "x", 1, {"a.b": 3}), "toy")
 
 

@@ -17,13 +17,13 @@ from tests.report.test_report import METRICS
 NAMES = {"linear": 0.7, "compact": 0.85, "transformer": 0.9}
 
 
-def write_single(root, variant, run, config="x"):
+def write_single(root, variant, run, config="x", corpus="y"):
     """Metrics of a single run, and its predictions where the training leaves them."""
     data = METRICS | {
         "variant": variant,
         "scores": METRICS["scores"] | run["scores"] | {"documents": len(run["predictions"])},
         "dev": run["dev"],
-        "env": METRICS["env"] | {"config_md5": config},
+        "env": METRICS["env"] | {"config_md5": config, "corpus_md5": {"train.spacy": corpus, "raw.jsonl": variant}},
     }
     (root / "metrics" / "toy").mkdir(parents=True, exist_ok=True)
     srsly.write_json(root / "metrics" / "toy" / f"{variant}.json", data)
@@ -32,7 +32,7 @@ def write_single(root, variant, run, config="x"):
     srsly.write_jsonl(folder / "predictions.jsonl", run["predictions"])
 
 
-def write_seed(root, variant, seed, run, config="x"):
+def write_seed(root, variant, seed, run, config="x", corpus="y"):
     folder = root / "metrics" / "toy" / "seeds"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{variant}--default--{seed}.json"
@@ -41,7 +41,7 @@ def write_seed(root, variant, seed, run, config="x"):
         "seed": seed,
         "scores": METRICS["scores"] | run["scores"] | {"documents": len(run["predictions"])},
         "dev": run["dev"],
-        "env": METRICS["env"] | {"config_md5": config},
+        "env": METRICS["env"] | {"config_md5": config, "corpus_md5": {"train.spacy": corpus}},
         "experiment": {"setting": "default", "values": {}},
     }
     srsly.write_json(path, data)
@@ -83,11 +83,12 @@ def test_single_runs_are_compared_once(task):
     assert '"text"' not in (task / "metrics" / "toy" / "paired" / "compare.json").read_text(encoding="utf-8")
 
 
-def test_seeds_of_the_grid_count_and_older_ones_do_not(task, capsys):
+@pytest.mark.parametrize("older", [{"config": "older"}, {"corpus": "older"}])
+def test_seeds_of_the_grid_count_and_older_ones_do_not(task, capsys, older):
     rng = np.random.default_rng(1)
     for seed in range(3):
         write_seed(task, "compact", seed, exact(make_runs(0.85, 1, rng)[0]))
-        write_seed(task, "linear", seed, exact(make_runs(0.5, 1, rng)[0]), config="older")
+        write_seed(task, "linear", seed, exact(make_runs(0.5, 1, rng)[0]), **older)
     rows = rows_of(compared(task)[0])
     assert {name: row["seeds"] for name, row in rows.items()} == {"linear": 1, "compact": 3, "transformer": 1}
     assert rows["linear"]["macro_f1"] > 0.6
@@ -113,6 +114,17 @@ def test_predictions_of_another_model_are_not_taken(task):
     assert "No variant from labels alone" in pairs["gap"]["missing"]
 
 
+def test_metrics_of_another_pipeline_are_not_compared(task, run):
+    """Their scores alone may hardly differ from those of the one that is there."""
+    path = task / "metrics" / "toy" / "linear.json"
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, metrics | {"train": metrics["train"] | {"model_md5": "a" * 32}})
+    write_json(task / "training" / "toy" / "linear" / "train.json", {"model_md5": "b" * 32})
+    assert rows_of(compared(task)[0]).keys() == {"compact", "transformer"}
+    process = run("report", "metrics/toy", "--dataset", "toy", "--training", "training/toy")
+    assert "metrics/toy/linear.json: is not of the pipeline in training/toy/linear" in process.output
+
+
 def test_variants_without_their_predictions_are_named(task, run):
     (task / "training" / "toy" / "compact" / "predictions.jsonl").unlink()
     process = run("report", "metrics/toy", "--dataset", "toy", "--training", "training/toy")
@@ -130,7 +142,7 @@ def test_a_variant_tested_on_other_texts_is_left_out(task, capsys):
     run = exact(make_runs(0.8, 1, np.random.default_rng(4), n=300)[0])
     write_single(task, "compact", run)
     assert rows_of(compared(task)[0]).keys() == {"linear", "transformer"}
-    assert "compact: was tested on other documents than most" in " ".join(capsys.readouterr().out.split())
+    assert "compact: was tested on other documents or labels than most" in " ".join(capsys.readouterr().out.split())
 
 
 def test_one_variant_has_nothing_to_be_compared_with(task):

@@ -9,10 +9,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import srsly
+from spacy.tokens import DocBin
+from spacy.vocab import Vocab
 
 from scripts.common.files import md5_folder
+from scripts.common.finished import FACTS, check_finished
 from tests.conftest import copy_project, snapshot
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="no such signals and limits")]
@@ -21,6 +25,12 @@ KILLS = int(os.environ.get("KILLS", "2"))  # more of them: KILLS=40 python -m py
 WORKFLOW = "cheap"
 STEPS = ["select", "convert", "fit-linear", "train-linear"]  # each writes files and folders, and the last trains
 SETTINGS = ("--vars.dataset", "toy", "--vars.max_epochs", "2")
+READERS = {
+    ".json": srsly.read_json,
+    ".jsonl": lambda path: list(srsly.read_jsonl(path)),
+    ".npz": lambda path: [array.shape for array in np.load(path).values()],
+    ".spacy": lambda path: list(DocBin().from_disk(path).get_docs(Vocab())),
+}
 MADE = ("corpus", "training", "project.lock")
 
 
@@ -56,10 +66,13 @@ def debris(project):
 
 def check_whole(project):
     """Whatever stands in its place is whole, at any moment."""
-    for name in MADE:
-        for path in (project / name).rglob("*.json*"):
-            if not any(part.endswith(".tmp") for part in path.parts):
-                list(srsly.read_jsonl(path)) if path.suffix == ".jsonl" else srsly.read_json(path)
+    for path in (path for name in MADE for path in (project / name).rglob("*.*")):
+        if any(part.endswith(".tmp") for part in path.parts):
+            continue
+        if path.name == FACTS:
+            check_finished(path.parent)
+        elif path.suffix in READERS:
+            READERS[path.suffix](path)
 
 
 @pytest.fixture(scope="module")

@@ -92,6 +92,20 @@ def test_pull_says_what_it_does_not_find(made, run):
     assert "Nothing can be pulled without data.json. Get the data" in message(run("pull", "cache", "--dataset", "own"))
 
 
+def test_the_outputs_of_a_command_come_all_or_not_at_all(made, run):
+    more = PROJECT.replace(
+        'script: ["python -m json.tool data.json work/a.json"]',
+        'script: ["python -m json.tool data.json work/a.json", "python -m json.tool data.json work/c.json"]',
+    ).replace('outputs: ["work/a.json"]', 'outputs: ["work/a.json", "work/c.json"]')
+    (made / "project.yml").write_text(more, encoding="utf-8")
+    project_run(made, "first")
+    run("push", "cache", "--dataset", "own")
+    shutil.rmtree(made / "cache" / "work%2Fc.json")
+    forget(made)
+    assert "Not in the cache, run them: first" in run("pull", "cache", "--dataset", "own").output
+    assert not (made / "work" / "a.json").exists()
+
+
 def test_damage_is_noticed(made, run):
     run("push", "cache", "--dataset", "own")
     forget(made)

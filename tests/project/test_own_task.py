@@ -111,6 +111,11 @@ def test_guide_from_clone_to_wheel(clone):
         readme = file.read(next(name for name in file.namelist() if name.endswith("METADATA"))).decode()
         file.extractall(target)
     assert "Collected by us." in readme and "License: CC-BY-4.0" in readme and "Requires-Dist: spacy" in readme
+    thresholds = [
+        srsly.read_json(folder / "textcat" / "cfg")["threshold"]
+        for folder in (clone / "training" / "mytask" / "linear" / "model-best", *target.glob("en_*/en_*"))
+    ]
+    assert thresholds == [metrics["scores"]["thresholds"]["all_labels"]] * 2 and thresholds[0] != 0.5
     code = "import en_mytask_linear; print(sorted(en_mytask_linear.load()('The goal').cats))"
     assert "['film', 'money', 'odd', 'sport']" in shell(target, "python", "-c", code)
     (meta,) = target.glob("en_mytask_linear/en_mytask_linear-*/meta.json")

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 import srsly
+from spacy.tokens import DocBin
+from spacy.vocab import Vocab
 from weasel.util.config import load_project_config
 
 from tests.conftest import toy_records
@@ -77,7 +79,24 @@ def test_variants_learn(finished, variant):
     assert low <= metrics["scores"]["macro_f1"] <= high
     assert metrics["speed"]["docs_per_s"] > 0 and metrics["train"]["seconds"] > 0
     predictions = list(srsly.read_jsonl(finished[0] / "training" / "toy" / variant / "predictions.jsonl"))
+    tested = DocBin().from_disk(finished[0] / "corpus" / "toy" / "test.spacy").get_docs(Vocab())
+    assert [row["text"] for row in predictions] == [doc.text for doc in tested]
     assert len(predictions) == metrics["scores"]["documents"]
+
+
+def test_scores_on_dev_are_those_from_before_it_was_learned_from(finished, tmp_path):
+    """Else the best on dev would be the variant that has learned dev by heart."""
+    project, _ = finished
+    facts = project / "training" / "toy" / "linear" / "train.json"
+    kept = facts.read_bytes()
+    found = srsly.read_json(facts)
+    try:
+        srsly.write_json(facts, found | {"dev": found["dev"] | {"macro_f1": 0.123}})
+        words = ("linear", tmp_path, "--corpus", "corpus/toy", "--training", "training/toy", "--repeats", "1")
+        subprocess.run([sys.executable, "-m", "scripts.evaluation.evaluate", *words], cwd=project, check=True)
+    finally:
+        facts.write_bytes(kept)
+    assert srsly.read_json(tmp_path / "linear.json")["dev"]["macro_f1"] == 0.123
 
 
 def test_report_has_a_row_for_every_variant(finished):

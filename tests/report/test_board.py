@@ -28,13 +28,13 @@ from tests.report.test_report import METRICS
 SIZES = {"linear": 0.4, "bow": 5.0, "compact": 4.0, "compact-domain": 1.4, "transformer": 46.0}
 
 
-def write_task(root, name, accuracies, paired=True):
+def write_task(root, name, accuracies, paired=True, n=1000):
     """A task: metrics of single runs, and, if wanted, the paired tests that `report` would keep."""
     rng = np.random.default_rng(7)
     for variant, accuracy in accuracies.items():
-        run = make_runs(accuracy, 1, rng, n=1000)[0]
+        run = make_runs(accuracy, 1, rng, n=n)[0]
         f1 = run["scores"]["macro_f1"]
-        scores = {"macro_f1": f1, "confusion": {}, "documents": 1000, "macro_f1_ci": [f1 - 0.02, f1 + 0.02]}
+        scores = {"macro_f1": f1, "confusion": {}, "documents": n, "macro_f1_ci": [f1 - 0.02, f1 + 0.02]}
         data = METRICS | {"variant": variant, "dataset": name, "scores": METRICS["scores"] | scores, "dev": run["dev"]}
         data["size"] = {"pipeline_bytes": int(SIZES[variant] * 1e6), "vectors_bytes": 0}
         data["speed"] = METRICS["speed"] | {"docs_per_s": 40_000 / SIZES[variant]}

