@@ -62,7 +62,8 @@ def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits,
 def show_notes(notes: Notes) -> None:
     """Print the detected formats and what was mended while reading."""
     for path, name in notes.formats.items():
-        msg.info(f"{path}: read as {name}")
+        columns = "".join(f", {what} from `{column}`" for what, column in notes.columns.get(path, {}).items())
+        msg.info(f"{path}: read as {name}{columns}")
     for line in notes.lines():
         msg.warn(line)
 

@@ -97,7 +97,7 @@ class Notes:
         self.counts: Counter[str] = Counter()
         self.first: dict[str, str] = {}
         self.formats: dict[str, str] = {}
-        self.columns: dict[str, str] = {}  # of the file that was read last, where they were found by their names
+        self.columns: dict[str, dict[str, str]] = {}  # of each file's text and label, where their names told
 
     def add(self, kind: str, source: str) -> None:
         """Count one more of a kind."""
@@ -214,8 +214,8 @@ def to_example(record: object, source: str, options: Options, notes: Notes) -> E
     return Example(text, read_labels(record, source, options, notes), source)
 
 
-def examples_of(records: Iterable[tuple[object, str]], options: Options, notes: Notes) -> Iterator[Example]:
-    """Make examples of records with their sources; an id that stands for two texts is noted.
+def examples_of(path: Path, records: Iterable[tuple[object, str]], options: Options, notes: Notes) -> Iterator[Example]:
+    """Make examples of a file's records with their sources; an id that stands for two texts is noted.
 
     Raises:
         UserError: a record is broken, or has its text or label in another column than those before it.
@@ -233,7 +233,7 @@ def examples_of(records: Iterable[tuple[object, str]], options: Options, notes: 
             if name and texts.setdefault(name, example.text) != example.text:
                 notes.add("an id that an earlier, different text has as well; ids are not used", source)
         yield example
-    notes.columns = {what: name for what, (name, _) in columns.items()}
+    notes.columns[path.as_posix()] = {what: name for what, (name, _) in columns.items()}
 
 
 def check_columns(record: Record, source: str, options: Options, seen: dict[str, tuple[str, str]]) -> None:
@@ -443,11 +443,11 @@ def read_prodigy(path: Path, options: Options, notes: Notes) -> Iterator[Example
 
 Reader = Callable[[Path, Options, Notes], Iterator[Example]]
 FORMATS: dict[str, Reader] = {
-    "jsonl": lambda path, options, notes: examples_of(jsonl_records(path), options, notes),
-    "json": lambda path, options, notes: examples_of(json_records(path), options, notes),
-    "table": lambda path, options, notes: examples_of(table_records(path), options, notes),
-    "parquet": lambda path, options, notes: examples_of(arrow_records(path, notes), options, notes),
-    "datasets": lambda path, options, notes: examples_of(arrow_records(path, notes), options, notes),
+    "jsonl": lambda path, options, notes: examples_of(path, jsonl_records(path), options, notes),
+    "json": lambda path, options, notes: examples_of(path, json_records(path), options, notes),
+    "table": lambda path, options, notes: examples_of(path, table_records(path), options, notes),
+    "parquet": lambda path, options, notes: examples_of(path, arrow_records(path, notes), options, notes),
+    "datasets": lambda path, options, notes: examples_of(path, arrow_records(path, notes), options, notes),
     "prodigy": read_prodigy,
     "folders": read_label_folders,
     "spacy": read_docbin,
@@ -509,10 +509,7 @@ def read_input(path: Path, options: Options, notes: Notes) -> list[Example]:
         raise UserError(f"{path}: no row has a label. Name it otherwise: train, dev and test must have labels.")
     if not examples:
         raise UserError(f"{path}: the file holds no examples (read as {name}).")
-    notes.formats[path.as_posix()] = name + "".join(
-        f", {what} from `{column}`" for what, column in notes.columns.items()
-    )
-    notes.columns = {}
+    notes.formats[path.as_posix()] = name
     return examples
 
 
