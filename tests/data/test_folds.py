@@ -12,7 +12,7 @@ from scripts.data.convert import prepare
 from scripts.data.corpus import clean_raw
 from scripts.data.formats import Example
 from scripts.data.published import read_bbc
-from scripts.data.splits import Fold, normalize, parse_fold
+from scripts.data.splits import Fold, assert_honest, normalize, parse_fold
 from tests.conftest import ROOT, message, toy_records
 
 
@@ -126,3 +126,28 @@ def test_too_few_texts_of_a_label(toy_assets, run, tmp_path):
     given = {"train": [*examples(20), *(Example("same", ("d",), f"line {i}") for i in range(9))]}
     with pytest.raises(UserError, match="Label 'd' has 1 different text"):
         prepare(given, "auto", Fold(0, 4))
+
+
+# What the last check before writing refuses, whatever went wrong before it
+
+SPLITS = {
+    "train": [Example(f"text {i}", ("a",), f"train {i}") for i in range(5)],
+    "dev": [Example("looked at", ("a",), "dev 1")],
+    "test": [Example("Held out.", ("a",), "test 1")],
+}
+TWINS = {
+    "text": Example("held OUT!", ("a",), "twin"),
+    "raw text": Example("x", ("a",), "twin", raw=("held", "out")),
+    "group": Example("y", ("a",), "twin", group="held out"),
+}
+
+
+def test_good_splits_pass():
+    assert_honest(SPLITS, ["a"])
+
+
+@pytest.mark.parametrize("twin", TWINS.values(), ids=TWINS)
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_text_on_two_sides(twin, split):
+    with pytest.raises(UserError, match=f"test 1: this text stands in {split} and in test"):
+        assert_honest(SPLITS | {split: [*SPLITS[split], twin]})
