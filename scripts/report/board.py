@@ -95,7 +95,7 @@ def standing(task: Task, name: str) -> str:
 
 STANDINGS = (
     "“> transformer”: better than the best transformer by more than chance; “≈ transformer”: no such difference; "
-    "“between”: worse than it, and better than the best from labels alone; “≈ labels”: no better than that; "
+    "“between”: worse than it, and better than labels alone; “≈ labels”: no better than that; "
     "“< labels”: worse than that."
 )
 
@@ -226,7 +226,7 @@ def describe_share(tasks: Sequence[Task]) -> str:
     real = [task for task in tasks if task.gap.get("real")]
     without = [task for task in tasks if not task.gap.get("real")]
     text = (
-        "Share of the gap: (variant - best from labels alone) / (best transformer - best from labels alone), "
+        "Share of the gap: (variant - labels alone) / (best transformer - labels alone), "
         f"averaged over {', '.join(task.name for task in real) or 'no task'}"
     )
     if real and all("low" in task.gap for task in real):
@@ -234,8 +234,8 @@ def describe_share(tasks: Sequence[Task]) -> str:
     elif real:
         text += "; untested where it has no interval"
     text += (
-        f". The best from labels alone ({', '.join(BLANK)}) and the best transformer (not {' or '.join(SMALL)}) are "
-        "chosen on dev"
+        f". Labels alone: {BLANK[0]}, or without it the best on dev of {', '.join(BLANK[1:])}; the best transformer "
+        f"(not {' or '.join(SMALL)}) is chosen on dev"
     )
     ends: dict[str, list[str]] = {}
     for task in real:
@@ -299,7 +299,7 @@ def roles(task: Task) -> dict[str, list[str]]:
     named.append(("fastest as good as the best", max(good, key=lambda cost: cost["speed"])["name"]))
     named.append(("most accurate", top["name"]))
     if "missing" not in task.gap:
-        named += [("best from labels alone", task.gap["blank"]), ("best transformer", task.gap["transformer"])]
+        named += [("from labels alone", task.gap["blank"]), ("best transformer", task.gap["transformer"])]
     found: dict[str, list[str]] = {}
     for role, name in named:
         found.setdefault(name, []).append(role)
@@ -352,7 +352,7 @@ def choice_table(tasks: Sequence[Task]) -> str:
         rows[-1].append(price(task, pick))
     header = (
         "task",
-        "best from labels alone",
+        "labels alone",
         "points to the best transformer",
         "best transformer",
         "smallest as good as the best",

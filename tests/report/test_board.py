@@ -103,10 +103,10 @@ def test_the_mean_share_is_over_the_tasks_that_have_a_gap(tasks):
 
 
 def test_the_ends_are_named_where_they_differ(tasks):
-    assert "are chosen on dev. " in describe_share(tasks), "all of them end at transformer"
+    assert "is chosen on dev. " in describe_share(tasks), "all of them end at transformer"
     mood = task(tasks, "mood")
     larger = replace(mood, gap=mood.gap | {"transformer": "transformer-large"})
-    assert "chosen on dev: transformer on topic; transformer-large on mood. " in (
+    assert "is chosen on dev: transformer on topic; transformer-large on mood. " in (
         describe_share([task(tasks, "easy"), larger, task(tasks, "topic")])
     )
 
