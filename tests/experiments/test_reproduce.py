@@ -295,7 +295,7 @@ def test_a_result_is_rebuilt_to_the_last_digit(toy_project, tmp_path):
     assert published["env"]["git_changed"] == []
     assert published["train"]["threads"] == {"OMP_NUM_THREADS": "1"}
     config.write_text(config.read_text(encoding="utf-8").replace("ngram_size = 1", "ngram_size = 2"), encoding="utf-8")
-    code, output = go("reproduce", "--vars.dataset", "toy")
+    code, output = go("reproduce", "--vars.dataset", "toy", "--vars.variant", "bow")
     assert code == 0 and "metrics/toy/bow.json: reproduced to the last digit" in output, output
     assert "other bytes" not in output
     model = "training/toy/bow/model-best/textcat/model"
