@@ -20,7 +20,7 @@ from scripts.annotation.tasks import make_task, write_tasks
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.data.formats import SPLITS
 from scripts.data.splits import normalize
-from scripts.deploy.labelling import Reading, load, text_of
+from scripts.deploy.labelling import Reading, decision_threshold, load, text_of
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.forms.records import AUTO, FORMS
 
@@ -69,9 +69,8 @@ def judge(committee: Sequence[Language], texts: list[str], labels: Sequence[str]
 
 def threshold_of(committee: Sequence[Language]) -> float | None:
     """From which score on a label is given, the mean of the members'; None if only the best one is."""
-    if committee[0].get_pipe_meta(COMPONENT).factory == "textcat":
-        return None
-    return float(np.mean([nlp.get_pipe(COMPONENT).cfg["threshold"] for nlp in committee]))
+    thresholds = [threshold for nlp in committee if (threshold := decision_threshold(nlp)) is not None]
+    return float(np.mean(thresholds)) if thresholds else None
 
 
 Text = tuple[str, str, str]  # normalised, as it is, and where it stands

@@ -34,7 +34,7 @@ from scripts.data.language import (
 from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, assert_honest, complete_splits, normalize, shingles
 from scripts.encoder.encoders import is_weights_folder, resolve
 from scripts.encoder.languages import why_unfit
-from scripts.evaluation.scores import chance
+from scripts.evaluation.scores import detectable
 from scripts.training.config import compose_config, task_settings
 
 FEW_TO_TRAIN = 20  # examples of a label; below, even pretrained encoders guess
@@ -98,20 +98,6 @@ def find_few(counts: dict[str, dict[str, int]], findings: Findings) -> None:
         if few:
             text = f"{len(few)} label(s) with fewer than {limit} examples in {split} {what}"
             findings.add("warning", f"few_in_{split}", text, few)
-
-
-def detectable(texts: int) -> float:
-    """The smallest difference in accuracy of two variants that so many test texts can tell from chance.
-
-    The half width of the 95 % interval of a paired difference near zero, 1.96 · sqrt(disagreement / texts): only texts
-    on which exactly one of the two is right count (McNemar 1947; Connor 1987, "Sample size for testing differences in
-    proportions for the paired-sample design"). Card et al. 2020, "With little power comes great responsibility", use it
-    for classifiers of text.
-
-    Args:
-        texts: of the test set.
-    """
-    return 1.96 * chance(texts)
 
 
 def find_few_texts(splits: Splits, findings: Findings) -> None:

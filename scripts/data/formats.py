@@ -222,13 +222,16 @@ def examples_of(path: Path, records: Iterable[tuple[object, str]], options: Opti
     """
     texts: dict[str, str] = {}
     columns: dict[str, tuple[str, str]] = {}
+    keys: set[tuple[str, ...]] = set()  # of records: all of a table have the same
     for record, source in records:
         if isinstance(record, dict) and len(record) > 1 and all(value in ("", None) for value in record.values()):
             notes.add("an empty row, left out", source)
             continue
         example = to_example(record, source, options, notes)
         if isinstance(record, dict):
-            check_columns(record, source, options, columns)
+            if (own := tuple(record)) not in keys:
+                check_columns(record, source, options, columns)
+                keys.add(own)
             name = str(record.get("id") or "")
             if name and texts.setdefault(name, example.text) != example.text:
                 notes.add("an id that an earlier, different text has as well; ids are not used", source)

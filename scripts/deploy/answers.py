@@ -16,7 +16,7 @@ from scripts.common.cli import UserError
 from scripts.common.files import folder_bytes
 from scripts.common.finished import check_model
 from scripts.common.variants import variant_names
-from scripts.deploy.labelling import Reading, answer, pipe, text_of, write_file
+from scripts.deploy.labelling import Reading, answer, decision_threshold, pipe, text_of, write_file
 from scripts.evaluation.thresholds import COMPONENT
 from scripts.forms.lines import is_blank
 from scripts.forms.records import AUTO, Record
@@ -99,12 +99,11 @@ def check_text(text: str) -> None:
 
 def ask(nlp: Language, text: str) -> Answer:
     """Labels, scores and wall time of one text. Its words do not stay in memory (spaCy's memory zones)."""
-    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
     with nlp.memory_zone():
         start = time.perf_counter()
         cats = dict(nlp(text).cats)
         milliseconds = (time.perf_counter() - start) * 1000
-    found = answer(cats, None if exclusive else nlp.get_pipe(COMPONENT).cfg["threshold"])
+    found = answer(cats, decision_threshold(nlp))
     return Answer(tuple(found.get("labels", (found.get("label"),))), cats, milliseconds)
 
 

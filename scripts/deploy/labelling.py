@@ -126,34 +126,36 @@ def answer(cats: dict[str, float], threshold: float | None) -> Record:
     return {"labels": [label for label, score in cats.items() if score >= threshold], "cats": scores}
 
 
+def decision_threshold(nlp: Language) -> float | None:
+    """From which score on a pipeline gives a label; None if only the best one is given."""
+    if nlp.get_pipe_meta(COMPONENT).factory == "textcat":
+        return None
+    return float(nlp.get_pipe(COMPONENT).cfg["threshold"])
+
+
 def added_names(nlp: Language) -> frozenset[str]:
     """What is added to a record: in JSON Lines, and in a table."""
-    pipe = nlp.get_pipe(COMPONENT)
-    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
-    return frozenset({"label" if exclusive else "labels", "cats", *(f"score {label}" for label in pipe.labels)})
+    scores = (f"score {label}" for label in nlp.get_pipe(COMPONENT).labels)
+    return frozenset({*answer({}, decision_threshold(nlp)), *scores})
 
 
-def set_aside(names: Iterable[str], added: frozenset[str]) -> dict[str, str]:
-    """New names for entries of the input, in their order: `label` is `given label`, where a label is added."""
-    names = list(names)
-    if added.isdisjoint(names):
-        return dict(zip(names, names, strict=True))
-    taken = added | {name for name in names if name not in added}
-    found = {}
-    for name in names:
+def set_aside(entries: Record, added: frozenset[str]) -> Record:
+    """The entries of the input, in their order; `label` is `given label`, where a label is added."""
+    if added.isdisjoint(entries):
+        return entries
+    taken, found = added.union(entries), {}
+    for name, value in entries.items():
         other = name
         while name in added and other in taken:
             other = f"given {other}"
-        found[name] = other
+        found[other] = value
         taken |= {other}
     return found
 
 
 def pipe(nlp: Language, records: Iterator[tuple[Record, str]], text_column: str, n_process: int) -> Iterator[Record]:
     """Stream the records with label and scores added; entries of the same name are set aside."""
-    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
-    threshold = None if exclusive else nlp.get_pipe(COMPONENT).cfg["threshold"]
-    added = added_names(nlp)
+    threshold, added = decision_threshold(nlp), added_names(nlp)
 
     def inputs() -> Iterator[tuple[str, tuple[Record, bool]]]:
         for record, source in records:
@@ -164,8 +166,7 @@ def pipe(nlp: Language, records: Iterator[tuple[Record, str]], text_column: str,
 
     def label(some: Iterable[tuple[str, tuple[Record, bool]]]) -> Iterator[Record]:
         for doc, (record, full) in nlp.pipe(some, as_tuples=True, n_process=n_process):
-            given = {new: record[name] for name, new in set_aside(record, added).items()}
-            yield given | answer(doc.cats if full else {}, threshold)
+            yield set_aside(record, added) | answer(doc.cats if full else {}, threshold)
 
     if n_process > 1:
         yield from label(inputs())
@@ -206,8 +207,7 @@ def write_file(output: Path, source: Path, nlp: Language, records: Iterator[Reco
         if output.suffix == ".jsonl":
             with path.open("w", encoding="utf-8") as stream:
                 return write_all(records, json_writer(stream))
-        known = reading.columns(source, typed=output.suffix == ".parquet")
-        known = {new: known[name] for name, new in set_aside(known, added_names(nlp)).items()}
+        known = set_aside(reading.columns(source, typed=output.suffix == ".parquet"), added_names(nlp))
         first = next(records, None)
         rest = chain([] if first is None else [first], records)
         names = list(dict.fromkeys((*known, *(flat(first, labels) if first else ()))))

@@ -38,6 +38,12 @@ def known_language(name: str) -> str | None:
     return next((lang for pattern, lang in KNOWN if re.search(pattern, name.casefold())), None)
 
 
+def other_language(name: str, lang: str) -> str | None:
+    """The language that an encoder's name says it was made for; None if that may be the texts' (`xx`: of any)."""
+    made_for = known_language(name)
+    return None if made_for in (None, MULTILINGUAL, lang) or lang == "xx" else made_for
+
+
 def shattered(tokenizer: "Tokenizer", texts: Sequence[str]) -> tuple[float, float]:
     """How an encoder splits texts: pieces of a word (a run of letters), and the share of unknown pieces."""
     words = [word for text in texts[:SAMPLE_TEXTS] for word in re.findall(LETTERS, text)]
@@ -59,11 +65,10 @@ def why_unfit(name: str, lang: str, tokenizer: "Tokenizer", texts: Sequence[str]
         tokenizer: the encoder's.
         texts: of the task.
     """
-    made_for = known_language(name)
-    if made_for == MULTILINGUAL:
+    if other := other_language(name, lang):
+        return f"The encoder {name} was made for {other!r}, lang is {lang!r}. {ADVICE}"
+    if known_language(name) in (MULTILINGUAL, lang):
         return None
-    if made_for and lang != "xx":
-        return None if made_for == lang else f"The encoder {name} was made for {made_for!r}, lang is {lang!r}. {ADVICE}"
     pieces, unknown = shattered(tokenizer, texts)
     if pieces > MAX_PIECES or unknown > MAX_UNKNOWN:
         return (

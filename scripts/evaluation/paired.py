@@ -167,7 +167,7 @@ def format_share(share: dict[str, float] | None) -> str:
 def find_share(
     name: str, groups: Groups, scores: Mapping[str, np.ndarray], gap: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """How much of the gap a group closes: 0 as good as the best blank variant, 1 as the best transformer.
+    """How much of the gap a group closes: 0 as good as labels alone, 1 as the best transformer.
 
     Returns:
         The `value`, with `low`, `high` and `quantiles` of its distribution; None if the gap could be chance: a share of

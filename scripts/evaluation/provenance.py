@@ -34,9 +34,9 @@ def environment(config: Path | None, task: dict[str, Any], packages: Sequence[st
     }
 
 
-def labelled(env: dict[str, Any]) -> dict[str, str]:
-    """The checksums of the labelled texts that a run is of, by its record of where it comes from."""
-    return {name: md5 for name, md5 in env.get("corpus_md5", {}).items() if name.endswith(".spacy")}
+def labelled(checksums: dict[str, str]) -> dict[str, str]:
+    """Of the checksums of a corpus, those of its labelled texts."""
+    return {name: md5 for name, md5 in checksums.items() if name.endswith(".spacy")}
 
 
 def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:

@@ -169,6 +169,20 @@ def chance(documents: float) -> float:
     return math.sqrt(DISAGREEMENT / max(1.0, documents))
 
 
+def detectable(texts: int) -> float:
+    """The smallest difference in accuracy of two variants that so many test texts can tell from chance.
+
+    The half width of the 95 % interval of a paired difference near zero, 1.96 · sqrt(disagreement / texts): only texts
+    on which exactly one of the two is right count (McNemar 1947; Connor 1987, "Sample size for testing differences in
+    proportions for the paired-sample design"). Card et al. 2020, "With little power comes great responsibility", use it
+    for classifiers of text.
+
+    Args:
+        texts: of the test set.
+    """
+    return 1.96 * chance(texts)
+
+
 def score_dev(nlp: Language, path: Path) -> dict[str, Any]:
     """What is reported of a pipeline's scores on dev: macro-F1, accuracy, documents.
 

@@ -1,5 +1,5 @@
 """Compare the runs of a grid: mean and spread over seeds, which differences are more than chance, and which share
-of the gap between the best blank variant and the best transformer each closes. How: scripts/evaluation/paired.py.
+of the gap between labels alone and the best transformer each closes. How: scripts/evaluation/paired.py.
 
 Runs on the folds of a cross-validation are put together, for each variant and seed, so that each labelled text counts
 once. Nothing was chosen on these scores: each run chose on its own dev set.

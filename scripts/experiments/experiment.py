@@ -92,9 +92,11 @@ def is_finished(result: Path, run: Run, dataset: str, corpus: dict[str, str] | N
         return False
     metrics = read_json(result)
     values = metrics.get("experiment", {}).get("values")
-    splits_anew = any(name.startswith("vars.") for name in run.values)
-    older = bool(corpus) and "env" in metrics and not splits_anew and labelled(metrics["env"]) != corpus
-    return not older and (values, metrics.get("seed"), metrics.get("dataset")) == (run.values, run.seed, dataset)
+    if (values, metrics.get("seed"), metrics.get("dataset")) != (run.values, run.seed, dataset):
+        return False
+    if not corpus or "env" not in metrics or any(name.startswith("vars.") for name in run.values):
+        return True
+    return labelled(metrics["env"].get("corpus_md5", {})) == corpus
 
 
 def result_files(run: Run, dataset: str) -> tuple[str, str]:
@@ -279,7 +281,7 @@ def experiment(
     if path := file_in_the_way(folder):
         raise UserError(f"{path}: is a file, where the folder of the results shall stand. Move it, or rename the grid.")
     task = root / "corpus" / dataset / "task.json"
-    corpus = labelled({"corpus_md5": read_json(task).get("md5", {})}) if task.is_file() else None
+    corpus = labelled(read_json(task).get("md5", {})) if task.is_file() else None
     missing = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset, corpus)]
     todo = [run for run in missing if run in chosen]
     msg.info(f"{grid}: {len(chosen)} runs, {len(chosen) - len(todo)} finished already")

@@ -51,7 +51,8 @@ def find_runs(folder: Path, dataset: str, variants: Sequence[dict[str, Any]], qu
     for name, metrics in single.items():
         twins = [run for run in runs[name].values() if run["seed"] == metrics["seed"]]
         known = [env for one in (metrics, *twins) if (env := one.get("env", {})).get("config_md5")]
-        if any((env["config_md5"], labelled(env)) != (known[0]["config_md5"], labelled(known[0])) for env in known):
+        made_from = [(env["config_md5"], labelled(env.get("corpus_md5", {}))) for env in known]
+        if any(one != made_from[0] for one in made_from):
             older.append(name)
             runs[name] = {}
         if not runs[name] or not twins:

@@ -237,7 +237,8 @@ def runs_over_seeds(metrics: Path, published: dict[str, Any]) -> list[dict[str, 
     """The runs of the grid `seeds` that differ from a result in nothing but the seed; none if it does not hold them."""
     folder = next((path for path in metrics.absolute().parents if path.name == published["dataset"]), metrics.parent)
     runs = [read_json(path) for path in sorted((folder / SEEDS).glob(f"{published['variant']}--default--*.json"))]
-    return [run for run in runs if "env" in run and labelled(run["env"]) == labelled(published["env"])]
+    texts = labelled(published["env"]["corpus_md5"])
+    return [run for run in runs if "env" in run and labelled(run["env"]["corpus_md5"]) == texts]
 
 
 def changed_labels(before: dict[str, Any], after: dict[str, Any]) -> int | None:

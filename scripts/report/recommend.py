@@ -11,9 +11,9 @@ from wasabi import msg
 from scripts.common.cli import run_cli
 from scripts.common.files import format_json, read_json, write_text
 from scripts.common.variants import variant_names
-from scripts.encoder.languages import MULTILINGUAL, known_language
+from scripts.encoder.languages import other_language
 from scripts.evaluation.paired import is_transformer
-from scripts.evaluation.scores import chance
+from scripts.evaluation.scores import detectable
 from scripts.experiments.curves import step_gain
 from scripts.experiments.pairs import COMPARISON, PAIRED
 from scripts.forms.records import NONE
@@ -44,7 +44,7 @@ def name_rule(task: Task) -> str:
     top, good = task.best()
     texts = f"on the {task.documents:,} test texts"
     if task.documents < FEW_TESTED:
-        points = 100 * 1.96 * chance(task.documents)
+        points = 100 * detectable(task.documents)
         texts += f", too few to tell differences below some {points:.0f} points"
     if task.is_paired(cost["name"] for cost in (top, *good)):
         return f"by paired tests {texts}"
@@ -114,8 +114,8 @@ def larger_sentence(task: Task) -> str:
 
 def first_sentence(task: Task, untried: list[str], encoder: str, lang: str) -> str | None:
     """What to train before all else: what shows how much there is to gain; None if that is known."""
-    made_for = known_language(encoder)
-    if "transformer" in untried and (made_for in (None, MULTILINGUAL, lang) or lang == "xx"):
+    other = other_language(encoder, lang)
+    if "transformer" in untried and not other:
         return (
             f"Next, run transformer ({run_line(task, 'transformer')}): until a fine-tuned transformer has been "
             "measured, nobody knows what there is to gain here."
@@ -123,7 +123,7 @@ def first_sentence(task: Task, untried: list[str], encoder: str, lang: str) -> s
     if "transformer" in untried and "compact-domain" in untried:
         return (
             f"Next, run compact-domain ({run_line(task, 'compact-domain')}), which needs no encoder: {encoder} was "
-            f"made for {made_for!r}, these texts are {lang!r}. With one for them (--vars.transformer) all others run."
+            f"made for {other!r}, these texts are {lang!r}. With one for them (--vars.transformer) all others run."
         )
     return None
 

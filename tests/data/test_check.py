@@ -6,7 +6,6 @@ import srsly
 
 from scripts.data.check import (
     Findings,
-    detectable,
     find_few,
     find_few_texts,
     near_duplicates,
@@ -14,6 +13,7 @@ from scripts.data.check import (
     percentiles,
 )
 from scripts.data.formats import Example
+from scripts.evaluation.scores import detectable
 from tests.conftest import ROOT, message, toy_records
 
 GERMAN = "Der Trainer hat nach dem Spiel gesagt, dass er mit der Leistung seiner Mannschaft nicht zufrieden ist"

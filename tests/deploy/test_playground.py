@@ -175,7 +175,9 @@ def test_in_a_browser(project, tmp_path):
             wait_for(lambda: "wrong" in body() and "MB" in body())
             area = wait_for(lambda: driver.find_elements("css selector", "textarea"))[0]
             area.send_keys("\ue009a\ue000", EVIL, "\ue009\ue007")  # Ctrl+A, the text, Ctrl+Enter
-            words = lambda: [element.text for element in driver.find_elements("css selector", ".words")]  # noqa: E731
+            # In one go: an element may be drawn anew between finding it and reading it.
+            texts = "return Array.from(document.querySelectorAll('.words'), element => element.innerText)"
+            words = lambda: driver.execute_script(texts)  # noqa: E731
             wait_for(lambda: any("onerror" in text for text in words()))
             assert words()[0] == EVIL
             assert "The variants disagree" in body()
