@@ -10,6 +10,8 @@ trained.
 `textcat_ladder.TextCatLinear.v1` classifies a text by TF-IDF of words, pairs and pieces of words, and a linear support
 vector machine that has been fitted before (scripts.linear.fit_linear). Its words are hashed, its weights have 8 bits.
 
+`textcat_ladder.TextCatWithLinear.v1` adds that linear model to any other text classifier.
+
 `textcat_ladder.TextCatOnnx.v1` classifies a text by a fine-tuned transformer on numbers of 8 bits and fewer, without
 PyTorch: ONNX Runtime does the work. It has been made of a trained pipeline before (scripts.compress.export_int8).
 
@@ -534,17 +536,17 @@ def _compact_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple
 
 
 def _trained_layers(model: Model) -> list[Model]:
-    """The layers whose scores are added, without the linear model, which is frozen."""
+    """The layers of a TextCatCompact whose scores are added, without the linear model, which is frozen."""
     return [layer for layer in model.layers if layer is not linear_part(model)]
 
 
 def linear_part(model: Model) -> Model | None:
-    """The linear model of a TextCatCompact, if it has one."""
+    """The linear model of a TextCatCompact or a TextCatWithLinear, if it has one."""
     return model.maybe_get_ref("linear") if "linear" in model.ref_names else None
 
 
 def mix_linear(model: Model, own: float, linear: float, bias: float = 0.0) -> None:
-    """Give the two parts of a trained TextCatCompact their weights, in place: they become part of the parameters.
+    """Give the two parts of a trained TextCatCompact or TextCatWithLinear their weights, in place.
 
     Args:
         model: one with a linear model.
@@ -552,11 +554,15 @@ def mix_linear(model: Model, own: float, linear: float, bias: float = 0.0) -> No
         linear: factor of the linear model's logits.
         bias: added to the logits of all labels.
     """
-    output, scores = model.get_ref("output"), model.get_ref("linear")
-    output.set_param("W", output.get_param("W") * own)
-    output.set_param("b", output.get_param("b") * own + bias)
-    for ngrams in _trained_layers(model)[1:]:
-        ngrams.set_param("E", ngrams.get_param("E") * own)
+    scores = model.get_ref("linear")
+    if "own" in model.attrs:
+        model.attrs["own"], model.attrs["bias"] = own, bias
+    else:  # They become part of the parameters.
+        output = model.get_ref("output")
+        output.set_param("W", output.get_param("W") * own)
+        output.set_param("b", output.get_param("b") * own + bias)
+        for ngrams in _trained_layers(model)[1:]:
+            ngrams.set_param("E", ngrams.get_param("E") * own)
     for name in ("scales", "bias"):
         scores.set_param(name, scores.get_param(name) * linear)
     scores.attrs["cache"] = _LinearCache()
@@ -749,7 +755,7 @@ def learn_by_cross_entropy(path: Path, component: str = "textcat") -> Callable[[
     And its weights start at random, where those of thinc's softmax start at nothing. Here they start at nothing, so
     scores start at the labels' shares, see `set_base_rates`. Where labels exclude each other, all is as it should be.
 
-    What is stored has no part in it: a pipeline loads as spaCy's own.
+    Nothing of it is stored.
 
     Args:
         path: of the corpus (.spacy).
@@ -1047,6 +1053,53 @@ def TextCatLinear(exclusive_classes: bool, nO: int | None = None) -> Model[list[
     Training changes nothing. The model is read once, before training, by `textcat_ladder.read_linear.v1`.
     """
     return frozen_classifier(LinearScores(), exclusive_classes, nO)
+
+
+@registry.architectures("textcat_ladder.TextCatWithLinear.v1")
+def TextCatWithLinear(exclusive_classes: bool, model: Model[list[Doc], Floats2d]) -> Model[list[Doc], Floats2d]:
+    """Any text classifier, and a frozen linear model on exact words and pieces of words (see `LinearScores`).
+
+    What is trained is the classifier, as if it were alone. Then `mix_linear` gives either its weight: from there on the
+    scores are those of the sum of both logits.
+
+    Args:
+        exclusive_classes: as of the classifier.
+        model: the classifier, whose output are probabilities.
+
+    The linear model is read once, before training, by `textcat_ladder.read_linear.v1`, `ref = "linear"`.
+    """
+    scores = LinearScores()
+    refs = {name: model.maybe_get_ref(name) for name in ("tok2vec", "output_layer") if name in model.ref_names}
+    return Model(
+        "textcat_with_linear",
+        _with_linear_forward,
+        init=_with_linear_init,
+        layers=[model, scores],
+        dims={"nO": None},
+        attrs={"multi_label": not exclusive_classes, "own": 1.0, "bias": 0.0, "mixed": False},
+        refs={**refs, "linear": scores},
+    )
+
+
+def _with_linear_init(model: Model, X: Any = None, Y: Any = None) -> None:
+    for layer in model.layers:
+        layer.initialize(X=X, Y=Y)
+    if Y is not None:
+        model.set_dim("nO", Y.shape[1], force=True)
+
+
+def _with_linear_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
+    trained, scores = model.layers
+    if is_train or not model.attrs["mixed"]:
+        return trained(docs, is_train)
+    xp, found = model.ops.xp, trained.predict(docs)
+    # Up to what does not matter to softmax, the logits are the logarithms. No probability is as small or as large as a
+    # float32 can tell from 0 and 1.
+    logits = xp.log(found.clip(1e-12, None))
+    if model.attrs["multi_label"]:
+        logits -= xp.log((1 - found).clip(1e-12, None))
+    logits = model.attrs["own"] * logits + model.attrs["bias"] + model.ops.asarray2f(linear_logits(scores, docs))
+    return _activate(model, logits), lambda gradient: []
 
 
 def frozen_classifier(scores: Model[list[Doc], Floats2d], exclusive_classes: bool, nO: int | None) -> Model:

@@ -7,6 +7,7 @@ The section `[variant]` names them, and what does not belong into a spaCy config
     parents: configs that this one builds on, each over those before it: variants, or parts/NAME for what several share
     code: the file with the registered functions that the config names
     sizes: the rule by which the sizes of the model follow from the task, see scripts/training/sizes.py
+    linear: whether the linear model has a say besides what the config describes, see configs/parts/with-linear.cfg
     half_precision: whether the trained transformer is stored in half precision
     candidates: names, each with values by dotted names, which count for more than those of the config: all are
         trained, and the best on dev is kept
@@ -25,7 +26,7 @@ from scripts.common.cli import UserError
 
 BASE = "base"
 SECTION = "variant"
-SETTINGS = {"parents": list, "code": str, "sizes": str, "half_precision": bool, "candidates": dict}
+SETTINGS = {"parents": list, "code": str, "sizes": str, "linear": bool, "half_precision": bool, "candidates": dict}
 
 
 def variant_names(project: Path = Path(".")) -> list[str]:

@@ -62,8 +62,9 @@ def sweep_pruned(
     max_epochs: Annotated[int, typer.Option(help="Passes over the data; 0 keeps the config's own number.")] = 0,
     overlay: Annotated[Path, typer.Option(help="The variant's config.")] = Path("configs/pruned.cfg"),
     corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
+    training: Annotated[Path, typer.Option(help="Folder of what is trained on it, such as NAME/.")] = Path("training"),
 ) -> None:
-    """Score pruned vectors of several sizes on dev."""
+    """Score pruned vectors of several sizes on dev, by themselves: without the linear model."""
     if not words.is_file():
         raise UserError(f"{words}: no such file. Make it with the command `learn-vectors`.")
     facts, others = read_json(corpus / "task.json"), read_json(spellings)
@@ -84,6 +85,7 @@ def sweep_pruned(
                 settings = task_settings(facts) | {
                     "system.seed": seed,
                     "paths.corpus": corpus.as_posix(),
+                    "paths.training": training.as_posix(),
                     "paths.vectors": table.as_posix(),
                     "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "progress_bar": None},
                 }

@@ -1,10 +1,11 @@
-"""How much say the linear model of `compact` gets, and the decision threshold of what both say together."""
+"""How much say the linear model in a pipeline gets, and the decision threshold of what both say together."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 from spacy.language import Language
 from spacy.tokens import DocBin
 from thinc.api import Model
@@ -12,7 +13,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError
 from scripts.components import LINEAR_PARAMS, linear_logits, linear_part, mix_linear, set_linear
-from scripts.evaluation.thresholds import COMPONENT, best_adjustment, gold_and_scores, gold_of
+from scripts.evaluation.thresholds import COMPONENT, best_adjustment, best_threshold, gold_and_scores, gold_of, macro_f1
 
 START = (0.3, 0.5)  # factors of the trained logits, which are too sure of themselves, and of the calibrated linear ones
 FINAL = "final_"  # before the names of the arrays of the model that has learned from dev, too
@@ -58,22 +59,42 @@ def store(nlp: Language, model: Path) -> None:
     nlp.get_pipe(COMPONENT).to_disk(model / COMPONENT, exclude=["vocab"])
 
 
-def mix(nlp: Language, dev: Path) -> float:
-    """Give the linear model in a pipeline its weight, chosen on dev; changed in place.
+class Mix(NamedTuple):
+    """What was chosen on dev for a pipeline with a linear model.
 
-    Returns:
-        The weight; 1 for a pipeline that is nothing else.
+    Attributes:
+        weight: factor of the linear model's logits.
+        alone: macro-F1 on dev of what was trained, and of the linear model; empty for a pipeline that is nothing else.
     """
+
+    weight: float
+    alone: dict[str, float]
+
+
+def score_alone(gold: np.ndarray, logits: np.ndarray, exclusive: bool) -> float:
+    """Macro-F1 of logits, at the best threshold where a text may have several labels; shapes (texts, labels)."""
+    if exclusive:
+        return float(macro_f1(gold, np.eye(gold.shape[1], dtype=bool)[logits.argmax(axis=1)]))
+    scores = expit(logits)
+    return float(macro_f1(gold, scores >= best_threshold(gold, scores)))
+
+
+def mix(nlp: Language, dev: Path) -> Mix:
+    """Give the linear model in a pipeline its weight, chosen on dev; changed in place."""
     pipe = nlp.get_pipe(COMPONENT)
     if linear_part(pipe.model) is None:
-        return 1.0
+        return Mix(1.0, {})
     exclusive = not pipe.model.attrs["multi_label"]
     gold, scores = gold_and_scores(nlp, dev)
-    theirs = linear_on(nlp, dev)
-    weights = choose_weights(logits_of(scores, exclusive), theirs, gold, exclusive)
+    own, theirs = logits_of(scores, exclusive), linear_on(nlp, dev)
+    weights = choose_weights(own, theirs, gold, exclusive)
     mix_linear(pipe.model, *weights)
-    msg.info(f"{weights[0]:.2f} of what was trained, {weights[1]:.2f} of the linear model, chosen on dev")
-    return weights[1]
+    trained, linear = (round(score_alone(gold, logits, exclusive), 4) for logits in (own, theirs))
+    msg.info(
+        f"{weights[0]:.2f} of what was trained (alone {trained:.3f} on dev), {weights[1]:.2f} of the linear model "
+        f"({linear:.3f}), chosen on dev"
+    )
+    return Mix(weights[1], {"trained": trained, "linear": linear})
 
 
 def linear_layer(model: Model) -> Model:
@@ -115,7 +136,7 @@ def finish(nlp: Language, path: Path, weight: float, added: np.ndarray | None = 
     Args:
         nlp: has a linear model; changed in place.
         path: the linear models (.npz).
-        weight: what `mix` gave.
+        weight: that of `mix`.
         added: to the logits, see `adjust`.
     """
     with np.load(path, allow_pickle=False) as arrays:
@@ -152,4 +173,4 @@ def left_out_logits(path: Path, train: Path, labels: list[str]) -> tuple[np.ndar
 def left_out_scores(path: Path, train: Path, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """The same with probabilities, each label by itself."""
     gold, logits = left_out_logits(path, train, labels)
-    return gold, 1 / (1 + np.exp(-logits))
+    return gold, expit(logits)

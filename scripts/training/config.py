@@ -91,6 +91,16 @@ def set_values(config: Config, values: dict[str, Any]) -> None:
             raise UserError(f"{name}: the config has no section {name.rpartition('.')[0]}.") from None
 
 
+def with_linear(config: Config) -> None:
+    """Let the linear model have a say, in place: the text classifier's model becomes one of two."""
+    component = config["components"]["textcat"]
+    component["model"] = {
+        "@architectures": "textcat_ladder.TextCatWithLinear.v1",
+        "exclusive_classes": "${task.exclusive}",
+        "model": component["model"],
+    }
+
+
 def compose_config(overlay: Path, settings: dict[str, Any], configs: Path | None = None) -> Config:
     """Merge a variant's config with its ancestors', set and fill.
 
@@ -105,9 +115,11 @@ def compose_config(overlay: Path, settings: dict[str, Any], configs: Path | None
     Raises:
         UserError: a file is missing, the config is not valid, or spaCy does not know a key that was written.
     """
-    config, _ = merge_configs(config_chain(overlay, configs))
+    config, variant = merge_configs(config_chain(overlay, configs))
     try:
         set_values(config, settings)
+        if variant.get("linear"):
+            with_linear(config)
         filled = load_model_from_config(config.copy(), auto_fill=True, validate=False).config
         # Keys that spaCy does not know are dropped without a word; a misspelt setting must not pass for a default.
         if dropped := dict_to_dot(config).keys() - dict_to_dot(filled).keys():

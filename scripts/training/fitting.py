@@ -29,7 +29,7 @@ from scripts.common.files import md5_folder, put, whole_file, workspace, write_j
 from scripts.common.finished import BEST, CONFIG, DEV, FACTS, LOG, MODEL_MD5
 from scripts.evaluation.scores import chance, even_documents, score_dev
 from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, tune_threshold
-from scripts.linear.mixing import adjust, finish, left_out_scores, mix, store
+from scripts.linear.mixing import Mix, adjust, finish, left_out_scores, mix, store
 from scripts.machines.machine import THREADS
 from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
@@ -95,12 +95,12 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
     for settings in opened:
         check_inputs(output / CONFIG, settings)
     with workspace(output / "training") as work:
-        seconds, losses, weights = 0.0, list[np.ndarray](), list[float | None]()
+        seconds, losses, mixes = 0.0, list[np.ndarray](), list[Mix | None]()
         for config, settings in zip(candidates, opened, strict=True):
             folder, dev = work / config.stem, Path(settings["paths"]["dev"])
-            taken, weight = fit_one(config, settings, folder, gpu_id)
+            taken, mixed = fit_one(config, settings, folder, gpu_id)
             seconds += taken
-            weights.append(weight)
+            mixes.append(mixed)
             if half_precision:
                 store_half(folder / BEST, dev)
             if len(candidates) > 1:
@@ -114,8 +114,9 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
             tried = {config.stem: round(float(loss.mean()), 4) for config, loss in zip(candidates, losses, strict=True)}
             facts |= {"chosen": candidates[best].stem, "dev_loss": tried}
             msg.info(f"{candidates[best].stem}, chosen by the log loss on dev: {tried}")
-        if (weight := weights[best]) is not None:
-            facts |= complete(folder / BEST, opened[best]["paths"], weight)
+        if mixed := mixes[best]:
+            facts |= {"dev_alone": mixed.alone} if mixed.alone else {}
+            facts |= complete(folder / BEST, opened[best]["paths"], mixed.weight)
         judgement = judge_training(folder / LOG, even_documents(count_labels(Path(opened[best]["paths"]["dev"]))))
         facts |= {"judgement": judgement, MODEL_MD5: md5_folder(folder / BEST)}
         write_json(folder / FACTS, facts)
@@ -131,7 +132,7 @@ def complete(model: Path, paths: dict[str, str], weight: float) -> dict[str, Any
     Args:
         model: stored; changed in place.
         paths: of the config: `linear`, `train`, `dev`.
-        weight: of the linear model, as `mix` gave it.
+        weight: of the linear model, that of `mix`.
 
     Returns:
         What is kept of it: scores on dev of the pipeline that had not learned from it, and what was chosen.
@@ -147,11 +148,11 @@ def complete(model: Path, paths: dict[str, str], weight: float) -> dict[str, Any
     return facts
 
 
-def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> tuple[float, float | None]:
+def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> tuple[float, Mix | None]:
     """Train one pipeline into a new folder, and tune what is tuned on dev.
 
     Returns:
-        The seconds that the training took, and the weight of the linear model, if there is one.
+        The seconds that the training took, and how the linear model was mixed in, if there is one.
     """
     model, log, dev = output / BEST, output / LOG, Path(settings["paths"]["dev"])
     start = time.perf_counter()
@@ -163,16 +164,16 @@ def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> tuple[
     spacy_train(config, output, use_gpu=gpu_id, overrides=here)
     seconds = time.perf_counter() - start
     restore(model, config, here)
-    others = weight = None
+    others = mixed = None
     if linear := settings["paths"].get("linear"):
         nlp = spacy.load(model)
-        weight = mix(nlp, dev)
+        mixed = mix(nlp, dev)
         store(nlp, model)
         # With few positives in dev, those of train count as well, as the linear model scores them in cross-validation.
         others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"]))
     tune_threshold(model, dev, others)
     forget_words(model)
-    return seconds, weight
+    return seconds, mixed
 
 
 def dev_losses(model: Path, dev: Path) -> np.ndarray:

@@ -33,6 +33,15 @@ def needs_vectors(section: Any) -> bool:
     )
 
 
+def layer_section(config: dict[str, Any], component: str, layer: str) -> tuple[str, Any]:
+    """The name and the content of the section of a config that describes a layer of a component's model."""
+    name, section = f"components.{component}.model", config["components"][component]["model"]
+    if isinstance(section.get("model"), dict):  # beside the linear model
+        name, section = f"{name}.model", section["model"]
+    # A layer that has no section of its own depends on the whole model.
+    return (f"{name}.{layer}", section[layer]) if layer in section else (name, section)
+
+
 def check_inputs(name: Path, config: dict[str, Any]) -> None:
     """Make sure that what a config needs is there and fits: spaCy's errors are cryptic, or it says nothing.
 
@@ -61,10 +70,7 @@ def check_inputs(name: Path, config: dict[str, Any]) -> None:
         raise UserError(f"{name}: has no [pretraining] block, and without one spaCy ignores [paths] init_tok2vec.")
     component, layer = (config["pretraining"][key] for key in ("component", "layer"))
     before = load_config(Path(weights).with_suffix(".cfg"), interpolate=True)
-    models = [settings["components"][component]["model"] for settings in (config, before)]
-    # A layer that has no section of its own depends on the whole model.
-    section = f"components.{component}.model" + (f".{layer}" if layer in models[0] else "")
-    layers, pretrained = (model.get(layer, model) for model in models)
+    (section, layers), (_, pretrained) = (layer_section(one, component, layer) for one in (config, before))
     if layers != pretrained:
         raise UserError(
             f"{weights}: pretrained for other layers than those of {name}. Pretrain again with the same config: "

@@ -160,6 +160,6 @@ def test_a_pipeline_without_a_linear_model_is_left_as_it_is(tmp_path):
     nlp.get_pipe("textcat").add_label("b")
     nlp.initialize()
     before = nlp.to_bytes()
-    assert mix(nlp, tmp_path / "no-dev.spacy") == 1
+    assert mix(nlp, tmp_path / "no-dev.spacy") == (1, {})
     assert nlp.to_bytes() == before
     assert TextCatCompact(True).maybe_get_ref("linear") is None

@@ -1,6 +1,7 @@
 """Pretraining: the weights arrive in training, and what would silently go wrong is an error."""
 
 import logging
+import shutil
 import subprocess
 import sys
 
@@ -36,8 +37,10 @@ def variant(request):
 
 @pytest.fixture
 def project(toy_assets, run, tmp_path):
-    """The toy corpus, and vectors for words that occur in it."""
+    """The toy corpus, its linear model, and vectors for words that occur in it."""
     assert run("convert", "toy", "corpus").returncode == 0
+    splits = (f"corpus/{split}.spacy" for split in ("train", "dev"))
+    assert run("fit_linear", *splits, "training/linear/linear.npz").returncode == 0
     vectors = np.random.default_rng(0).normal(size=(3, 8))
     lines = [f"{word} " + " ".join(map(str, row)) for word, row in zip(["goal", "bank", "actor"], vectors, strict=True)]
     (tmp_path / "words.txt").write_text("3 8\n" + "\n".join(lines) + "\n", encoding="utf-8")
@@ -87,11 +90,13 @@ def test_the_weights_arrive_and_are_not_the_blank_ones(project, run, small, capl
 
 
 @pytest.mark.slow
-def test_training_from_weights_needs_neither_vectors_nor_code_at_run_time(project, run, small):
+def test_what_was_trained_from_weights_needs_no_vectors_at_run_time(project, run, small):
     assert run("pretrain", small, "--epochs", 1).returncode == 0
     process = run("train", small, "--max-epochs", 1)
     assert process.returncode == 0, process.output
-    load = "import spacy; nlp = spacy.load('training/small/model-best')"
+    shutil.move(project / "table", project / "elsewhere")
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import scripts.components"
+    load = f"{code}; import spacy; nlp = spacy.load('training/small/model-best')"
     script = f"{load}; print(nlp.vocab.vectors.size, sum(nlp('a goal').cats.values()))"
     result = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True)
     size, total = result.stdout.split()
