@@ -1069,7 +1069,7 @@ def TextCatWithLinear(exclusive_classes: bool, model: Model[list[Doc], Floats2d]
     The linear model is read once, before training, by `textcat_ladder.read_linear.v1`, `ref = "linear"`.
     """
     scores = LinearScores()
-    refs = {name: model.maybe_get_ref(name) for name in ("tok2vec", "output_layer") if name in model.ref_names}
+    refs = {name: model.maybe_get_ref(name) for name in model.ref_names}
     return Model(
         "textcat_with_linear",
         _with_linear_forward,
@@ -1408,13 +1408,14 @@ def TextCatOnnx(exclusive_classes: bool, nO: int | None = None) -> Model[list[Do
 
 
 @registry.callbacks("textcat_ladder.read_onnx.v1")
-def read_onnx(path: Path, component: str = "textcat") -> Callable[[Language], Language]:
+def read_onnx(path: Path, linear: Path | None = None, component: str = "textcat") -> Callable[[Language], Language]:
     """For `[initialize.before_init]`: read a transformer (.npz, made by scripts.compress.export_int8) into a component.
 
     The component gets the labels in the order of the file. A trained pipeline never asks for the file.
 
     Args:
         path: the file.
+        linear: the linear model, if the component's model is a TextCatWithLinear; see `read_linear`.
         component: name of the text classifier.
 
     Raises (when called):
@@ -1429,7 +1430,7 @@ def read_onnx(path: Path, component: str = "textcat") -> Callable[[Language], La
         arrays, labels = read_arrays(path, (*ONNX_PARAMS, *ONNX_NUMBERS))
         set_labels(nlp.get_pipe(component), labels, path)
         set_onnx(nlp.get_pipe(component).model.get_ref("scores"), arrays)
-        return nlp
+        return read_linear(linear, component, "linear")(nlp) if linear else nlp
 
     return before_init
 

@@ -24,6 +24,7 @@ from scripts.compress.packing import (
     write_packed,
 )
 from scripts.evaluation.thresholds import COMPONENT
+from scripts.linear.mixing import stored_bytes
 
 
 def take_apart(nlp: Language, name: str) -> Trained:
@@ -35,6 +36,7 @@ def take_apart(nlp: Language, name: str) -> Trained:
     config = nlp.config.interpolate()["components"]
     model = config.get("transformer", {}).get("model", {})
     pooling = config.get(COMPONENT, {}).get("model", {})
+    pooling = pooling.get("model", pooling)  # beside the linear model
     spans = model.get("get_spans", {})
     if spans.get("@misc") != "textcat_ladder.first_words.v1" or pooling.get("@architectures") != (
         "spacy.TextCatReduce.v1"
@@ -70,18 +72,21 @@ def export_int8(
     output: Annotated[Path, typer.Argument(help="File to write (.npz).")],
     text: Annotated[list[Path], typer.Option(help="Texts whose word pieces are kept first; training texts first.")],
     dev: Annotated[Path, typer.Option(help="Texts on which both are compared (.spacy).")],
+    linear: Annotated[Path | None, typer.Option(help="Linear model (.npz) that the pipeline will carry.")] = None,
     size: Annotated[int, typer.Option(help="Bytes of the pipeline, at most.")] = 10_000_000,
 ) -> None:
     """Write a transformer for ONNX Runtime: matrices in 7 bits, word pieces in 4."""
-    pass_on([model], files=[output])
+    pass_on([model, *([linear] if linear else [])], files=[output])
     if not (model / "meta.json").is_file():
         raise UserError(f"{model}: no trained pipeline. Train it with the command `train-transformer-trim`.")
     if not dev.is_file():
         raise UserError(f"{dev}: no texts there. Make them with the command `convert`.")
     nlp = spacy.load(model)
+    # The linear model is mixed in anew.
+    nlp.get_pipe(COMPONENT).model.attrs["mixed"] = False
     trained = take_apart(nlp, model.as_posix())
     try:
-        arrays, remark = pack(trained, size, text)
+        arrays, remark = pack(trained, size - (stored_bytes(linear) if linear else 0), text)
     except Unsuited as reason:
         skip(str(reason), files=[output])
     share, n_texts = compare(nlp, arrays, dev)

@@ -23,7 +23,8 @@ INTERVAL = (100 * ALPHA / 2, 100 - 100 * ALPHA / 2)  # of a distribution, in per
 QUANTILES = 100  # kept of the distribution of a share, so that those of several tasks can be put together
 BLANK = ("linear", "bow", "cnn", "ensemble")  # variants that know labels only
 TRANSFORMER = "transformer"  # fine-tuned transformers are called so, or begin so
-SMALL = ("transformer-int8", "transformer-distilled")  # made of others to be small: what they keep of the gap is asked
+# Made of others to be small: what they keep of the gap is asked. All but the last carry the linear model, too.
+SMALL = ("transformer-half", "transformer-trim", "transformer-int8", "transformer-distilled")
 
 Runs = Sequence[dict[str, Any]]
 Groups = Mapping[str, Runs]

@@ -77,7 +77,7 @@ def train_once(
         # By the number of texts, too, it is decided how long and in what sizes to learn.
         facts = read_json(corpus / "task.json")
         facts |= {"examples": facts["examples"] | {"train": texts}}
-        if "linear" in merge_configs(config_chain(overlay))[0]["paths"]:
+        if merge_configs(config_chain(overlay))[0]["paths"].get("linear"):
             # It must not know the other texts.
             settings["paths.linear"] = (folder / "linear.npz").as_posix()
             fit_both(train, corpus / "dev.spacy", folder / "linear.npz", facts)
@@ -133,7 +133,7 @@ def train_curve(
     if variant not in (known := variant_names(project)):
         raise UserError(f"variant {variant!r} is unknown. Choose one of {', '.join(known)}.")
     config, _ = merge_configs(config_chain(project / "configs" / f"{variant}.cfg"))
-    if config["training"].get("max_steps") == 1 and "linear" not in config["paths"]:
+    if "onnx" in config["paths"]:
         raise UserError(
             f"{variant} has learned from all training texts before it becomes a pipeline: its curve would be flat. "
             "Take another variant; for transformer-int8 and transformer-distilled, transformer-trim."

@@ -130,6 +130,19 @@ def adjust(nlp: Language, path: Path, train: Path, dev: Path) -> tuple[float, np
     return found, added
 
 
+def stored_bytes(path: Path) -> int:
+    """What the linear model (.npz) that has learned from dev takes in a pipeline."""
+    return sum(array.nbytes for array in final_arrays(path).values())
+
+
+def final_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of the linear model (.npz) that has learned from dev, see `LinearScores`."""
+    with np.load(path, allow_pickle=False) as arrays:
+        if FINAL + "keys" not in arrays:
+            raise UserError(f"{path}: an earlier version has made it. Make it again with the command `fit-linear`.")
+        return {name: arrays[FINAL + name] for name in LINEAR_PARAMS}
+
+
 def finish(nlp: Language, path: Path, weight: float, added: np.ndarray | None = None) -> None:
     """Put the linear model that has learned from dev, too, in the place of that by which all was chosen there.
 
@@ -139,10 +152,7 @@ def finish(nlp: Language, path: Path, weight: float, added: np.ndarray | None = 
         weight: that of `mix`.
         added: to the logits, see `adjust`.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        if FINAL + "keys" not in arrays:
-            raise UserError(f"{path}: an earlier version has made it. Make it again with the command `fit-linear`.")
-        final = {name: arrays[FINAL + name] for name in LINEAR_PARAMS}
+    final = final_arrays(path)
     for name in ("scales", "bias"):
         final[name] = final[name] * np.float32(weight)
     if added is not None:

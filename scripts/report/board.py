@@ -235,7 +235,7 @@ def describe_share(tasks: Sequence[Task]) -> str:
         text += "; untested where it has no interval"
     text += (
         f". Labels alone: {BLANK[0]}, or without it the best on dev of {', '.join(BLANK[1:])}; the best transformer "
-        f"(not {' or '.join(SMALL)}) is chosen on dev"
+        f"(a whole one, not {', '.join(SMALL)}) is chosen on dev"
     )
     ends: dict[str, list[str]] = {}
     for task in real:
