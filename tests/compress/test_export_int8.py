@@ -18,6 +18,7 @@ import pytest
 import spacy
 import srsly
 from packaging.requirements import Requirement
+from scipy.special import expit
 from spacy.lang.en import English
 from spacy.tokens import DocBin
 from spacy.training import Example
@@ -41,6 +42,7 @@ from scripts.components import (
     cut_up,
     encode_windows,
     first_words,
+    linear_logits,
     onnx_logits,
     read_onnx,
     set_onnx,
@@ -50,6 +52,7 @@ from scripts.compress.graph import export_graph
 from scripts.compress.packing import OTHER_BYTES, PIECE_BYTES, group_width, pack, pack_table, piece_order
 from scripts.encoder.encoders import load_encoder, save_encoder
 from scripts.evaluation.thresholds import best_threshold, gold_and_scores
+from scripts.linear.mixing import logits_of, stored_bytes
 from scripts.training.config import write_config
 from scripts.training.fitting import fit
 from tests.conftest import DESKS, ROOT, message, toy_records
@@ -106,7 +109,9 @@ def task(request, tmp_path_factory):
     arrays, _ = pack(take_apart(nlp, "toy"), 10**7, [folder / "train.spacy"])
     (folder / "transformer-int8").mkdir()
     np.savez(folder / "transformer-int8" / "model.npz", labels=np.asarray(facts["labels"]), **arrays)
-    fit([compose(folder, "transformer-int8", facts)], folder / "transformer-int8")
+    # The config of transformer-distilled is that of transformer-int8 without the linear model.
+    values = {"paths.onnx": (folder / "transformer-int8" / "model.npz").as_posix()}
+    fit([compose(folder, "transformer-distilled", facts, **values)], folder / "transformer-int8")
     return folder, facts
 
 
@@ -344,6 +349,31 @@ def test_the_step_says_so_too(task, tmp_path, run):
     with np.load(tmp_path / "model.npz") as made, np.load(folder / "transformer-int8" / "model.npz") as same:
         assert made["labels"].tolist() == facts["labels"]
         assert all(np.array_equal(made[name], same[name]) for name in same.files), "it is the same whenever it is made"
+
+
+@pytest.mark.slow
+def test_with_the_linear_model_both_have_their_say_within_the_bytes(task, after, tmp_path, run):
+    folder, facts = task
+    linear = tmp_path / "linear" / "linear.npz"
+    texts = [folder / "train.spacy", folder / "dev.spacy"]
+    assert run("fit_linear", *texts, linear, "--task", folder / "task.json").returncode == 0
+    values = {"paths.linear": linear.as_posix()}
+    values |= {"paths.onnx": (folder / "transformer-int8" / "model.npz").as_posix()}
+    fit([compose(folder, "transformer-int8", facts, **values)], tmp_path / "both")
+    both = spacy.load(tmp_path / "both" / "model-best")
+    model, docs = both.get_pipe("textcat").model, [both.make_doc(text) for text in ODD if text.strip()]
+    own = logits_of(after.get_pipe("textcat").model.predict(docs), facts["exclusive"])
+    logits = model.attrs["own"] * own + model.attrs["bias"] + linear_logits(model.get_ref("linear"), docs)
+    expected = softmax(logits) if facts["exclusive"] else expit(logits)
+    assert model.predict(docs) == pytest.approx(expected, abs=1e-4)
+    # A pipeline that carries it is taken apart without it, and it counts among the bytes.
+    model = folder / "transformer" / "model-best"
+    options = ("--text", texts[0], "--text", folder / "raw.jsonl", "--dev", texts[1])
+    for name, more in (("without", ()), ("with", ("--linear", linear))):
+        size = OTHER_BYTES + 30_000 + stored_bytes(linear) * (name == "with")
+        assert run("export_int8", model, f"{name}.npz", *options, "--size", size, *more).returncode == 0
+    with np.load(tmp_path / "without.npz") as one, np.load(tmp_path / "with.npz") as other:
+        assert all(np.array_equal(one[name], other[name]) for name in one.files)
 
 
 @pytest.mark.slow
