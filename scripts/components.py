@@ -1092,13 +1092,15 @@ def _with_linear_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> t
     trained, scores = model.layers
     if is_train or not model.attrs["mixed"]:
         return trained(docs, is_train)
-    xp, found = model.ops.xp, trained.predict(docs)
-    # Up to what does not matter to softmax, the logits are the logarithms. No probability is as small or as large as a
-    # float32 can tell from 0 and 1.
-    logits = xp.log(found.clip(1e-12, None))
-    if model.attrs["multi_label"]:
-        logits -= xp.log((1 - found).clip(1e-12, None))
-    logits = model.attrs["own"] * logits + model.attrs["bias"] + model.ops.asarray2f(linear_logits(scores, docs))
+    ops, full = model.ops, numpy.asarray([len(doc) > 0 for doc in docs])
+    logits = ops.asarray2f(linear_logits(scores, docs)) + model.attrs["bias"]
+    if full.any():  # many layers of thinc's fail at a text without a word
+        found = trained.predict([doc for doc in docs if len(doc)])
+        # Up to what does not matter to softmax, the logits are the logarithms; a score may be 0 or 1 by rounding.
+        own = ops.xp.log(found.clip(1e-12, None))
+        if model.attrs["multi_label"]:
+            own -= ops.xp.log((1 - found).clip(1e-12, None))
+        logits[ops.asarray(full)] += model.attrs["own"] * own
     return _activate(model, logits), lambda gradient: []
 
 
