@@ -30,7 +30,7 @@ from scripts.forms.tables import markdown_table
 from scripts.report.page import format_number
 from scripts.report.results import Task, find_tasks, load_task, update_block
 
-README_ROWS = 10
+README_ROWS = 11
 LADDER = ("bow", "linear", "vectors", "transformer")  # always in README: what each step brings
 COLUMNS = 3  # of panels in the picture
 KINDS = {"labels": "#d9480f", "knowledge": "#0a6c74", "transformer": "#5c4b9b"}  # what variants learn from: colours
