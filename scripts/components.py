@@ -509,6 +509,11 @@ def TextCatCompact(
 
 def _compact_init(model: Model, X: Any = None, Y: Any = None) -> None:
     _word_table_init(model.get_ref("table"))
+    _init_layers(model, X, Y)
+
+
+def _init_layers(model: Model, X: Any = None, Y: Any = None) -> None:
+    """Of a model whose layers all see the texts and give a score for each label."""
     for layer in model.layers:
         layer.initialize(X=X, Y=Y)
     if Y is not None:
@@ -1073,7 +1078,7 @@ def TextCatWithLinear(exclusive_classes: bool, model: Model[list[Doc], Floats2d]
     return Model(
         "textcat_with_linear",
         _with_linear_forward,
-        init=_with_linear_init,
+        init=_init_layers,
         layers=[model, scores],
         dims={"nO": None},
         attrs={"multi_label": not exclusive_classes, "own": 1.0, "bias": 0.0, "mixed": False},
@@ -1081,26 +1086,19 @@ def TextCatWithLinear(exclusive_classes: bool, model: Model[list[Doc], Floats2d]
     )
 
 
-def _with_linear_init(model: Model, X: Any = None, Y: Any = None) -> None:
-    for layer in model.layers:
-        layer.initialize(X=X, Y=Y)
-    if Y is not None:
-        model.set_dim("nO", Y.shape[1], force=True)
-
-
 def _with_linear_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Floats2d, Callable]:
     trained, scores = model.layers
     if is_train or not model.attrs["mixed"]:
         return trained(docs, is_train)
-    ops, full = model.ops, numpy.asarray([len(doc) > 0 for doc in docs])
+    ops, full = model.ops, [i for i, doc in enumerate(docs) if len(doc)]
     logits = ops.asarray2f(linear_logits(scores, docs)) + model.attrs["bias"]
-    if full.any():  # many layers of thinc's fail at a text without a word
-        found = trained.predict([doc for doc in docs if len(doc)])
+    if full:  # many layers of thinc's fail at a text without a word
+        found = trained.predict([docs[i] for i in full])
         # Up to what does not matter to softmax, the logits are the logarithms; a score may be 0 or 1 by rounding.
         own = ops.xp.log(found.clip(1e-12, None))
         if model.attrs["multi_label"]:
             own -= ops.xp.log((1 - found).clip(1e-12, None))
-        logits[ops.asarray(full)] += model.attrs["own"] * own
+        logits[ops.asarray1i(full)] += model.attrs["own"] * own
     return _activate(model, logits), lambda gradient: []
 
 

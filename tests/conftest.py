@@ -89,6 +89,12 @@ def run(tmp_path, monkeypatch, capfd):
     return run_script
 
 
+def fit_linear_model(run):
+    """Fit the linear model to the corpus that `convert` wrote, where variants look for it."""
+    splits = (f"corpus/{split}.spacy" for split in ("train", "dev"))
+    assert run("fit_linear", *splits, "training/linear/linear.npz").returncode == 0
+
+
 @pytest.fixture
 def make_variant(tmp_path):
     """A function that adds a variant to a copy of the project's configs, tmp_path/configs.

@@ -76,7 +76,7 @@ def export_int8(
     size: Annotated[int, typer.Option(help="Bytes of the pipeline, at most.")] = 10_000_000,
 ) -> None:
     """Write a transformer for ONNX Runtime: matrices in 7 bits, word pieces in 4."""
-    pass_on([model, *([linear] if linear else [])], files=[output])
+    pass_on([model], files=[output])
     if not (model / "meta.json").is_file():
         raise UserError(f"{model}: no trained pipeline. Train it with the command `train-transformer-trim`.")
     if not dev.is_file():

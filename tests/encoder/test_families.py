@@ -39,7 +39,7 @@ from scripts.encoder.languages import shattered
 from scripts.encoder.quantize import build_table, principal_axes, unit_rows
 from scripts.training.sizes import encoder_shape
 from tests.compress.test_export_int8 import apart, make_untrained, scores, softmax
-from tests.conftest import toy_records
+from tests.conftest import fit_linear_model, toy_records
 from tests.encoder.families import FAMILIES, POSITIONS, WIDTH, make_family
 
 # One of each kind of tokenizer, and what is peculiar. The others are run on demand.
@@ -273,6 +273,7 @@ def test_the_whole_way(family, source, tmp_path, run, toy_assets, make_variant):
         return process.output
 
     do("convert", "toy", "corpus")
+    fit_linear_model(run)
     do("tokenize_raw", "corpus/raw.jsonl", "corpus/tokens.txt", "corpus/counts.json")
     encoder = "training/weights/transformer"
     do("weights", source, encoder, "--task", "corpus/task.json")

@@ -8,7 +8,7 @@ import pytest
 import srsly
 
 from scripts.experiments.sweep_pruned import find_knee
-from tests.conftest import ROOT, message
+from tests.conftest import ROOT, fit_linear_model, message
 
 
 def test_knee_is_the_fewest_rows_within_a_point_of_the_full_table():
@@ -21,8 +21,7 @@ def test_knee_is_the_fewest_rows_within_a_point_of_the_full_table():
 @pytest.mark.long
 def test_sweep_at_toy_size(toy_assets, tmp_path, run):
     assert run("convert", "toy", "corpus").returncode == 0
-    splits = (f"corpus/{split}.spacy" for split in ("train", "dev"))
-    assert run("fit_linear", *splits, "training/linear/linear.npz").returncode == 0
+    fit_linear_model(run)
     words = ("tokens.txt", "counts.json")
     assert run("tokenize_raw", "corpus/raw.jsonl", *words, "--task", "corpus/task.json").returncode == 0
     arguments = (*words, "words.txt", "spellings.json", "--dim", 8, "--epochs", 5, "--min-count", 1)

@@ -11,7 +11,7 @@ from spacy.cli._util import import_code
 
 from scripts.components import linear_logits, mix_linear
 from scripts.linear.mixing import linear_on, logits_of
-from tests.conftest import ROOT, toy_records
+from tests.conftest import ROOT, fit_linear_model, toy_records
 
 CODE = ROOT / "scripts" / "components.py"
 TEXTS = ["the goal of the cup", "", "shares of the bank", "an oscar for the striker"]
@@ -45,8 +45,7 @@ def trained(toy_assets, run, make_variant, tmp_path):
         if not (tmp_path / "corpus").exists():
             srsly.write_jsonl(toy_assets / "train.jsonl", records(exclusive))
             assert run("convert", "toy", "corpus").returncode == 0
-            splits = (f"corpus/{split}.spacy" for split in ("train", "dev"))
-            assert run("fit_linear", *splits, "training/linear/linear.npz").returncode == 0
+            fit_linear_model(run)
         make_variant(name, part, *(["parts/with-linear"] if linear else []), code=CODE)
         process = run("train", name, "--max-epochs", 8)
         assert process.returncode == 0, process.output

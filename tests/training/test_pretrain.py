@@ -17,7 +17,7 @@ from thinc.api import Adam, fix_random_seed
 from scripts.common.cli import UserError
 from scripts.components import create_pretrain_vectors
 from scripts.training.inputs import check_inputs
-from tests.conftest import ROOT, message
+from tests.conftest import ROOT, fit_linear_model, message
 
 CODE = ROOT / "scripts" / "components.py"
 SMALL = {
@@ -39,8 +39,7 @@ def variant(request):
 def project(toy_assets, run, tmp_path):
     """The toy corpus, its linear model, and vectors for words that occur in it."""
     assert run("convert", "toy", "corpus").returncode == 0
-    splits = (f"corpus/{split}.spacy" for split in ("train", "dev"))
-    assert run("fit_linear", *splits, "training/linear/linear.npz").returncode == 0
+    fit_linear_model(run)
     vectors = np.random.default_rng(0).normal(size=(3, 8))
     lines = [f"{word} " + " ".join(map(str, row)) for word, row in zip(["goal", "bank", "actor"], vectors, strict=True)]
     (tmp_path / "words.txt").write_text("3 8\n" + "\n".join(lines) + "\n", encoding="utf-8")
