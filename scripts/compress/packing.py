@@ -125,50 +125,53 @@ def room_for_pieces(size: int, graph: np.ndarray, trained: Trained, width: int) 
     return rest // (width // 2 + 2 * width // group_width(width) + PIECE_BYTES)
 
 
-def keep_pieces(state: dict[str, Any], room: int, texts: Sequence[Path]) -> list[int] | None:
+def keep_pieces(state: dict[str, Any], room: int, texts: Sequence[Path], least: float = 1.0) -> list[int] | None:
     """Leave as many word pieces in a tokenizer as there is room for, in place.
 
     Args:
         state: the parsed tokenizer.json.
         room: pieces, fewer than there are.
         texts: files whose word pieces are kept before others, the training texts first.
+        least: the share of the word pieces in the training texts, counted as often as they occur, that must be kept.
 
     Returns:
-        The old number of each kept piece, in the new order; None, and nothing is changed, if those of the training
-        texts alone are too many.
+        The old number of each kept piece, in the new order; None, and nothing is changed, if there is no room for
+        so many.
     """
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(json.dumps(state))
     counts = [count_pieces(tokenizer, read_texts([path])) for path in texts]
-    numbers = piece_numbers(state)
-    if room < len(pieces_within(state, counts[0], len(numbers))):
+    kept = pieces_within(state, piece_order(piece_numbers(state), counts), room)
+    if len(kept) > room or sum(counts[0][piece] for piece in kept) < least * counts[0].total():
         return None
-    return trim_tokenizer(state, pieces_within(state, piece_order(numbers, counts), room))
+    return trim_tokenizer(state, kept)
 
 
-def fit_pieces(trained: Trained, size: int, texts: Sequence[Path]) -> None:
+def fit_pieces(trained: Trained, size: int, texts: Sequence[Path], least: float) -> None:
     """Leave in an encoder, in place, only the word pieces for which `pack` has room, so that it learns without others.
 
     Args:
         trained: the encoder has yet to learn.
         size: bytes of the pipeline, at most.
         texts: see `keep_pieces`.
+        least: likewise.
     """
     encoder = trained.encoder
     n_pieces, width = encoder.get_input_embeddings().weight.shape
     room = room_for_pieces(size, compress_graph(encoder), trained, width)
-    if room < n_pieces and (rows := keep_pieces(trained.tokenizer, room, texts)):
+    if room < n_pieces and (rows := keep_pieces(trained.tokenizer, room, texts, least)):
         keep_rows(encoder, rows)
 
 
-def pack(trained: Trained, size: int, texts: Sequence[Path]) -> tuple[dict[str, np.ndarray], str]:
+def pack(trained: Trained, size: int, texts: Sequence[Path], least: float = 1.0) -> tuple[dict[str, np.ndarray], str]:
     """The arrays of an OnnxScores layer, and a remark on its word pieces.
 
     Args:
         trained: its tokenizer is changed where there are too many pieces.
         size: bytes of the pipeline, at most.
         texts: see `keep_pieces`.
+        least: likewise.
     """
     encoder, state = trained.encoder, trained.tokenizer
     table = encoder.get_input_embeddings().weight.detach().numpy()
@@ -176,7 +179,7 @@ def pack(trained: Trained, size: int, texts: Sequence[Path]) -> tuple[dict[str, 
     room, n_pieces = room_for_pieces(size, graph, trained, table.shape[1]), len(table)
     remark = f"all {n_pieces:,} word pieces"
     if room < n_pieces:
-        if (rows := keep_pieces(state, room, texts)) is None:
+        if (rows := keep_pieces(state, room, texts, least)) is None:
             msg.warn(
                 f"{size / 1e6:.1f} MB cannot be reached: matrices of {graph.nbytes / 1e6:.1f} MB leave no room for the "
                 "training texts' word pieces, and all pieces are kept. Choose a smaller encoder (--vars.transformer), "

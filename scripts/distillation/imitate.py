@@ -38,8 +38,13 @@ from scripts.compress.packing import (
 from scripts.distillation.student import MAX_WORDS, Student, prepare
 from scripts.encoder.encoders import is_weights_folder, load_encoder
 from scripts.evaluation.thresholds import DEFAULT
+from scripts.linear.mixing import stored_bytes
 from scripts.machines.machine import check_gpu
 from scripts.training.sizes import transformer_rate
+
+# The share of the word pieces in the training texts, counted as often as they occur, that are kept at the least: without
+# the others the student learns to read, too.
+LEAST_PIECES = 0.95
 
 
 def read_taught(paths: Sequence[Path], nlp: Language, labels: Sequence[str]) -> Iterator[tuple[Doc, list[float]]]:
@@ -68,6 +73,7 @@ def imitate(
     output: Annotated[Path, typer.Argument(help="File to write (.npz).")],
     taught: Annotated[list[Path], typer.Option(help="Texts with the teacher's logits (.spacy), made by `teach`.")],
     corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
+    linear: Annotated[Path | None, typer.Option(help="Linear model (.npz) that the pipeline will carry.")] = None,
     size: Annotated[int, typer.Option(help="Bytes of the pipeline, at most.")] = 8_000_000,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     max_epochs: Annotated[int, typer.Option(help="Passes over the texts; 0 for 2, or more of few texts.")] = 0,
@@ -92,9 +98,9 @@ def imitate(
         width = model.get_input_embeddings().embedding_dim
         nothing = np.zeros((len(labels), width), dtype="float32")
         trained = Trained(model, state, max_pieces, words_read(teacher), nothing, nothing[:, 0], labels)
-        texts = [corpus / "train.spacy", corpus / "raw.jsonl"]
+        texts, room = [corpus / "train.spacy", corpus / "raw.jsonl"], size - (stored_bytes(linear) if linear else 0)
         try:
-            fit_pieces(trained, size, texts)
+            fit_pieces(trained, room, texts, LEAST_PIECES)
         except Unsuited as reason:
             skip(str(reason), files=[output])
         cutter = Tokenizer.from_str(json.dumps(state))
@@ -108,7 +114,7 @@ def imitate(
             example.predicted[:MAX_WORDS].as_doc() for example in Corpus(corpus / "dev.spacy", limit=CHECKED_TEXTS)(nlp)
         ]
         before = student.probabilities(prepare(((doc, [0.0]) for doc in dev), cutter, max_pieces), exclusive)
-        arrays, remark = pack(trained, size, texts)
+        arrays, remark = pack(trained, room, texts, LEAST_PIECES)
         share = agreement(before, packed_scores(arrays, dev, exclusive), None if exclusive else DEFAULT)
         if share < LEAST_AGREEMENT:
             msg.warn(f"{output}: rounding to 8 bits keeps only {share:.1%} of the labels on dev.")

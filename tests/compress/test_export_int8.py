@@ -49,7 +49,17 @@ from scripts.components import (
 )
 from scripts.compress.export_int8 import compare, take_apart
 from scripts.compress.graph import export_graph
-from scripts.compress.packing import OTHER_BYTES, PIECE_BYTES, group_width, pack, pack_table, piece_order
+from scripts.compress.packing import (
+    OTHER_BYTES,
+    PIECE_BYTES,
+    group_width,
+    keep_pieces,
+    pack,
+    pack_table,
+    piece_order,
+    pieces_within,
+)
+from scripts.compress.pieces import always_kept, count_pieces, read_texts
 from scripts.encoder.encoders import load_encoder, save_encoder
 from scripts.evaluation.thresholds import best_threshold, gold_and_scores
 from scripts.linear.mixing import logits_of, stored_bytes
@@ -72,6 +82,15 @@ def compose(folder, name, facts, **settings):
     output = folder / name / "config.cfg"
     write_config(ROOT / "configs" / f"{name}.cfg", output, folder, folder, seed=0, settings=settings)
     return output
+
+
+def without_linear(path):
+    """Take the linear model out of a complete config."""
+    config = load_config(path)
+    config["components"]["textcat"]["model"] = config["components"]["textcat"]["model"]["model"]
+    config["paths"]["linear"] = None
+    config.to_disk(path)
+    return path
 
 
 def make_task(folder, multi=False, encoder=None):
@@ -109,9 +128,8 @@ def task(request, tmp_path_factory):
     arrays, _ = pack(take_apart(nlp, "toy"), 10**7, [folder / "train.spacy"])
     (folder / "transformer-int8").mkdir()
     np.savez(folder / "transformer-int8" / "model.npz", labels=np.asarray(facts["labels"]), **arrays)
-    # The config of transformer-distilled is that of transformer-int8 without the linear model.
     values = {"paths.onnx": (folder / "transformer-int8" / "model.npz").as_posix()}
-    fit([compose(folder, "transformer-distilled", facts, **values)], folder / "transformer-int8")
+    fit([without_linear(compose(folder, "transformer-int8", facts, **values))], folder / "transformer-int8")
     return folder, facts
 
 
@@ -236,6 +254,18 @@ def test_the_budget_decides_how_many_pieces_stay(untrained, capsys):
     more, _ = pack(take_apart(nlp, "toy"), fixed, files)
     assert len(more["codes"]) == n_all
     assert "cannot be reached" in " ".join(capsys.readouterr().out.split())
+    # What has yet to learn can do without some of the training texts' pieces, the rarest first.
+    state = take_apart(nlp, "toy").tokenizer
+    counts = count_pieces(Tokenizer.from_str(json.dumps(state)), read_texts(files[:1]))
+    spare = min(counts.keys() - always_kept(state), key=counts.__getitem__)
+    room = len(pieces_within(state, counts, n_all)) - 1
+    assert keep_pieces(state, room, files) is None and len(state["model"]["vocab"]) == n_all
+    enough = 1 - counts[spare] / counts.total()
+    assert keep_pieces(state, room, files, enough + 1e-6) is None
+    assert len(keep_pieces(state, room, files, enough)) == room
+    left = state["model"]["vocab"].keys()
+    assert counts.keys() - left == {min(counts.keys() - left, key=counts.__getitem__)}
+    assert counts[(counts.keys() - left).pop()] == counts[spare]
 
 
 # Errors

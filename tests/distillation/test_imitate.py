@@ -12,8 +12,9 @@ pytest.importorskip("spacy_transformers", reason="the transformer variants need 
 from tokenizers import Tokenizer
 
 from scripts.common.skipping import MARK
+from scripts.components import onnx_logits
 from scripts.compress import graph
-from scripts.compress.packing import describe_tokenizer
+from scripts.compress.packing import OTHER_BYTES, PIECE_BYTES, describe_tokenizer
 from scripts.distillation.student import (
     BATCH_PIECES,
     BATCH_TEXTS,
@@ -28,7 +29,8 @@ from scripts.distillation.student import (
 )
 from scripts.distillation.teach import write_taught
 from scripts.encoder.encoders import load_encoder, save_encoder
-from tests.conftest import DESKS, ROOT, message, toy_records
+from scripts.linear.mixing import stored_bytes
+from tests.conftest import DESKS, ROOT, fit_linear_model, message, toy_records
 from tests.encoder.test_transformer import make_encoder
 
 LABELS = sorted(DESKS)
@@ -69,13 +71,15 @@ def make_task(folder, exclusive):
 
 STEP = ("imitate", "encoder", "teacher", "training/transformer-distilled/model.npz", "--corpus", "corpus",
         "--taught", "sentences.spacy", "--taught", "copies.spacy")  # fmt: skip
+LINEAR = "training/linear/linear.npz"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exclusive", [True, False], ids=["single", "multi"])
 def test_the_pipeline_says_what_the_teacher_says(tmp_path, run, exclusive):
     make_task(tmp_path, exclusive)
-    process = run(*STEP, "--max-epochs", 60)
+    fit_linear_model(run)
+    process = run(*STEP, "--max-epochs", 60, "--linear", LINEAR)
     assert process.returncode == 0, process.output
     assert "144 texts" in process.output and "rounding keeps" in process.output
     assert run("train", "transformer-distilled", "--configs", ROOT / "configs").returncode == 0
@@ -89,8 +93,30 @@ def test_the_pipeline_says_what_the_teacher_says(tmp_path, run, exclusive):
         assert found.sum(axis=1) == pytest.approx(np.ones(len(texts)), abs=1e-5)
     else:
         assert ((found >= nlp.get_pipe("textcat").cfg["threshold"]) == (taught > 0)).mean() > 0.9
-    one, three = (max(nlp(text).cats.values()) for text in ("the goal of day 3", "the goal coach final of day 3"))
-    assert one < three - 0.05, "how sure the teacher is, is learned too"
+    model = nlp.get_pipe("textcat").model
+    docs = [nlp.make_doc(text) for text in ("the goal of day 3", "the goal coach final of day 3")]
+    one, three = onnx_logits(model.get_ref("scores"), docs).max(axis=1)
+    assert one < three - 0.5, "how sure the teacher is, is learned too"
+    assert model.attrs["mixed"], "the linear model has a say"
+
+
+@pytest.mark.slow
+def test_the_linear_models_bytes_are_left_free(tmp_path, run):
+    make_task(tmp_path, True)
+    fit_linear_model(run)
+
+    def made(size, *more):
+        assert run(*STEP, "--max-epochs", 1, "--size", size, *more).returncode == 0
+        with np.load(tmp_path / STEP[3]) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+    whole = made(10**7)
+    n = len(whole["codes"])
+    per_piece = (whole["codes"].nbytes + whole["scales"].nbytes) // n + PIECE_BYTES
+    # Two pieces occur in no text.
+    size = OTHER_BYTES + sum(whole[name].nbytes for name in ("graph", "W", "b")) + per_piece * (n - 2)
+    both = made(size + stored_bytes(tmp_path / LINEAR), "--linear", LINEAR)
+    assert len(made(size)["codes"]) == len(both["codes"]) < n
 
 
 def test_a_text_is_learned_as_the_pipeline_reads_it(tmp_path):
