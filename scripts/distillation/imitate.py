@@ -42,7 +42,7 @@ from scripts.linear.mixing import stored_bytes
 from scripts.machines.machine import check_gpu
 from scripts.training.sizes import transformer_rate
 
-# The share of the word pieces in the training texts, counted as often as they occur, that are kept at the least: without
+# Share of the word pieces in the training texts, counted as often as they occur, that are kept at the least: without
 # the others the student learns to read, too.
 LEAST_PIECES = 0.95
 
