@@ -20,8 +20,8 @@ from scripts.annotation.tasks import make_task, write_tasks
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.data.formats import SPLITS
 from scripts.data.splits import normalize
-from scripts.deploy.labelling import Reading, decision_threshold, load, text_of
-from scripts.evaluation.thresholds import COMPONENT
+from scripts.deploy.labelling import Reading, load, text_of
+from scripts.evaluation.thresholds import COMPONENT, decision_threshold
 from scripts.forms.records import AUTO, FORMS
 
 BATCH = 2_000  # texts that are labelled at a time

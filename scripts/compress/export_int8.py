@@ -23,7 +23,7 @@ from scripts.compress.packing import (
     packed_scores,
     write_packed,
 )
-from scripts.evaluation.thresholds import COMPONENT
+from scripts.evaluation.thresholds import COMPONENT, decision_threshold
 from scripts.linear.mixing import stored_bytes
 
 
@@ -59,12 +59,11 @@ def take_apart(nlp: Language, name: str) -> Trained:
 
 def compare(nlp: Language, arrays: dict[str, np.ndarray], path: Path) -> tuple[float, int]:
     """The share of decisions on labels that arrays and the pipeline that they are of have in common, and the texts."""
-    pipe, exclusive = nlp.get_pipe(COMPONENT), nlp.get_pipe_meta(COMPONENT).factory == "textcat"
+    pipe, threshold = nlp.get_pipe(COMPONENT), decision_threshold(nlp)
     blank = get_lang_class(nlp.lang)()
     docs = [example.predicted for example in Corpus(path, limit=CHECKED_TEXTS)(blank)]
     before = np.array([[doc.cats[label] for label in pipe.labels] for doc in nlp.pipe(doc.text for doc in docs)])
-    threshold = None if exclusive else pipe.cfg.get("threshold") or 0.5
-    return agreement(before, packed_scores(arrays, docs, exclusive), threshold), len(docs)
+    return agreement(before, packed_scores(arrays, docs, threshold is None), threshold), len(docs)
 
 
 def export_int8(

@@ -16,8 +16,8 @@ from scripts.common.cli import UserError
 from scripts.common.files import folder_bytes
 from scripts.common.finished import check_model
 from scripts.common.variants import variant_names
-from scripts.deploy.labelling import Reading, answer, decision_threshold, pipe, text_of, write_file
-from scripts.evaluation.thresholds import COMPONENT
+from scripts.deploy.labelling import Reading, answer, pipe, text_of, write_file
+from scripts.evaluation.thresholds import COMPONENT, decision_threshold
 from scripts.forms.lines import is_blank
 from scripts.forms.records import AUTO, Record
 

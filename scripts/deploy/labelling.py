@@ -16,7 +16,7 @@ from spacy.language import Language
 from scripts.common.cli import UserError
 from scripts.common.files import whole_file
 from scripts.common.finished import check_model
-from scripts.evaluation.thresholds import COMPONENT
+from scripts.evaluation.thresholds import COMPONENT, decision_threshold
 from scripts.forms.lines import CONTROL, is_blank
 from scripts.forms.records import (
     AUTO,
@@ -124,13 +124,6 @@ def answer(cats: dict[str, float], threshold: float | None) -> Record:
     if threshold is None:
         return {"label": max(cats, key=lambda label: cats[label]) if cats else None, "cats": scores}
     return {"labels": [label for label, score in cats.items() if score >= threshold], "cats": scores}
-
-
-def decision_threshold(nlp: Language) -> float | None:
-    """From which score on a pipeline gives a label; None if only the best one is given."""
-    if nlp.get_pipe_meta(COMPONENT).factory == "textcat":
-        return None
-    return float(nlp.get_pipe(COMPONENT).cfg["threshold"])
 
 
 def added_names(nlp: Language) -> frozenset[str]:

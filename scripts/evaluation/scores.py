@@ -12,7 +12,7 @@ from spacy.scorer import Scorer
 from spacy.training import Corpus, Example
 
 from scripts.common.cli import show_progress
-from scripts.evaluation.thresholds import COMPONENT, gold_of, label_thresholds, macro_f1
+from scripts.evaluation.thresholds import COMPONENT, DEFAULT, decision_threshold, gold_of, label_thresholds, macro_f1
 
 BOOTSTRAP_RESAMPLES = 2000
 DISAGREEMENT = 0.1  # of the texts, on which of two like classifiers one is right; 6 to 12 % on BBC headlines
@@ -90,9 +90,8 @@ def score(nlp: Language, path: Path) -> tuple[dict[str, Any], list[dict[str, Any
     docs = show_progress(nlp.pipe(texts), total=len(examples), desc=f"scoring {path.stem}", unit=" docs")
     for example, doc in zip(examples, docs, strict=True):
         example.predicted = doc
-    pipe = nlp.get_pipe(COMPONENT)
-    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
-    return score_examples(examples, list(pipe.labels), exclusive, pipe.cfg.get("threshold") or 0.5)
+    labels, threshold = list(nlp.get_pipe(COMPONENT).labels), decision_threshold(nlp)
+    return score_examples(examples, labels, threshold is None, DEFAULT if threshold is None else threshold)
 
 
 def score_examples(

@@ -23,6 +23,13 @@ ADJUSTMENTS = np.round(np.arange(0.0, 1.01, 0.1), 1)
 GAIN = 0.005  # of F1, that must be gained at least: see `best_adjustment`
 
 
+def decision_threshold(nlp: Language) -> float | None:
+    """From which score on a pipeline gives a label; None if only the best one is given."""
+    if nlp.get_pipe_meta(COMPONENT).factory == "textcat":
+        return None
+    return float(nlp.get_pipe(COMPONENT).cfg["threshold"])
+
+
 def macro_f1(gold: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Macro-averaged F1 of label indicators.
 
