@@ -90,6 +90,10 @@ class Options:
     mode: str = AUTO
 
 
+class LabelMissing(UserError):
+    """A record has no label where it should have one."""
+
+
 class Notes:
     """What was mended or left out while reading: how often, and where first."""
 
@@ -157,7 +161,8 @@ def read_labels(record: Record, source: str, options: Options, notes: Notes) -> 
     """The labels of a record, sorted.
 
     Raises:
-        UserError: they are missing or of a wrong type.
+        LabelMissing: there are none.
+        UserError: they are of a wrong type, or no column holds them.
     """
     if "," in options.label_column and options.label_column not in record:
         names = [name.strip() for name in options.label_column.split(",")]
@@ -186,7 +191,7 @@ def read_labels(record: Record, source: str, options: Options, notes: Notes) -> 
             else f"Add it; if it has another name, set label_column (found: {', '.join(map(str, record)):.100}). "
             "Texts without labels must not be named train, dev or test."
         )
-        raise UserError(f"{source}: `{name}` is missing or empty (found {record.get(name)!r:.60}). {mend}")
+        raise LabelMissing(f"{source}: `{name}` is missing or empty (found {record.get(name)!r:.60}). {mend}")
     return tuple(sorted(set(labels)))
 
 
@@ -227,7 +232,15 @@ def examples_of(path: Path, records: Iterable[tuple[object, str]], options: Opti
         if isinstance(record, dict) and len(record) > 1 and all(value in ("", None) for value in record.values()):
             notes.add("an empty row, left out", source)
             continue
-        example = to_example(record, source, options, notes)
+        try:
+            example = to_example(record, source, options, notes)
+        except LabelMissing as error:
+            if not (more := sum(lacks_label(record, source, options) for record, source in records)):
+                raise
+            raise UserError(
+                f"{str(error).rstrip('.')}. {more:,} after it have no label either: move texts that nobody "
+                "has labelled yet to a file raw.jsonl or raw.txt beside this one, from which much is learned, too."
+            ) from None
         if isinstance(record, dict):
             if (own := tuple(record)) not in keys:
                 check_columns(record, source, options, columns)
@@ -237,6 +250,17 @@ def examples_of(path: Path, records: Iterable[tuple[object, str]], options: Opti
                 notes.add("an id that an earlier, different text has as well; ids are not used", source)
         yield example
     notes.columns[path.as_posix()] = {what: name for what, (name, _) in columns.items()}
+
+
+def lacks_label(record: object, source: str, options: Options) -> bool:
+    """Whether a record has a text, but no label."""
+    try:
+        to_example(record, source, options, Notes())
+    except LabelMissing:
+        return True
+    except UserError:
+        pass
+    return False
 
 
 def check_columns(record: Record, source: str, options: Options, seen: dict[str, tuple[str, str]]) -> None:

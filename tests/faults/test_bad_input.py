@@ -121,6 +121,7 @@ CASES = [
     data("no label", {"train.jsonl": jsonl(record())}, "line 3: `label` is missing or empty"),
     data("a test set without labels", {"train.csv": table(), "test.csv": b"id,text\n1,a\n"}, "test.csv, line 2: `label` is missing or empty (found None). Add it; if it has another name, set label_column (found: id, text). Texts without labels must not be named train, dev or test"),
     data("a label that is empty", {"train.csv": table("a text,")}, "line 4: `label` is missing or empty (found ''). Fill it in, or remove the line. If one field may hold any number of labels: --vars.label_separator"),
+    data("half a table without labels", {"train.csv": table("a text,", "b text,", "c text,d", "d text,")}, "line 4: `label` is missing or empty (found ''). Fill it in, or remove the line. If one field may hold any number of labels: --vars.label_separator. 2 after it have no label either: move texts that nobody has labelled yet to a file raw.jsonl or raw.txt beside this one"),
     data("a table without names", {"train.tsv": b"a visionary marvel\tpos\na bore\tneg\n"}, "but the first text already, put a line with names above it"),
     data("a rating for want of a label", {"train.jsonl": jsonl('{"text": "x", "stars": 4}')}, "train.jsonl, line 3: the label stands in `stars` here, but in `label` in"),
     data("a title for want of a text", {"train.jsonl": jsonl('{"title": "x", "label": "film"}')}, "train.jsonl, line 3: the text stands in `title` here, but in `text` in"),
