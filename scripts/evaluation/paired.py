@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scripts.common.cli import UserError, show_progress
-from scripts.evaluation.scores import indicators
+from scripts.evaluation.scores import unpack_answers
 from scripts.evaluation.thresholds import mean_f1
 
 RESAMPLES = 2000
@@ -36,16 +36,9 @@ def is_transformer(name: str) -> bool:
 
 
 def label_matrices(run: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Gold and predicted labels of a run's test documents: bool (documents, labels) each."""
-    if "folds" in run:
-        gold, predicted = zip(*map(label_matrices, run["folds"]), strict=True)
-        return np.concatenate(gold), np.concatenate(predicted)
-    rows = run["predictions"]
-    labels = sorted(rows[0]["cats"])
-    gold = np.array([[label in row["gold"] for label in labels] for row in rows])
-    exclusive = "confusion" in run["scores"]
-    threshold = run["scores"].get("thresholds", {}).get("all_labels", 0.5)
-    return gold, indicators([row["cats"] for row in rows], labels, exclusive, threshold)
+    """Gold and predicted labels of a run's test documents, on all folds: bool (documents, labels) each."""
+    gold, predicted = zip(*(unpack_answers(one["scores"]["answers"]) for one in run.get("folds", [run])), strict=True)
+    return np.concatenate(gold), np.concatenate(predicted)
 
 
 def draw_documents(number: int) -> np.ndarray:
@@ -207,15 +200,21 @@ def mean_share(shares: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def tested(run: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
-    """The test documents behind the `predictions` of a run, each with its true labels."""
-    return tuple((row["text"], *row["gold"]) for row in run["predictions"])
+    """What tells whether runs were tested on the same documents, with the same labels."""
+    answers = [one["scores"]["answers"] for one in run.get("folds", [run])]
+    return tuple((one["texts_md5"], one["gold"], *one["labels"]) for one in answers)
+
+
+def documents(run: dict[str, Any]) -> int:
+    """Test documents of a run, on all folds."""
+    return len(label_matrices(run)[0])
 
 
 def compare_groups(groups: Groups, reference: str) -> dict[str, Any]:
     """What the runs of several groups (variants with their settings, a run a seed) say beside each other.
 
     Args:
-        groups: runs by name, each with its `predictions`.
+        groups: runs by name, each with the `answers` among its `scores`, see `pack_answers`.
         reference: the group to which `difference` is.
 
     Returns:
@@ -225,12 +224,11 @@ def compare_groups(groups: Groups, reference: str) -> dict[str, Any]:
     Raises:
         UserError: the groups were tested on different documents.
     """
-    documents = {tested(run) for runs in groups.values() for run in runs}
-    if len(documents) > 1:
+    if len({tested(run) for runs in groups.values() for run in runs}) > 1:
         raise UserError(
             "The runs were tested on different documents, or labels of these. Remove the older ones and run them again."
         )
-    scores = resampled_scores(groups, draw_documents(len(documents.pop())))
+    scores = resampled_scores(groups, draw_documents(documents(next(iter(groups.values()))[0])))
     gap = find_gap(groups, scores)
     rows: list[dict[str, Any]] = []
     for name, runs in groups.items():
@@ -270,7 +268,7 @@ def find_worse(points: Sequence[dict[str, Any]], comparison: dict[str, Any] | No
     Args:
         points: `name`, `f1` and its interval, `low` and `high`, of each variant.
         comparison: with the `rows` of `compare_groups`. Of a pair that it has not, the lower one is worse if it lies
-            below the interval of the other: without their predictions there is no better test.
+            below the interval of the other: without their answers there is no better test.
     """
     tested = {row["name"]: row["worse_than"] for row in comparison["rows"]} if comparison else {}
 

@@ -1,5 +1,6 @@
 """Score predictions: F1 with its interval, accuracy, AUC, calibration, confusions."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,6 +128,7 @@ def score_examples(
         "per_label": result["cats_f_per_type"],
         "documents": len(examples),
     }
+    scores["answers"] = pack_answers([example.text for example in examples], labels, gold, predicted)
     if exclusive:
         confusion = gold.T.astype(int) @ predicted.astype(int)
         scores["confusion"] = {"labels": labels, "rows_are_gold": confusion.tolist()}
@@ -139,6 +141,52 @@ def score_examples(
         for example, doc in zip(examples, cats, strict=True)
     ]
     return scores, predictions
+
+
+def pack_answers(texts: Sequence[str], labels: Sequence[str], gold: np.ndarray, given: np.ndarray) -> dict[str, Any]:
+    """Which labels each document has and was given, in a form that does not quote it: what paired tests need.
+
+    Args:
+        texts: of the documents.
+        labels: all of them.
+        gold: bool (documents, labels).
+        given: likewise.
+
+    Returns:
+        `labels`, sorted; `gold` and `given`, a word for each document: its labels' numbers there, joined by commas, or
+        a dash for none; and `texts_md5`, which tells whether two runs were on the same texts.
+    """
+    order = sorted(range(len(labels)), key=lambda number: labels[number])
+
+    def words(matrix: np.ndarray) -> str:
+        return " ".join(",".join(map(str, np.flatnonzero(row))) or "-" for row in matrix[:, order])
+
+    return {
+        "labels": [labels[number] for number in order],
+        "gold": words(gold),
+        "given": words(given),
+        "texts_md5": hashlib.md5("\0".join(texts).encode(), usedforsecurity=False).hexdigest(),
+    }
+
+
+def unpack_answers(answers: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Gold and given labels, bool (documents, labels) each, of what `pack_answers` made.
+
+    Raises:
+        ValueError: they are broken.
+    """
+
+    def matrix(words: Sequence[str]) -> np.ndarray:
+        found = np.zeros((len(words), len(answers["labels"])), dtype=bool)
+        for row, word in zip(found, words, strict=True):
+            if word != "-":
+                row[[int(number) for number in word.split(",")]] = True
+        return found
+
+    gold, given = (answers[name].split() for name in ("gold", "given"))
+    if len(gold) != len(given):
+        raise ValueError(f"{len(gold)} documents with labels, {len(given)} with answers")
+    return matrix(gold), matrix(given)
 
 
 def arrays(predictions: list[dict[str, Any]], labels: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import srsly
 import typer
 from wasabi import msg
 
@@ -22,6 +21,7 @@ from scripts.evaluation.paired import (
     best_of,
     compare_groups,
     describe_gap,
+    documents,
     format_share,
     label_matrices,
     mean_and_std,
@@ -46,10 +46,10 @@ def group_name(metrics: dict[str, Any]) -> str:
 
 
 def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Metrics of a grid's runs by variant and setting, each with its predictions under `predictions`.
+    """Metrics of a grid's runs by variant and setting.
 
     Raises:
-        UserError: there are none, a run lacks its predictions, or a fold is missing.
+        UserError: there are none, one is of an earlier version, or a fold is missing.
     """
     groups = defaultdict(list)
     for path in sorted(folder.glob(RUNS)):
@@ -57,11 +57,12 @@ def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
         if reason := metrics.get("skipped"):
             msg.warn(f"{path.name}: left out, it was skipped. {reason}")
             continue
-        predictions = path.with_suffix(".predictions.jsonl")
-        if not predictions.is_file():
-            raise UserError(f"{predictions}: missing. Remove {path.name} and run the experiment again.")
         check_keys(path, metrics, NEEDED)
-        metrics["predictions"] = list(srsly.read_jsonl(predictions))
+        if "answers" not in metrics["scores"]:
+            raise UserError(
+                f"{path}: an earlier version has made it, which did not keep the answers to each test text. Remove it, "
+                "and run the experiment again."
+            )
         groups[group_name(metrics)].append(metrics)
     if not groups:
         raise UserError(f"{folder}: no results. Run the experiment first.")
@@ -88,7 +89,6 @@ def join_folds(name: str, runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]
             raise UserError(f"{name}, seed {seed}: of its {folds} folds there are {numbers}. Run the experiment again.")
         run = parts[0] | {
             "folds": parts,
-            "predictions": [row for part in parts for row in part["predictions"]],
             "dev": {"macro_f1": mean_and_std([part["dev"]["macro_f1"] for part in parts])[0]},
             "size": {"pipeline_bytes": mean_and_std([part["size"]["pipeline_bytes"] for part in parts])[0]},
         }
@@ -127,7 +127,7 @@ def compare(
     msg.table(rows, header=header, divider=True, aligns=("l",) + ("r",) * (len(header) - 1))
     first = next(iter(groups.values()))[0]
     folds = len(first.get("folds", ()))
-    tested = f"{len(first['predictions']):,} test documents" + (f", put together from {folds} folds" if folds else "")
+    tested = f"{documents(first):,} test documents" + (f", put together from {folds} folds" if folds else "")
     note = (
         f"Macro-F1 on test, mean ± standard deviation over seeds. Differences in points with a 95 % interval: paired "
         f"bootstrap over the {tested}, and over seeds, {RESAMPLES} resamples; p corrected after Holm; ★ p < {ALPHA}. "
@@ -136,7 +136,7 @@ def compare(
     write_text(folder / "compare.md", f"{markdown_table(header, rows)}\n{note}\n")
     facts = {
         "dataset": first["dataset"],
-        "documents": len(first["predictions"]),
+        "documents": documents(first),
         "folds": folds,
         "reference": reference,
         "resamples": RESAMPLES,

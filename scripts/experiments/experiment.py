@@ -2,12 +2,12 @@
 
 A grid is `configs/grids/NAME.yml` with `variants` (a list, or `all`), `seeds`, and optionally named `settings`, each a
 mapping of config values (`training.dropout: 0.1`) or project settings (`vars.max_epochs: 5`) with an optional list
-`only` of variants. The result of a run is METRICS/DATASET/NAME/VARIANT--SETTING--SEED.json, with its predictions beside
-it. Runs of one setting and seed share a folder below training/DATASET/experiments/, one after another, so that what
-several need (corpus, vectors, a teacher) is made once; a run that changes values of a config has a folder of its own.
-Logs are there, too, and the folder stays until all its runs are finished. What is finished is not run again, neither a
-run nor a step of it, so a killed grid goes on where it was. A run that fails does not stop the others. Runs are done
-here, or by a Ray cluster, with the same results.
+`only` of variants. The result of a run is METRICS/DATASET/NAME/VARIANT--SETTING--SEED.json. Runs of one setting and
+seed share a folder below training/DATASET/experiments/, one after another, so that what several need (corpus, vectors,
+a teacher) is made once; a run that changes values of a config has a folder of its own. Logs are there, too, and the
+folder stays until all its runs are finished. What is finished is not run again, neither a run nor a step of it, so a
+killed grid goes on where it was. A run that fails does not stop the others. Runs are done here, or by a Ray cluster,
+with the same results.
 """
 
 import json
@@ -30,7 +30,7 @@ from wasabi import msg
 from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.files import file_in_the_way, read_json, whole_file, whole_folder, write_json
+from scripts.common.files import file_in_the_way, read_json, whole_folder, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.variants import in_all, names_in
 from scripts.evaluation.provenance import labelled
@@ -83,14 +83,14 @@ def prepare(root: Path, folder: Path, project: dict[str, Any], group: Group, dat
 
 
 def is_finished(result: Path, run: Run, dataset: str, corpus: dict[str, str] | None = None) -> bool:
-    """Whether a result of exactly this run is there, with the predictions that `compare` needs.
+    """Whether a result of exactly this run is there, with the answers that `compare` needs, or with why it was skipped.
 
     And of the labelled texts whose checksums are `corpus`; not asked for a run with settings, which may split them
     otherwise.
     """
-    if not result.exists() or not result.with_suffix(".predictions.jsonl").exists():
+    metrics = read_json(result) if result.exists() else {}
+    if "skipped" not in metrics and "answers" not in metrics.get("scores", {}):
         return False
-    metrics = read_json(result)
     values = metrics.get("experiment", {}).get("values")
     if (values, metrics.get("seed"), metrics.get("dataset")) != (run.values, run.seed, dataset):
         return False
@@ -99,9 +99,9 @@ def is_finished(result: Path, run: Run, dataset: str, corpus: dict[str, str] | N
     return labelled(metrics["env"].get("corpus_md5", {})) == corpus
 
 
-def result_files(run: Run, dataset: str) -> tuple[str, str]:
-    """The metrics and the predictions of a run in its group's folder."""
-    return f"metrics/{dataset}/{run.variant}.json", f"training/{dataset}/{run.variant}/predictions.jsonl"
+def result_file(run: Run, dataset: str) -> str:
+    """The metrics of a run in its group's folder."""
+    return f"metrics/{dataset}/{run.variant}.json"
 
 
 def perform(folder: Path, project: dict[str, Any], run: Run, settings: dict[str, Any], threads: int) -> bool:
@@ -124,13 +124,10 @@ def perform(folder: Path, project: dict[str, Any], run: Run, settings: dict[str,
 
 
 def keep(folder: Path, results: Path, run: Run, dataset: str) -> None:
-    """Copy the result of a run to the results; the metrics come last, they say that it is finished."""
-    metrics_name, predictions_name = result_files(run, dataset)
+    """Copy the result of a run to the results."""
     # A variant that was skipped says no more than why.
-    metrics = {"seed": run.seed, "dataset": dataset} | read_json(folder / metrics_name)
+    metrics = {"seed": run.seed, "dataset": dataset} | read_json(folder / result_file(run, dataset))
     metrics["experiment"] = {"setting": run.setting, "values": run.values}
-    with whole_file(results / f"{run.name}.predictions.jsonl") as path:
-        shutil.copyfile(folder / predictions_name, path)
     write_json(results / f"{run.name}.json", metrics)
 
 
@@ -196,7 +193,7 @@ def perform_packed(
             unpack(part, folder)
         for run in group.runs:
             succeeded = perform(folder, project, run, settings, threads)
-            yield succeeded, pack(folder, result_files(run, settings["vars.dataset"]) if succeeded else [log_name(run)])
+            yield succeeded, pack(folder, [result_file(run, settings["vars.dataset"]) if succeeded else log_name(run)])
 
 
 def run_on_ray(

@@ -1,7 +1,7 @@
 """The paired tests of all variants of a task: of the grid `seeds` where it has been run, of single runs otherwise.
 
-They need predictions, which quote the test texts and are not committed. So what was found is kept, without texts, in
-METRICS/paired/compare.json, and is used as long as the scores are those that it was found from.
+What was found is kept in METRICS/paired/compare.json, and is used as long as the scores are those that it was found
+from: also for metrics of an earlier version, which have no `answers`.
 """
 
 from collections import Counter, defaultdict
@@ -9,19 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import srsly
 from wasabi import msg
 
 from scripts.common.files import read_json
-from scripts.common.finished import is_of_another
-from scripts.evaluation.paired import ALPHA, RESAMPLES, best_of, compare_groups, label_matrices, tested
+from scripts.evaluation.paired import ALPHA, RESAMPLES, best_of, compare_groups, documents, tested
 from scripts.evaluation.provenance import labelled
-from scripts.evaluation.thresholds import macro_f1
 
 SEEDS, PAIRED = "seeds", "paired"  # folders of METRICS: of the grid, and of what is found here
 COMPARISON = "compare.json"
 RUNS = "*--default--*.json"
-ROUNDING = 0.005  # of macro-F1: predictions are rounded, and ties may fall otherwise
 
 Runs = dict[str, dict[str, dict[str, Any]]]  # metrics, by variant and stem of their file
 
@@ -64,24 +60,6 @@ def find_runs(folder: Path, dataset: str, variants: Sequence[dict[str, Any]], qu
     return dict(runs)
 
 
-def read_predictions(folder: Path, training: Path | None, stem: str, metrics: dict[str, Any]) -> list[Any] | None:
-    """The predictions behind the metrics of a run; None if they are not at hand, or are of another pipeline."""
-    path = folder / SEEDS / f"{stem}.predictions.jsonl"
-    if stem == metrics["variant"]:
-        run = (training or Path()) / stem
-        if training is None or is_of_another(metrics, run):
-            return None
-        path = run / "predictions.jsonl"
-    try:
-        rows = list(srsly.read_jsonl(path)) if path.is_file() else []
-        if not rows or len(rows) != metrics["scores"].get("documents", len(rows)):
-            return None
-        score = float(macro_f1(*label_matrices(metrics | {"predictions": rows})))
-    except (ValueError, KeyError, TypeError):
-        return None  # such as those of a run that was killed
-    return rows if abs(score - metrics["scores"]["macro_f1"]) <= ROUNDING else None
-
-
 def scores_of(runs: Mapping[str, dict[str, Any]]) -> dict[str, float]:
     """Macro-F1 by the stem of the run's file: what tells whether something was found from these runs."""
     return {stem: metrics["scores"]["macro_f1"] for stem, metrics in sorted(runs.items())}
@@ -117,7 +95,7 @@ def same_documents(groups: dict[str, list[dict[str, Any]]]) -> dict[str, list[di
 
 
 def compare_variants(
-    folder: Path, dataset: str, variants: Sequence[dict[str, Any]], training: Path | None = None
+    folder: Path, dataset: str, variants: Sequence[dict[str, Any]], anew: bool = False
 ) -> tuple[dict[str, Any] | None, bool]:
     """What paired tests say of all variants of a task.
 
@@ -125,13 +103,13 @@ def compare_variants(
         folder: of the metrics of the task.
         dataset: its name.
         variants: metrics of the single runs.
-        training: folder of what was trained on it, with predictions; None to go by what was found before.
+        anew: whether to compare what has not been compared yet, or to go by what was found before.
 
     Returns:
         What `compare_groups` says, with the `runs` that it was found from; None if there are no two variants to
         compare. And whether it is new: to be written to METRICS/paired/compare.json.
     """
-    runs = find_runs(folder, dataset, variants, quiet=training is None)
+    runs = find_runs(folder, dataset, variants, quiet=not anew)
     path = folder / PAIRED / COMPARISON
     found_before = read_json(path) if path.is_file() else {}
     if not isinstance(found_before, dict) or not {"runs", "rows", "gap", "reference"} <= found_before.keys():
@@ -141,18 +119,20 @@ def compare_variants(
     before = still_true(found_before, runs) if found_before else None
     known = before["runs"] if before else {}
     groups = {}
-    if training is not None and known.keys() != runs.keys():
-        for name, own in runs.items():
-            found = [(metrics, read_predictions(folder, training, stem, metrics)) for stem, metrics in own.items()]
-            if all(rows for _, rows in found):
-                groups[name] = [metrics | {"predictions": rows} for metrics, rows in found]
-        groups = same_documents(groups)
+    if anew and known.keys() != runs.keys():
+        groups = same_documents(
+            {
+                name: list(own.values())
+                for name, own in runs.items()
+                if all("answers" in metrics["scores"] for metrics in own.values())
+            }
+        )
     if len(groups) < 2 or len(groups) <= len(known):
         return before, False
     reference = best_of(groups, list(groups)) or next(iter(groups))
     facts = {
         "dataset": dataset,
-        "documents": len(next(iter(groups.values()))[0]["predictions"]),
+        "documents": documents(next(iter(groups.values()))[0]),
         "reference": reference,
         "resamples": RESAMPLES,
         "alpha": ALPHA,

@@ -213,7 +213,7 @@ def describe_scores(tasks: Sequence[Task]) -> str:
         text += "paired tests on the same test texts, not corrected for their number). "
     elif any(task.pairs for task in tasks):
         text += f"paired tests of all variants on {', '.join(tested)}; " if tested else ""
-        text += "of the others where their predictions were at hand, else by the interval of the best). "
+        text += "of the others where there are such, else by the interval of the best). "
     else:
         text += "by the interval of the best: there are no paired tests yet). "
     if any(task.skipped for task in tasks):

@@ -190,15 +190,12 @@ def curve_variant(name: str) -> str:
 def recommend(
     metrics: Annotated[Path, typer.Argument(help="Folder of the metrics of a data set.")],
     dataset: Annotated[str, typer.Option(help="Its name.")] = "bbc",
-    training: Annotated[Path, typer.Option(help="Folder of what was trained on it, with predictions.")] = Path(
-        "training"
-    ),
     corpus: Annotated[Path, typer.Option(help="Folder that convert wrote.")] = Path("corpus"),
     project: Annotated[Path, typer.Option(help="Folder with project.yml.")] = Path("."),
     encoder: Annotated[str, typer.Option(help="Name of the encoder that `transformer` takes.")] = NONE,
 ) -> None:
     """Say in three sentences which variant to take on a data set, and what to try next."""
-    task, results = load_task(metrics, dataset, training)
+    task, results = load_task(metrics, dataset, anew=True)
     if results.new_pairs:
         write_text(metrics / PAIRED / COMPARISON, format_json(results.pairs) + "\n")
     found = [read_json(path) for path in sorted((metrics / "curve").glob("*.json"))]

@@ -241,7 +241,7 @@ def report(
     project: Annotated[Path | None, typer.Option(help="Folder of a project.yml whose other variants to name.")] = None,
 ) -> None:
     """Write METRICS/report.md, METRICS/report.svg and METRICS/report.html, and print the table."""
-    results = load_results(metrics, dataset, training)
+    results = load_results(metrics, dataset, anew=True)
     variants = results.variants
     tasks = find_tasks(metrics.parent)
     for name in find_strangers(training, variants):
@@ -259,7 +259,10 @@ def report(
     }
     tested = {row["name"] for row in results.pairs["rows"]} if results.pairs else set()
     if lacking := [one["variant"] for one in variants if tested and one["variant"] not in tested]:
-        msg.info(f"Without paired tests, since the predictions behind their metrics are not here: {', '.join(lacking)}")
+        msg.info(
+            f"Without paired tests, since an earlier version measured them: {', '.join(lacking)}. Measure them anew: "
+            f"python -m spacy project run evaluate-{lacking[0]}"
+        )
     if results.new_pairs:
         texts[metrics / PAIRED / COMPARISON] = format_json(results.pairs) + "\n"
     if page:

@@ -127,19 +127,19 @@ def load_peers(folder: Path, dataset: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda metrics: -metrics["scores"]["macro_f1"])
 
 
-def load_results(folder: Path, dataset: str, training: Path | None = None) -> Results:
+def load_results(folder: Path, dataset: str, anew: bool = False) -> Results:
     """Read all that there is on a data set in a folder of metrics.
 
     Args:
         folder: of the metrics.
         dataset: its name.
-        training: folder of what was trained on it: with predictions in it, variants are compared anew.
+        anew: whether to make the paired tests that there are not yet.
 
     Raises:
         UserError: there are no variants, or a file is broken.
     """
     variants = load_metrics(folder, dataset)
-    pairs, new = compare_variants(folder, dataset, variants, training)
+    pairs, new = compare_variants(folder, dataset, variants, anew)
     return Results(
         variants=variants,
         peers=load_peers(folder / "peers", dataset),
@@ -203,9 +203,9 @@ def untested_gap(runs: dict[str, list[dict[str, Any]]], costs: dict[str, dict[st
     return gap | {"real": gap["points"] > 0 and costs[gap["blank"]]["f1"] < costs[gap["transformer"]]["low"]}
 
 
-def load_task(folder: Path, dataset: str, training: Path | None = None) -> tuple[Task, Results]:
+def load_task(folder: Path, dataset: str, anew: bool = False) -> tuple[Task, Results]:
     """A data set, from its folder of metrics; see `load_results` for arguments and errors."""
-    results = load_results(folder, dataset, training)
+    results = load_results(folder, dataset, anew)
     runs = find_runs(folder, dataset, results.variants, quiet=True)
     single = {metrics["variant"]: metrics for metrics in results.variants}
     costs = {}

@@ -12,7 +12,14 @@ from spacy.training import Example
 
 from scripts.evaluation.evaluate import torch_models
 from scripts.evaluation.measure import measure_speed
-from scripts.evaluation.scores import calibration, indicators, macro_f1_interval, score_examples
+from scripts.evaluation.scores import (
+    calibration,
+    indicators,
+    macro_f1_interval,
+    pack_answers,
+    score_examples,
+    unpack_answers,
+)
 from scripts.evaluation.thresholds import macro_f1
 from tests.conftest import ROOT, finish, message
 
@@ -45,6 +52,21 @@ def test_macro_f1_equals_scikit_learn():
 
 def test_macro_f1_leaves_out_labels_that_never_occur():
     assert macro_f1(one_hot([0, 1], 3), one_hot([0, 1], 3)) == 1.0
+
+
+def test_answers_are_kept_without_the_texts():
+    """In the order of the labels' names, whatever their order in the pipeline: it must be the same for all."""
+    gold = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]], dtype=bool)
+    given = np.array([[0, 0, 1], [1, 1, 1], [0, 1, 0]], dtype=bool)
+    answers = pack_answers(["one", "two", "three"], ["c", "a", "b"], gold, given)
+    assert answers["labels"] == ["a", "b", "c"]
+    assert (answers["gold"], answers["given"]) == ("2 0,2 -", "1 0,1,2 0")
+    assert "one" not in str(answers)
+    assert pack_answers(["one", "two", "thre"], ["c", "a", "b"], gold, given)["texts_md5"] != answers["texts_md5"]
+    for found, expected in zip(unpack_answers(answers), (gold, given), strict=True):
+        assert (found == expected[:, [1, 2, 0]]).all()
+    with pytest.raises(ValueError, match="3 documents with labels, 2 with answers"):
+        unpack_answers(answers | {"given": "1 0"})
 
 
 def test_interval_holds_the_score_and_shrinks_with_more_documents():

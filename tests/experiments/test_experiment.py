@@ -11,8 +11,9 @@ from spacy.util import dict_to_dot, load_config
 from scripts.common.cli import UserError
 from scripts.common.variants import config_chain, merge_configs, names_in, variant_names
 from scripts.evaluation.paired import compare_groups, holm, label_matrices, two_sided_p
+from scripts.evaluation.scores import pack_answers
 from scripts.experiments.compare import format_rows, load_results
-from scripts.experiments.experiment import is_finished, keep, prepare, result_files
+from scripts.experiments.experiment import is_finished, keep, prepare, result_file
 from scripts.experiments.grids import (
     DEFAULT,
     EVERY,
@@ -141,9 +142,9 @@ def test_a_folder_stays_while_runs_of_its_group_are_left(toy_assets, tmp_path, m
     grid = write_grid(tmp_path, variants=["linear", "bow"], seeds=[0])
 
     def perform(folder, project, run, settings, threads):
-        for name in result_files(run, "toy"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text("{}\n", encoding="utf-8")
+        path = folder / result_file(run, "toy")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"scores": {"answers": {}}}\n', encoding="utf-8")
         return True
 
     monkeypatch.setattr("scripts.experiments.experiment.perform", perform)
@@ -192,9 +193,7 @@ def test_a_skipped_variant_is_finished_and_left_out_of_the_comparison(tmp_path, 
     """As the encoder's variants on a task in a language that it does not know."""
     folder, results = tmp_path / "run", tmp_path / "g"
     (folder / "metrics" / "toy").mkdir(parents=True)
-    (folder / "training" / "toy" / "compact").mkdir(parents=True)
     srsly.write_json(folder / "metrics" / "toy" / "compact.json", {"variant": "compact", "skipped": "For English."})
-    (folder / "training" / "toy" / "compact" / "predictions.jsonl").write_text("skipped: x", encoding="utf-8")
     one = Run("compact", "default", 3)
     keep(folder, results, one, "toy")
     assert is_finished(results / f"{one.name}.json", one, "toy")
@@ -305,8 +304,8 @@ def test_results_of_other_values_do_not_count(tmp_path):
     run = Run("bow", "x", 1, {"a.b": 2})
     assert not is_finished(path, run, "toy")
     srsly.write_json(path, {"seed": 1, "dataset": "toy", "experiment": {"setting": "x", "values": {"a.b": 2}}})
-    assert not is_finished(path, run, "toy"), "predictions are not committed, and `compare` needs them"
-    path.with_suffix(".predictions.jsonl").touch()
+    assert not is_finished(path, run, "toy"), "it is of an earlier version, and `compare` needs the answers"
+    srsly.write_json(path, srsly.read_json(path) | {"scores": {"answers": {}}})
     assert is_finished(path, run, "toy")
     assert not is_finished(path, run, "bbc")
     srsly.write_json(path, srsly.read_json(path) | {"env": {"corpus_md5": {"dev.spacy": "before", "raw.jsonl": "x"}}})
@@ -335,16 +334,14 @@ def make_runs(accuracy, seeds, rng, n=400):
     for _ in range(seeds):
         right = rng.random(n) < accuracy
         predicted = np.where(right, gold, (gold + 1) % 3)
-        rows = [
-            {"text": str(i), "gold": ["abc"[g]], "cats": {label: float(label == "abc"[p]) for label in "abc"}}
-            for i, (g, p) in enumerate(zip(gold, predicted, strict=True))
-        ]
+        answers = pack_answers(
+            [str(i) for i in range(n)], "abc", *(np.eye(3, dtype=bool)[x] for x in (gold, predicted))
+        )
         runs.append(
             {
-                "scores": {"macro_f1": float(right.mean()), "confusion": {}},
+                "scores": {"macro_f1": float(right.mean()), "confusion": {}, "documents": n, "answers": answers},
                 "dev": {"macro_f1": accuracy},
                 "size": {"pipeline_bytes": 1_000_000},
-                "predictions": rows,
             }
         )
     return runs
@@ -370,10 +367,9 @@ def fold_runs(accuracies, seed, rng, of=4):
     """Runs of one variant and seed on the folds, each with texts of its own and a threshold of its own."""
     runs = make_runs(0.5, len(accuracies), rng, n=100)
     for number, (run, accuracy) in enumerate(zip(runs, accuracies, strict=True)):
-        for i, row in enumerate(row for row in run["predictions"]):
-            right = i < 100 * accuracy
-            label = row["gold"][0] if right else "abc"[("abc".index(row["gold"][0]) + 1) % 3]
-            row |= {"text": f"{number} {i}", "cats": {name: float(name == label) for name in "abc"}}
+        gold, _ = label_matrices(run)
+        given = np.where(np.arange(100)[:, None] < 100 * accuracy, gold, np.roll(gold, 1, axis=1))
+        run["scores"]["answers"] = pack_answers([f"{number} {i}" for i in range(100)], "abc", gold, given)
         run |= {"variant": "bow", "dataset": "toy", "seed": seed, "fold": {"number": number, "of": of}}
         run |= {"experiment": {"setting": f"fold-{number}", "values": {"vars.fold": number}}}
     return runs
@@ -383,8 +379,7 @@ def write_runs(folder, runs):
     folder.mkdir(exist_ok=True)
     for run in runs:
         name = f"{run['variant']}--{run['experiment']['setting']}--{run['seed']}"
-        srsly.write_jsonl(folder / f"{name}.predictions.jsonl", run["predictions"])
-        srsly.write_json(folder / f"{name}.json", {key: run[key] for key in run if key != "predictions"})
+        srsly.write_json(folder / f"{name}.json", run)
 
 
 def test_folds_are_put_together(tmp_path, run):
@@ -412,6 +407,9 @@ def test_folds_are_put_together(tmp_path, run):
 def test_missing_results_are_named(tmp_path, run):
     assert "no results. Run the experiment first" in message(run("compare", "metrics/none"))
     (tmp_path / "g").mkdir()
-    srsly.write_json(tmp_path / "g" / "bow--default--0.json", {})
-    with pytest.raises(UserError, match="predictions.jsonl: missing"):
+    (old,) = make_runs(0.9, 1, np.random.default_rng(0))
+    del old["scores"]["answers"]
+    old |= {"variant": "bow", "seed": 0, "experiment": {"setting": "default", "values": {}}}
+    srsly.write_json(tmp_path / "g" / "bow--default--0.json", old)
+    with pytest.raises(UserError, match="did not keep the answers to each test text. Remove it, and run"):
         load_results(tmp_path / "g")

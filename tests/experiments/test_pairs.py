@@ -18,39 +18,34 @@ NAMES = {"linear": 0.7, "compact": 0.85, "transformer": 0.9}
 
 
 def write_single(root, variant, run, config="x", corpus="y"):
-    """Metrics of a single run, and its predictions where the training leaves them."""
+    """Metrics of a single run."""
     data = METRICS | {
         "variant": variant,
-        "scores": METRICS["scores"] | run["scores"] | {"documents": len(run["predictions"])},
+        "scores": METRICS["scores"] | run["scores"],
         "dev": run["dev"],
         "env": METRICS["env"] | {"config_md5": config, "corpus_md5": {"train.spacy": corpus, "raw.jsonl": variant}},
     }
     (root / "metrics" / "toy").mkdir(parents=True, exist_ok=True)
     srsly.write_json(root / "metrics" / "toy" / f"{variant}.json", data)
-    folder = root / "training" / "toy" / variant
-    folder.mkdir(parents=True, exist_ok=True)
-    srsly.write_jsonl(folder / "predictions.jsonl", run["predictions"])
 
 
 def write_seed(root, variant, seed, run, config="x", corpus="y"):
     folder = root / "metrics" / "toy" / "seeds"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{variant}--default--{seed}.json"
     data = METRICS | {
         "variant": variant,
         "seed": seed,
-        "scores": METRICS["scores"] | run["scores"] | {"documents": len(run["predictions"])},
+        "scores": METRICS["scores"] | run["scores"],
         "dev": run["dev"],
         "env": METRICS["env"] | {"config_md5": config, "corpus_md5": {"train.spacy": corpus}},
         "experiment": {"setting": "default", "values": {}},
     }
-    srsly.write_json(path, data)
-    srsly.write_jsonl(path.with_suffix(".predictions.jsonl"), run["predictions"])
+    srsly.write_json(folder / f"{variant}--default--{seed}.json", data)
 
 
 def exact(run):
-    """The run with the score that its predictions have."""
-    return run | {"scores": {"macro_f1": float(macro_f1(*label_matrices(run))), "confusion": {}}}
+    """The run with the score that its answers have."""
+    return run | {"scores": run["scores"] | {"macro_f1": float(macro_f1(*label_matrices(run)))}}
 
 
 @pytest.fixture
@@ -61,9 +56,9 @@ def task(tmp_path):
     return tmp_path
 
 
-def compared(root, training=True):
+def compared(root, anew=True):
     folder = root / "metrics" / "toy"
-    results = load_results(folder, "toy", root / "training" / "toy" if training else None)
+    results = load_results(folder, "toy", anew)
     if results.new_pairs:
         write_json(folder / "paired" / "compare.json", results.pairs)
     return results.pairs, results.new_pairs
@@ -79,8 +74,7 @@ def test_single_runs_are_compared_once(task):
     assert pairs["gap"]["real"] and 0 < rows_of(pairs)["compact"]["share"]["value"] < 1.2
     assert pairs["reference"] == "transformer"
     assert compared(task) == (pairs, False), "as long as nothing changes, what was found is used"
-    assert compared(task, training=False) == (pairs, False), "as in a clone, where there are no predictions"
-    assert '"text"' not in (task / "metrics" / "toy" / "paired" / "compare.json").read_text(encoding="utf-8")
+    assert compared(task, anew=False) == (pairs, False)
 
 
 @pytest.mark.parametrize("older", [{"config": "older"}, {"corpus": "older"}])
@@ -95,10 +89,10 @@ def test_seeds_of_the_grid_count_and_older_ones_do_not(task, capsys, older):
     assert "so these runs do not count: linear" in " ".join(capsys.readouterr().out.split())
 
 
-def test_what_was_measured_anew_is_dropped_and_compared_where_its_predictions_are(task):
+def test_what_was_measured_anew_is_dropped_until_it_is_compared(task):
     compared(task)
     write_single(task, "transformer", exact(make_runs(0.95, 1, np.random.default_rng(2))[0]))
-    pairs, new = compared(task, training=False)
+    pairs, new = compared(task, anew=False)
     assert not new and rows_of(pairs).keys() == {"linear", "compact"}
     assert pairs["gap"] == {"missing": "transformer: measured anew since the paired tests."}
     assert all(row["share"] is None and "transformer" not in row["worse_than"] for row in pairs["rows"])
@@ -106,30 +100,36 @@ def test_what_was_measured_anew_is_dropped_and_compared_where_its_predictions_ar
     assert new and rows_of(pairs)["transformer"]["macro_f1"] > 0.92
 
 
-def test_predictions_of_another_model_are_not_taken(task):
-    run = make_runs(0.3, 1, np.random.default_rng(3))[0]
-    srsly.write_jsonl(task / "training" / "toy" / "linear" / "predictions.jsonl", run["predictions"])
-    pairs, _ = compared(task)
-    assert rows_of(pairs).keys() == {"compact", "transformer"}
-    assert "No variant from labels alone" in pairs["gap"]["missing"]
+def drop_answers(path):
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    del metrics["scores"]["answers"]
+    write_json(path, metrics)
 
 
-def test_metrics_of_another_pipeline_are_not_compared(task, run):
+def test_what_an_earlier_version_measured_is_named_and_what_it_found_kept(task, run):
+    (task / "training" / "toy").mkdir(parents=True)
+    before, _ = compared(task)
+    for name in ("compact", "transformer"):
+        drop_answers(task / "metrics" / "toy" / f"{name}.json")
+    assert compared(task) == (before, False), "the scores are those that it was found from"
+    (task / "metrics" / "toy" / "paired" / "compare.json").unlink()
+    assert compared(task)[0] is None, "linear alone has nothing to be compared with"
+    write_single(task, "transformer", exact(make_runs(0.9, 1, np.random.default_rng(2))[0]))
+    process = run("report", "metrics/toy", "--dataset", "toy", "--training", "training/toy")
+    assert process.returncode == 0, process.output
+    assert "since an earlier version measured them: compact. Measure them anew" in process.output
+    assert "spacy project run evaluate-compact" in process.output
+
+
+def test_metrics_of_another_pipeline_are_named(task, run):
     """Their scores alone may hardly differ from those of the one that is there."""
     path = task / "metrics" / "toy" / "linear.json"
     metrics = json.loads(path.read_text(encoding="utf-8"))
     write_json(path, metrics | {"train": metrics["train"] | {"model_md5": "a" * 32}})
+    (task / "training" / "toy" / "linear").mkdir(parents=True)
     write_json(task / "training" / "toy" / "linear" / "train.json", {"model_md5": "b" * 32})
-    assert rows_of(compared(task)[0]).keys() == {"compact", "transformer"}
     process = run("report", "metrics/toy", "--dataset", "toy", "--training", "training/toy")
     assert "metrics/toy/linear.json: is not of the pipeline in training/toy/linear" in process.output
-
-
-def test_variants_without_their_predictions_are_named(task, run):
-    (task / "training" / "toy" / "compact" / "predictions.jsonl").unlink()
-    process = run("report", "metrics/toy", "--dataset", "toy", "--training", "training/toy")
-    assert process.returncode == 0
-    assert "since the predictions behind their metrics are not here: compact" in process.output
 
 
 def test_a_file_of_other_content_is_left_out(task, capsys):
@@ -147,7 +147,7 @@ def test_a_variant_tested_on_other_texts_is_left_out(task, capsys):
 
 def test_one_variant_has_nothing_to_be_compared_with(task):
     metrics = json.loads((task / "metrics" / "toy" / "linear.json").read_text(encoding="utf-8"))
-    assert compare_variants(task / "nowhere", "toy", [metrics], task / "training" / "toy") == (None, False)
+    assert compare_variants(task / "nowhere", "toy", [metrics], anew=True) == (None, False)
 
 
 def test_report_keeps_what_it_finds_and_pages_lead_to_each_other(task, run):

@@ -189,19 +189,13 @@ def test_a_grid_outlives_a_machine_and_equals_the_local_one(cluster, toy_project
     cluster.wait_for("the grid to finish", finished)
     output = (cluster.folder / "few.out").read_text(encoding="utf-8")
     assert driver.returncode == 0 and "3 results" in output, output
-    names = [
-        f"{run}--0{suffix}"
-        for run in ("bow--default", "bow--dropout", "cnn--default")
-        for suffix in (".json", ".predictions.jsonl")
-    ]
+    names = [f"{run}--0.json" for run in ("bow--default", "bow--dropout", "cnn--default")]
     assert sorted(name for name, _, _ in versions) == names, "each result is written once"
     assert not list((cluster.folder / "second").glob("experiment-*")), "nothing is left behind"
 
     assert local.wait(PATIENCE) == 0, (cluster.folder / "one.out").read_text(encoding="utf-8")
     here, there = (toy_project / "metrics" / "toy" / grid for grid in ("one", "few"))
     for run in ("bow--default--0", "cnn--default--0"):
-        predictions = f"{run}.predictions.jsonl"
-        assert (here / predictions).read_bytes() == (there / predictions).read_bytes()
         metrics = [srsly.read_json(folder / f"{run}.json") for folder in (here, there)]
         for key in ("variant", "dataset", "seed", "scores", "dev", "baseline", "size", "experiment"):
             assert metrics[0][key] == metrics[1][key]

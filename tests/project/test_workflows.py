@@ -12,6 +12,7 @@ from spacy.tokens import DocBin
 from spacy.vocab import Vocab
 from weasel.util.config import load_project_config
 
+from scripts.evaluation.scores import unpack_answers
 from tests.conftest import toy_records
 from tests.project.test_project import BY_HAND, PROJECT
 from tests.project.test_project import VARIANTS as ALL_VARIANTS
@@ -82,6 +83,10 @@ def test_variants_learn(finished, variant):
     tested = DocBin().from_disk(finished[0] / "corpus" / "toy" / "test.spacy").get_docs(Vocab())
     assert [row["text"] for row in predictions] == [doc.text for doc in tested]
     assert len(predictions) == metrics["scores"]["documents"]
+    labels, (gold, given) = metrics["scores"]["answers"]["labels"], unpack_answers(metrics["scores"]["answers"])
+    best = [max(row["cats"], key=row["cats"].get) for row in predictions]
+    for matrix, expected in ((gold, [row["gold"] for row in predictions]), (given, [[label] for label in best])):
+        assert [[label for label, has in zip(labels, row, strict=True) if has] for row in matrix] == expected
 
 
 def test_scores_on_dev_are_those_from_before_it_was_learned_from(finished, tmp_path):

@@ -34,16 +34,13 @@ def write_task(root, name, accuracies, paired=True, n=1000):
     for variant, accuracy in accuracies.items():
         run = make_runs(accuracy, 1, rng, n=n)[0]
         f1 = run["scores"]["macro_f1"]
-        scores = {"macro_f1": f1, "confusion": {}, "documents": n, "macro_f1_ci": [f1 - 0.02, f1 + 0.02]}
+        scores = run["scores"] | {"macro_f1_ci": [f1 - 0.02, f1 + 0.02]}
         data = METRICS | {"variant": variant, "dataset": name, "scores": METRICS["scores"] | scores, "dev": run["dev"]}
         data["size"] = {"pipeline_bytes": int(SIZES[variant] * 1e6), "vectors_bytes": 0}
         data["speed"] = METRICS["speed"] | {"docs_per_s": 40_000 / SIZES[variant]}
         write_json(root / "metrics" / name / f"{variant}.json", data)
-        folder = root / "training" / name / variant
-        folder.mkdir(parents=True, exist_ok=True)
-        srsly.write_jsonl(folder / "predictions.jsonl", run["predictions"])
     if paired:
-        pairs = load_results(root / "metrics" / name, name, root / "training" / name).pairs
+        pairs = load_results(root / "metrics" / name, name, anew=True).pairs
         if pairs:
             write_json(root / "metrics" / name / "paired" / "compare.json", pairs)
 

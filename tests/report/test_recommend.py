@@ -100,6 +100,6 @@ def test_the_command(root, run, tmp_path):
     ))  # fmt: skip
     (root / "metrics" / "topic" / "curve").mkdir()
     srsly.write_json(root / "metrics" / "topic" / "curve" / "bow.json", RISING)
-    process = run("recommend", "metrics/topic", "--dataset", "topic", "--training", "training/topic")
+    process = run("recommend", "metrics/topic", "--dataset", "topic")
     assert process.returncode == 0, process.output
     assert "Take compact, macro-F1" in process.output and "label more texts" in process.output
