@@ -131,12 +131,7 @@ def to_integers(graph: "ModelProto") -> "ModelProto":
     matrices = {node.input[1] for node in products if len(constants[node.input[1]].dims) == 2}
     nodes: list[Any] = []
     rounded: set[str] = set()
-    new: dict[str, Any] = {
-        "int8_one": np.float32(1),
-        "int8_levels": np.float32(ROW_LEVELS),
-        "int8_middle": np.float32(ZERO + 0.5),
-        "int8_zero": np.uint8(ZERO),
-    }
+    new: dict[str, Any] = {"int8_levels": np.float32(ROW_LEVELS), "int8_zero": np.uint8(ZERO)}
 
     def add(operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
         nodes.append(helper.make_node(operator, inputs, [output], **attributes))
@@ -155,19 +150,24 @@ def to_integers(graph: "ModelProto") -> "ModelProto":
             nodes.append(node)
             continue
         (rows, matrix), (output,) = node.input, node.output
+        width, new_width = constants[matrix].dims
+        new[f"int8_rows_of.{width}"], new[f"int8_width.{new_width}"] = np.array([-1, width]), np.array([new_width])
         if rows not in rounded:
             rounded.add(rows)
-            add("Abs", [rows], f"{rows}.sizes")
-            add("ReduceMax", [f"{rows}.sizes"], f"{rows}.largest", axes=[-1], keepdims=1)
+            # As one list of rows, for the operators that take a scale for each.
+            add("Shape", [rows], f"{rows}.shape", start=0, end=-1)
+            add("Reshape", [rows, f"int8_rows_of.{width}"], f"{rows}.list")
+            add("Abs", [f"{rows}.list"], f"{rows}.sizes")
+            add("ReduceMax", [f"{rows}.sizes"], f"{rows}.largest", axes=[-1], keepdims=0)
             add("Div", [f"{rows}.largest", "int8_levels"], f"{rows}.steps")
-            add("Div", ["int8_one", f"{rows}.steps"], f"{rows}.factors")
-            add("Mul", [rows, f"{rows}.factors"], f"{rows}.scaled")
-            add("Add", [f"{rows}.scaled", "int8_middle"], f"{rows}.positive")
-            add("Cast", [f"{rows}.positive"], f"{rows}.uint8", to=TensorProto.UINT8)
+            add("Shape", [f"{rows}.steps"], f"{rows}.number")
+            add("Expand", ["int8_zero", f"{rows}.number"], f"{rows}.zeros")
+            add("QuantizeLinear", [f"{rows}.list", f"{rows}.steps", f"{rows}.zeros"], f"{rows}.uint8", axis=0)
         add("MatMulInteger", [f"{rows}.uint8", f"{matrix}.int8", "int8_zero"], f"{output}.int32")
-        add("Cast", [f"{output}.int32"], f"{output}.float", to=TensorProto.FLOAT)
-        add("Mul", [f"{output}.float", f"{rows}.steps"], f"{output}.columns")
-        add("Mul", [f"{output}.columns", f"{matrix}.scales"], output)
+        add("DequantizeLinear", [f"{output}.int32", f"{rows}.steps"], f"{output}.rows", axis=0)
+        add("Mul", [f"{output}.rows", f"{matrix}.scales"], f"{output}.list")
+        add("Concat", [f"{rows}.shape", f"int8_width.{new_width}"], f"{output}.shape", axis=0)
+        add("Reshape", [f"{output}.list", f"{output}.shape"], output)
     del result.graph.node[:], result.graph.initializer[:]
     result.graph.node.extend(nodes)
     result.graph.initializer.extend(numpy_helper.from_array(np.asarray(array), name) for name, array in new.items())
