@@ -67,7 +67,9 @@ def arithmetic() -> dict[str, str]:
     kernels = {info["architecture"] for info in threadpool_info() if info["internal_api"] == "openblas"}
     found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     torch = sys.modules.get("torch")
-    half = () if os.environ.get("ONEDNN_MAX_CPU_ISA") else sorted({"avx512_bf16", "amx_bf16"} & cpu_flags())
+    # As `has_bfloat16` in scripts/components.py has it.
+    fast = {"amx_bf16"} | ({"avx512_bf16"} if cpu_fact("vendor_id") == "AuthenticAMD" else set())
+    half = () if os.environ.get("ONEDNN_MAX_CPU_ISA") else sorted(fast & cpu_flags())
     return {
         **({"openblas": ", ".join(sorted(kernels))} if kernels else {}),
         "numpy": ", ".join(found),

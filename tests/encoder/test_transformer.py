@@ -320,6 +320,20 @@ def test_training_twice_gives_the_same_weights(trained, tmp_path, run):
     assert (trained / "transformer" / "model").read_bytes() == first
 
 
+@pytest.mark.parametrize(
+    "amx, avx512, amd, expected",
+    [(True, True, False, True), (False, True, True, True), (False, True, False, False), (False, False, True, False)],
+)
+def test_numbers_of_16_bits_are_taken_where_they_are_faster(monkeypatch, amx, avx512, amd, expected):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: avx512, raising=False)
+    monkeypatch.setattr("scripts.components.is_amd", lambda: amd)
+    assert has_bfloat16() == expected
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert not has_bfloat16()
+
+
 @pytest.mark.slow
 def test_numbers_of_16_bits_teach_it_as_well(trained, tmp_path, run, make_variant):
     values = {"variant.half_precision": False, "training.batcher.size": 64, "initialize.after_init": None}
