@@ -468,6 +468,8 @@ def placed(folder, files):
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.command}: {case.what}" for case in CASES])
 def test_refused_with_one_sentence(made, monkeypatch, capfd, case):
+    if case.settings.get("engine") == "ray":
+        pytest.importorskip("ray", reason="needs requirements-ray.txt")
     with placed(made, case.files):
         before = snapshot(made)
         code = perform(case.command, made, monkeypatch, case.settings)
