@@ -23,7 +23,7 @@ INTERVAL = (100 * ALPHA / 2, 100 - 100 * ALPHA / 2)  # of a distribution, in per
 QUANTILES = 100  # kept of the distribution of a share, so that those of several tasks can be put together
 BLANK = ("linear", "bow", "cnn", "ensemble")  # variants that know labels only
 TRANSFORMER = "transformer"  # fine-tuned transformers are called so, or begin so
-# Made of others to be small: what they keep of the gap is asked. All but the last carry the linear model, too.
+# Made of others to be small: what they keep of the gap is asked. They carry the linear model, too.
 SMALL = ("transformer-half", "transformer-trim", "transformer-int8", "transformer-distilled")
 
 Runs = Sequence[dict[str, Any]]
@@ -35,10 +35,23 @@ def is_transformer(name: str) -> bool:
     return name.split("-")[0] == TRANSFORMER and " " not in name
 
 
+def fold_scores(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The scores of a run on each of its folds, with the `answers` of `pack_answers`; mostly there is but one."""
+    return [one["scores"] for one in run.get("folds", [run])]
+
+
 def label_matrices(run: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Gold and predicted labels of a run's test documents, on all folds: bool (documents, labels) each."""
-    gold, predicted = zip(*(unpack_answers(one["scores"]["answers"]) for one in run.get("folds", [run])), strict=True)
+    gold, predicted = zip(*(unpack_answers(scores["answers"]) for scores in fold_scores(run)), strict=True)
     return np.concatenate(gold), np.concatenate(predicted)
+
+
+def has_answers(run: dict[str, Any]) -> bool:
+    """Whether a run's answers are there: an earlier version kept none, and broken ones do not count."""
+    try:
+        return len(label_matrices(run)[0]) == documents(run) and len(tested(run)) > 0
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return False
 
 
 def draw_documents(number: int) -> np.ndarray:
@@ -201,13 +214,13 @@ def mean_share(shares: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def tested(run: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
     """What tells whether runs were tested on the same documents, with the same labels."""
-    answers = [one["scores"]["answers"] for one in run.get("folds", [run])]
+    answers = [scores["answers"] for scores in fold_scores(run)]
     return tuple((one["texts_md5"], one["gold"], *one["labels"]) for one in answers)
 
 
 def documents(run: dict[str, Any]) -> int:
     """Test documents of a run, on all folds."""
-    return len(label_matrices(run)[0])
+    return sum(scores["documents"] for scores in fold_scores(run))
 
 
 def compare_groups(groups: Groups, reference: str) -> dict[str, Any]:

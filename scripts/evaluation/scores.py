@@ -1,6 +1,5 @@
 """Score predictions: F1 with its interval, accuracy, AUC, calibration, confusions."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from spacy.scorer import Scorer
 from spacy.training import Corpus, Example
 
 from scripts.common.cli import show_progress
+from scripts.common.files import md5_bytes
 from scripts.evaluation.thresholds import COMPONENT, DEFAULT, decision_threshold, gold_of, label_thresholds, macro_f1
 
 BOOTSTRAP_RESAMPLES = 2000
@@ -165,7 +165,7 @@ def pack_answers(texts: Sequence[str], labels: Sequence[str], gold: np.ndarray, 
         "labels": [labels[number] for number in order],
         "gold": words(gold),
         "given": words(given),
-        "texts_md5": hashlib.md5("\0".join(texts).encode(), usedforsecurity=False).hexdigest(),
+        "texts_md5": md5_bytes(["\0".join(texts).encode()]),
     }
 
 

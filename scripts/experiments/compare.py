@@ -23,6 +23,7 @@ from scripts.evaluation.paired import (
     describe_gap,
     documents,
     format_share,
+    has_answers,
     label_matrices,
     mean_and_std,
 )
@@ -58,7 +59,7 @@ def load_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
             msg.warn(f"{path.name}: left out, it was skipped. {reason}")
             continue
         check_keys(path, metrics, NEEDED)
-        if "answers" not in metrics["scores"]:
+        if not has_answers(metrics):
             raise UserError(
                 f"{path}: an earlier version has made it, which did not keep the answers to each test text. Remove it, "
                 "and run the experiment again."

@@ -12,7 +12,7 @@ from typing import Any
 from wasabi import msg
 
 from scripts.common.files import read_json
-from scripts.evaluation.paired import ALPHA, RESAMPLES, best_of, compare_groups, documents, tested
+from scripts.evaluation.paired import ALPHA, RESAMPLES, best_of, compare_groups, documents, has_answers, tested
 from scripts.evaluation.provenance import labelled
 
 SEEDS, PAIRED = "seeds", "paired"  # folders of METRICS: of the grid, and of what is found here
@@ -121,11 +121,7 @@ def compare_variants(
     groups = {}
     if anew and known.keys() != runs.keys():
         groups = same_documents(
-            {
-                name: list(own.values())
-                for name, own in runs.items()
-                if all("answers" in metrics["scores"] for metrics in own.values())
-            }
+            {name: list(own.values()) for name, own in runs.items() if all(map(has_answers, own.values()))}
         )
     if len(groups) < 2 or len(groups) <= len(known):
         return before, False

@@ -19,6 +19,7 @@ from scripts.common.cli import UserError, run_cli
 from scripts.common.files import format_json, write_texts
 from scripts.common.finished import is_of_another
 from scripts.common.variants import in_all
+from scripts.evaluation.paired import has_answers
 from scripts.experiments.pairs import COMPARISON, PAIRED
 from scripts.forms.tables import markdown_table
 from scripts.report.grids import comparison_markdown, tuning_chart, tuning_markdown
@@ -258,10 +259,16 @@ def report(
         metrics / "report.html": write_page(results, metrics, dataset, training, tuning_svg, tasks),
     }
     tested = {row["name"] for row in results.pairs["rows"]} if results.pairs else set()
-    if lacking := [one["variant"] for one in variants if tested and one["variant"] not in tested]:
+    lacking = [one for one in variants if tested and one["variant"] not in tested]
+    if old := [one["variant"] for one in lacking if not has_answers(one)]:
         msg.info(
-            f"Without paired tests, since an earlier version measured them: {', '.join(lacking)}. Measure them anew: "
-            f"python -m spacy project run evaluate-{lacking[0]}"
+            f"Without paired tests, since an earlier version measured them: {', '.join(old)}. Measure them anew: "
+            f"python -m spacy project run evaluate-{old[0]}"
+        )
+    if new := [one["variant"] for one in lacking if has_answers(one)]:
+        msg.info(
+            f"Without paired tests with those that an earlier version measured: {', '.join(new)}. They come in once "
+            "more variants have been measured anew than were compared before."
         )
     if results.new_pairs:
         texts[metrics / PAIRED / COMPARISON] = format_json(results.pairs) + "\n"

@@ -121,6 +121,28 @@ def test_what_an_earlier_version_measured_is_named_and_what_it_found_kept(task, 
     assert "spacy project run evaluate-compact" in process.output
 
 
+@pytest.mark.parametrize("broken", [{}, {"gold": "0 1"}, {"given": "9 " * 400}, {"labels": None}, {"given": ["0"]}])
+def test_broken_answers_do_not_count(task, broken):
+    path = task / "metrics" / "toy" / "compact.json"
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    metrics["scores"]["answers"] = broken and metrics["scores"]["answers"] | broken
+    write_json(path, metrics)
+    assert rows_of(compared(task)[0]).keys() == {"linear", "transformer"}
+
+
+def test_what_waits_for_others_to_be_measured_anew_is_named(task, run):
+    """It has answers, and what was compared before has not: more would be lost than gained."""
+    (task / "training" / "toy").mkdir(parents=True)
+    compared(task)
+    for name in NAMES:
+        drop_answers(task / "metrics" / "toy" / f"{name}.json")
+    write_single(task, "bow", exact(make_runs(0.6, 1, np.random.default_rng(2))[0]))
+    process = run("report", "metrics/toy", "--dataset", "toy", "--training", "training/toy")
+    assert process.returncode == 0, process.output
+    assert "with those that an earlier version measured: bow." in process.output
+    assert "Measure them anew" not in process.output
+
+
 def test_metrics_of_another_pipeline_are_named(task, run):
     """Their scores alone may hardly differ from those of the one that is there."""
     path = task / "metrics" / "toy" / "linear.json"
