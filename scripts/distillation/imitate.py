@@ -1,4 +1,4 @@
-"""Teach a trimmed encoder what the fine-tuned transformer says of tens of thousands of texts; round it to 8 bits.
+"""Teach a trimmed encoder what the fine-tuned transformer says of tens of thousands of texts; round it to few bits.
 
 The student has half of the layers, and only the word pieces that fit into the pipeline's bytes: it learns without the
 others from the start. It learns the teacher's logits, as `compact-distilled` does, of the sentences of the raw text and
@@ -95,7 +95,7 @@ def imitate(
         # The usual attention is slow at learning from numbers of 16 bits on the CPU.
         model, tokenizer = load_encoder(encoder.as_posix(), attn_implementation="eager")
         state, max_pieces = describe_tokenizer(model, tokenizer)
-        width = model.get_input_embeddings().embedding_dim
+        width = model.config.hidden_size
         nothing = np.zeros((len(labels), width), dtype="float32")
         trained = Trained(model, state, max_pieces, words_read(teacher), nothing, nothing[:, 0], labels)
         texts, room = [corpus / "train.spacy", corpus / "raw.jsonl"], size - (stored_bytes(linear) if linear else 0)
@@ -108,16 +108,16 @@ def imitate(
         student = Student(model, len(labels), f"cuda:{gpu_id}" if gpu_id >= 0 else "cpu")
         error = student.learn(lessons, exclusive, transformer_rate(width), seed, max_epochs)
         msg.info(f"{len(lessons.numbers):,} texts: {1 - error:.1%} of the variance of the teacher's logits is learned")
-        W, b = student.layer()
-        trained = replace(trained, encoder=model.cpu(), W=W, b=b)
         dev = [
             example.predicted[:MAX_WORDS].as_doc() for example in Corpus(corpus / "dev.spacy", limit=CHECKED_TEXTS)(nlp)
         ]
         before = student.probabilities(prepare(((doc, [0.0]) for doc in dev), cutter, max_pieces), exclusive)
+        W, b = student.layer()
+        trained = replace(trained, encoder=model.cpu(), W=W, b=b)  # the student's own encoder: it computes no more
         arrays, remark = pack(trained, room, texts, LEAST_PIECES)
         share = agreement(before, packed_scores(arrays, dev, exclusive), None if exclusive else DEFAULT)
         if share < LEAST_AGREEMENT:
-            msg.warn(f"{output}: rounding to 8 bits keeps only {share:.1%} of the labels on dev.")
+            msg.warn(f"{output}: rounding keeps only {share:.1%} of the labels on dev.")
         write_packed(output, arrays, labels, f"{remark}; rounding keeps {share:.1%} of the labels on dev")
 
 

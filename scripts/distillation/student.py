@@ -106,7 +106,7 @@ class Student:
         import torch
 
         self.encoder, self.device = encoder.to(device).eval(), device
-        self.head = torch.nn.Linear(encoder.get_input_embeddings().embedding_dim, n_labels, device=device)
+        self.head = torch.nn.Linear(encoder.config.hidden_size, n_labels, device=device)
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
         known = torch.cuda.is_bf16_supported() if device != "cpu" else has_bfloat16()

@@ -7,7 +7,7 @@ for each variant, seeds, as many as it has. p-values are two-sided and corrected
 Holm 1979. `worse_than` is not corrected: what is in doubt shall not pass for as good.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -291,6 +291,16 @@ def find_worse(points: Sequence[dict[str, Any]], comparison: dict[str, Any] | No
         return other["low"] is not None and one["f1"] < other["low"] and one["f1"] < other["f1"]
 
     return {one["name"]: [other["name"] for other in points if is_worse(one, other)] for one in points}
+
+
+def name_test(comparison: dict[str, Any] | None, names: Iterable[str]) -> str:
+    """How it was found which variants are as good as the best: by paired tests of all, of some, or by its interval."""
+    wanted, tested = set(names), {row["name"] for row in comparison["rows"]} if comparison else set()
+    if wanted <= tested:
+        return "by paired tests"
+    if len(wanted & tested) > 1:
+        return "by paired tests where there are such, else by the 95 % interval of the best"
+    return "by the 95 % interval of the best"
 
 
 def find_scores(points: Sequence[dict[str, Any]], comparison: dict[str, Any] | None) -> dict[str, float]:

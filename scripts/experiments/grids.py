@@ -215,4 +215,4 @@ def config_of(folder: Path, project: dict[str, Any], variant: str) -> Path:
 
 def takes_encoder(project: dict[str, Any], variant: str) -> bool:
     """Whether a transformer stands somewhere behind a variant; only these runs are worth a GPU."""
-    return "weights" in project["workflows"][variant]
+    return any(step.split("-")[0] == "weights" for step in project["workflows"][variant])

@@ -12,7 +12,16 @@ from typing import Any
 from wasabi import msg
 
 from scripts.common.files import read_json
-from scripts.evaluation.paired import ALPHA, RESAMPLES, best_of, compare_groups, documents, has_answers, tested
+from scripts.evaluation.paired import (
+    ALPHA,
+    RESAMPLES,
+    best_of,
+    compare_groups,
+    documents,
+    find_ends,
+    has_answers,
+    tested,
+)
 from scripts.evaluation.provenance import labelled
 
 SEEDS, PAIRED = "seeds", "paired"  # folders of METRICS: of the grid, and of what is found here
@@ -65,22 +74,35 @@ def scores_of(runs: Mapping[str, dict[str, Any]]) -> dict[str, float]:
     return {stem: metrics["scores"]["macro_f1"] for stem, metrics in sorted(runs.items())}
 
 
+def with_ends(found: dict[str, Any], runs: Runs) -> dict[str, Any]:
+    """A comparison, without shares of the gap if that has another end by all runs, or one that was not compared."""
+    ends = find_ends({name: list(own.values()) for name, own in runs.items()})
+    if "missing" not in ends:
+        sides = [ends["blank"], ends["transformer"]]
+        compared = {row["name"] for row in found["rows"]}
+        if compared >= set(sides) and sides == [found["gap"].get(side) for side in ("blank", "transformer")]:
+            return found
+        ends = {"missing": f"There are no paired tests of both ends of the gap, {' and '.join(sides)}."}
+    return found | {"gap": ends, "rows": [row | {"share": None} for row in found["rows"]]}
+
+
 def still_true(found: dict[str, Any], runs: Runs) -> dict[str, Any] | None:
-    """The part of a comparison that is of the runs that there are now; None if nothing is left to compare."""
+    """The part of a comparison that is of the runs that there are now; None if nothing is left to compare.
+
+    Its `reference` is None if that has been measured anew: then the differences to it are of no use.
+    """
     now = {name: scores_of(own) for name, own in runs.items()}
     names = {name for name, scores in found["runs"].items() if now.get(name) == scores}
     if len(names) < 2:
         return None
-    gap = found["gap"]
-    lost = {gap.get("blank"), gap.get("transformer")} - {None} - names
     rows = [
-        row | {"worse_than": [name for name in row["worse_than"] if name in names]} | ({"share": None} if lost else {})
+        row | {"worse_than": [name for name in row["worse_than"] if name in names]}
         for row in found["rows"]
         if row["name"] in names
     ]
-    if lost:
-        gap = {"missing": f"{' and '.join(sorted(lost))}: measured anew since the paired tests."}
-    return found | {"rows": rows, "gap": gap, "runs": {name: found["runs"][name] for name in sorted(names)}}
+    reference = found["reference"] if found["reference"] in names else None
+    kept = {"rows": rows, "reference": reference, "runs": {name: found["runs"][name] for name in sorted(names)}}
+    return with_ends(found | kept, runs)
 
 
 def same_documents(groups: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
@@ -134,4 +156,4 @@ def compare_variants(
         "alpha": ALPHA,
         "runs": {name: scores_of(runs[name]) for name in sorted(groups)},
     }
-    return facts | compare_groups(groups, reference), True
+    return with_ends(facts | compare_groups(groups, reference), runs), True

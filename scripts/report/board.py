@@ -25,6 +25,7 @@ from scripts.evaluation.paired import (
     is_transformer,
     mean_and_std,
     mean_share,
+    name_test,
 )
 from scripts.forms.tables import markdown_table
 from scripts.report.page import format_number
@@ -314,9 +315,7 @@ def task_table(task: Task) -> str:
         for name, own in roles(task).items()
     ]  # fmt: skip
     header = ("variant", "is", "macro-F1", "share of the gap", "size MB", "docs/s")
-    tested = "by paired tests"
-    if not task.is_paired():
-        tested = "by the interval of the best where there is no paired test"
+    tested = name_test(task.pairs, task.runs)
     count = len(task.best()[1])
     good = f"{count} of {len(task.runs)} variants {'is' if count == 1 else 'are'} as good as the best, {tested}"
     return f"{markdown_table(header, rows)}\n{good}, on {task.documents:,} test texts. {describe_gap(task.gap)}\n"

@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 
 from scripts.common.finished import is_of_another
-from scripts.evaluation.paired import as_good_as_best, find_scores, find_worse
+from scripts.evaluation.paired import as_good_as_best, find_scores, find_worse, name_test
 from scripts.report.grids import TUNING_HEADER, comparison_note, comparison_rows, tuning_answer, tuning_rows
 
 MISTAKES = 12  # shown of each variant
@@ -108,7 +108,7 @@ def make_answer(variants: Sequence[dict[str, Any]], pairs: dict[str, Any] | None
     ratio = pick["speed"] / other["speed"]
     answer["text"] += f", {f'{ratio:.0f}' if ratio >= 10 else format_number(ratio)}× the throughput of {other['name']}"
     tested = {row["name"]: row["seeds"] for row in pairs["rows"]} if pairs else {}
-    paired = tested.keys() >= {row["name"] for row in (top, *good)}
+    paired = tested.keys() >= {pick["name"], other["name"]}
     seeds = sorted({tested[row["name"]] for row in (pick, other) if row["name"] in tested})
     means = f" Scores are means over {seeds[0]} seeds." if paired and len(seeds) == 1 and seeds[0] > 1 else ""
     if pick is not top:
@@ -120,15 +120,11 @@ def make_answer(variants: Sequence[dict[str, Any]], pairs: dict[str, Any] | None
         )
         return answer | {"caveat": f"{scores_higher}{reason}: the difference could be chance.{means}"}
     near = [row["name"] for row in good if row is not pick]
+    rule = name_test(pairs, scores)
     if not near:
-        test = "is as good, by paired tests" if paired else "reaches its 95 % interval"
-        return answer | {"caveat": f"No other variant {test}.{means}"}
-    reason = (
-        f"paired tests do not tell it from {list_names(near)}"
-        if paired
-        else f"its 95 % interval ({interval(pick)}) has in it {list_names(near)}"
-    )
-    return answer | {"caveat": f"No variant scores higher, but {reason}: the lead could be chance.{means}"}
+        return answer | {"caveat": f"No other variant is as good, {rule}.{means}"}
+    as_good = f"{list_names(near)} {'is' if len(near) == 1 else 'are'} as good, {rule}"
+    return answer | {"caveat": f"No variant scores higher, but {as_good}: the lead could be chance.{means}"}
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -242,17 +238,6 @@ def read_doubts(runs: Path) -> dict[str, Any] | None:
     facts, tasks = read_any(runs / "doubt.json"), read_lines(runs / "doubt.jsonl")
     metas = [task["meta"] | {"text": task["text"]} for task in tasks if isinstance(task.get("meta"), dict)]
     return facts | {"rows": metas[:DOUBTS]} if facts and metas else None
-
-
-def read_seeds(folder: Path, dataset: str) -> dict[str, dict[int, float]]:
-    """Macro-F1 of each variant by seed, from the runs of `experiment` that change nothing but the seed."""
-    found: dict[str, dict[int, float]] = {}
-    for path in sorted(folder.glob("*/*.json")):
-        metrics = read_any(path)
-        of_grid = isinstance(metrics, dict) and metrics.get("dataset") == dataset and "experiment" in metrics
-        if of_grid and not metrics["experiment"]["values"] and "scores" in metrics:
-            found.setdefault(metrics["variant"], {})[metrics["seed"]] = metrics["scores"]["macro_f1"]
-    return found
 
 
 def describe_seeds(scores: dict[int, float]) -> str | None:
@@ -370,7 +355,7 @@ def make_page(
         peers: metrics of other tools, which may lack figures.
         missing: names of variants that have been trained, or begun, but not measured.
         seeds: macro-F1 of each variant by seed, where several were run.
-        comparison: what `compare` found.
+        comparison: the differences to show, of `pairs` or of what `compare` found.
         pairs: the paired tests of all variants (scripts.experiments.pairs); by these it chooses, if there are any.
         tuning: what tuning brought (scripts.report.grids.read_tuning), with `tuning_svg`, its plot.
         tuning_svg: the plot.
@@ -383,7 +368,6 @@ def make_page(
     points = [flatten(metrics) | {"peer": False, "id": f"v{i}"} for i, metrics in enumerate(variants)]
     scores, worse = find_scores(points, pairs), find_worse(points, pairs)
     points = [row | {"score": scores[row["name"]], "worse": worse[row["name"]]} for row in points]
-    comparison = pairs or comparison
     others = [flatten(metrics) for metrics in peers]
     points += [row | {"peer": True, "id": None, "score": row["f1"], "worse": []} for row in others]
     corpora = [metrics.get("env", {}).get("corpus_md5", {}) for metrics in variants]
@@ -399,7 +383,7 @@ def make_page(
     return environment.get_template("page.html.jinja").render(
         answer=make_answer(variants, pairs),
         tasks=tasks,
-        paired=pairs is not None,
+        rule=name_test(pairs, scores),
         dataset=variants[0]["dataset"],
         documents=variants[0]["scores"].get("documents"),
         dev_documents=variants[0].get("dev", {}).get("documents"),

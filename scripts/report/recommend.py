@@ -12,7 +12,7 @@ from scripts.common.cli import run_cli
 from scripts.common.files import format_json, read_json, write_text
 from scripts.common.variants import variant_names
 from scripts.encoder.languages import other_language
-from scripts.evaluation.paired import is_transformer
+from scripts.evaluation.paired import is_transformer, name_test
 from scripts.evaluation.scores import detectable
 from scripts.experiments.curves import step_gain
 from scripts.experiments.pairs import COMPARISON, PAIRED
@@ -41,14 +41,11 @@ def describe_size(cost: dict[str, Any]) -> str:
 
 def name_rule(task: Task) -> str:
     """The test behind “as good”, and how little it can tell where there are few texts."""
-    top, good = task.best()
     texts = f"on the {task.documents:,} test texts"
     if task.documents < FEW_TESTED:
         points = 100 * detectable(task.documents)
         texts += f", too few to tell differences below some {points:.0f} points"
-    if task.is_paired(cost["name"] for cost in (top, *good)):
-        return f"by paired tests {texts}"
-    return f"by the 95 % interval of the best, without paired tests of all, {texts}"
+    return f"{name_test(task.pairs, task.runs)} {texts}"
 
 
 def smallest_sentence(task: Task) -> str:

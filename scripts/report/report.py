@@ -20,10 +20,10 @@ from scripts.common.files import format_json, write_texts
 from scripts.common.finished import is_of_another
 from scripts.common.variants import in_all
 from scripts.evaluation.paired import has_answers
-from scripts.experiments.pairs import COMPARISON, PAIRED
+from scripts.experiments.pairs import COMPARISON, PAIRED, find_runs
 from scripts.forms.tables import markdown_table
 from scripts.report.grids import comparison_markdown, tuning_chart, tuning_markdown
-from scripts.report.page import learning_curves, make_page, read_seeds, task_mode
+from scripts.report.page import learning_curves, make_page, task_mode
 from scripts.report.results import (
     COST_SIGNS,
     COSTS,
@@ -129,8 +129,8 @@ def make_markdown(results: Results, folder: str) -> str:
     ]
     if doubts := [doubt for metrics in variants for doubt in metrics.get("doubts", ())]:
         lines += ["", "**Doubts**", "", *(f"- {doubt}" for doubt in doubts)]
-    if comparison := results.pairs or results.comparison:
-        lines += ["", comparison_markdown(comparison).rstrip()]
+    if results.compared:
+        lines += ["", comparison_markdown(results.compared).rstrip()]
     if results.tuning:
         lines += ["", tuning_markdown(results.tuning, f"{folder}tuning.svg").rstrip()]
     return "\n".join(lines) + "\n"
@@ -196,6 +196,14 @@ def draw_tuning(results: Results, dataset: str) -> str | None:
     return vl_convert.vegalite_to_svg(tuning_chart(results.tuning, dataset).to_json()) if results.tuning else None
 
 
+def scores_by_seed(folder: Path, dataset: str, variants: Sequence[dict[str, Any]]) -> dict[str, dict[int, float]]:
+    """Macro-F1 of each variant by seed, of the runs that stand for it; see `find_runs` for the arguments."""
+    return {
+        name: {run["seed"]: run["scores"]["macro_f1"] for run in runs.values()}
+        for name, runs in find_runs(folder, dataset, variants, quiet=True).items()
+    }
+
+
 def write_page(
     results: Results, metrics: Path, dataset: str, training: Path, tuning_svg: str | None, tasks: Sequence[str]
 ) -> str:
@@ -205,8 +213,8 @@ def write_page(
         best=pareto_front(results.variants, *COST_SIGNS),
         machines=describe_machines(results.variants),
         peers=results.peers,
-        seeds=read_seeds(metrics, dataset),
-        comparison=results.comparison,
+        seeds=scores_by_seed(metrics, dataset, results.variants),
+        comparison=results.compared,
         pairs=results.pairs,
         tuning=results.tuning,
         tuning_svg=tuning_svg,

@@ -1,7 +1,7 @@
 """What has been measured on a data set: the files of metrics, checked, and what was found by comparing them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,11 @@ class Results:
     tuning: dict[str, Any] | None
     pairs: dict[str, Any] | None = None
     new_pairs: bool = False
+
+    @property
+    def compared(self) -> dict[str, Any] | None:
+        """What has differences to show: the paired tests of all, unless what they are to has been measured anew."""
+        return self.pairs if self.pairs and self.pairs["reference"] else self.comparison
 
 
 def get(metrics: dict[str, Any], name: str) -> Any:
@@ -185,10 +190,9 @@ class Task:
         """Macro-F1 on test by variant."""
         return {name: cost["f1"] for name, cost in self.costs.items()}
 
-    def is_paired(self, names: Iterable[str] | None = None) -> bool:
-        """Whether there are paired tests of some variants; of all, if none are named."""
-        tested = {row["name"] for row in self.pairs["rows"]} if self.pairs else set()
-        return tested >= set(self.runs if names is None else names)
+    def is_paired(self) -> bool:
+        """Whether there are paired tests of all variants."""
+        return {row["name"] for row in self.pairs["rows"]} >= self.runs.keys() if self.pairs else False
 
     def best(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The most accurate variant, and all that are as good, smallest first."""
@@ -214,13 +218,9 @@ def load_task(folder: Path, dataset: str, anew: bool = False) -> tuple[Task, Res
         costs[name] = flat | {"f1": mean_and_std([run["scores"]["macro_f1"] for run in own.values()])[0]}
     order = sorted(costs, key=lambda name: costs[name]["size"])
     lists = {name: list(runs[name].values()) for name in order}
-    pairs, ends = results.pairs, find_ends(lists)
-    # What was compared may lack an end that has been measured elsewhere.
-    tested = (
-        pairs if pairs and all(pairs["gap"].get(end) == ends.get(end) for end in ("blank", "transformer")) else None
-    )
-    gap = tested["gap"] if tested and "missing" not in ends else untested_gap(lists, costs)
-    shares = {row["name"]: row["share"] for row in tested["rows"] if row["share"]} if tested else {}
+    pairs = results.pairs
+    gap = pairs["gap"] if pairs and "missing" not in pairs["gap"] else untested_gap(lists, costs)
+    shares = {row["name"]: row["share"] for row in pairs["rows"] if row["share"]} if pairs else {}
     if gap.get("real"):
         base = costs[gap["blank"]]["f1"]
         shares |= {n: {"value": (costs[n]["f1"] - base) / gap["points"]} for n in order if n not in shares}

@@ -32,6 +32,7 @@ from scripts.components import (
 )
 from scripts.compress.packing import pack, pieces_within
 from scripts.compress.pieces import trim_tokenizer
+from scripts.distillation.student import Student, prepare
 from scripts.distillation.teach import ask
 from scripts.encoder.embed import Encoder, text_encoder
 from scripts.encoder.encoders import check_encoder, load_encoder
@@ -199,6 +200,17 @@ def test_it_says_nearly_the_same_in_half_of_the_bits(untrained, monkeypatch):
         del encoder.forward
         assert not np.array_equal(exact, quick) and np.abs(exact - quick).mean() < 0.1 * exact.std()
     assert np.array_equal(ask(nlp, texts), exact), "all is as before"
+
+
+def test_a_student_of_it_learns_logits(source):
+    model, tokenizer = load_encoder(source.as_posix(), attn_implementation="eager")
+    docs, nlp = toy_records()[:12], spacy.blank("en")
+    taught = [(nlp.make_doc(record["text"]), [2.0, -1.0] if i % 2 else [-2.0, 1.0]) for i, record in enumerate(docs)]
+    lessons = prepare(taught, Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), POSITIONS - 4)
+    student = Student(model, 2)
+    assert student.learn(lessons, True, 0.003, passes=20) < 0.9
+    assert student.probabilities(lessons, True).shape == (12, 2)
+    assert student.layer()[0].shape == (2, WIDTH)
 
 
 def test_padding_of_zeros_stays_a_number(tmp_path, run):

@@ -94,10 +94,36 @@ def test_what_was_measured_anew_is_dropped_until_it_is_compared(task):
     write_single(task, "transformer", exact(make_runs(0.95, 1, np.random.default_rng(2))[0]))
     pairs, new = compared(task, anew=False)
     assert not new and rows_of(pairs).keys() == {"linear", "compact"}
-    assert pairs["gap"] == {"missing": "transformer: measured anew since the paired tests."}
+    assert pairs["gap"] == {"missing": "There are no paired tests of both ends of the gap, linear and transformer."}
+    assert pairs["reference"] is None, "no differences to what is no longer there"
     assert all(row["share"] is None and "transformer" not in row["worse_than"] for row in pairs["rows"])
     pairs, new = compared(task)
     assert new and rows_of(pairs)["transformer"]["macro_f1"] > 0.92
+
+
+def test_a_table_of_differences_needs_what_they_are_to(task, run):
+    (task / "training" / "toy").mkdir(parents=True)
+    compared(task)
+    write_single(task, "transformer", exact(make_runs(0.95, 1, np.random.default_rng(2))[0]))
+    drop_answers(task / "metrics" / "toy" / "transformer.json")
+    process = run("report", "metrics/toy", "--dataset", "toy", "--training", "training/toy")
+    assert process.returncode == 0, process.output
+    markdown = (task / "metrics" / "toy" / "report.md").read_text(encoding="utf-8")
+    assert "than transformer" not in markdown and "What is more than chance" not in markdown
+
+
+def test_an_end_of_the_gap_that_could_not_be_compared_is_no_other_end(task):
+    """Of the rest another would be the best transformer, and lend its gap to all shares."""
+    write_single(task, "transformer-large", exact(make_runs(0.95, 1, np.random.default_rng(2))[0]))
+    drop_answers(task / "metrics" / "toy" / "transformer-large.json")
+    pairs, new = compared(task)
+    assert new and rows_of(pairs).keys() == NAMES.keys() and pairs["reference"] == "transformer"
+    ends = "linear and transformer-large"
+    assert pairs["gap"] == {"missing": f"There are no paired tests of both ends of the gap, {ends}."}
+    assert not any(row["share"] for row in pairs["rows"])
+    (task / "metrics" / "toy" / "transformer-large.json").unlink()
+    (task / "metrics" / "toy" / "transformer.json").unlink()
+    assert compared(task)[0]["gap"] == {"missing": "No fine-tuned transformer has been measured."}
 
 
 def drop_answers(path):

@@ -45,7 +45,7 @@ def test_archives_cannot_write_elsewhere(tmp_path):
 
 
 def test_only_runs_with_an_encoder_take_a_gpu():
-    assert takes_encoder(PROJECT, "transformer") and takes_encoder(PROJECT, "compact-distilled")
+    assert all(takes_encoder(PROJECT, name) for name in ("transformer", "compact-distilled", "transformer-large"))
     assert not takes_encoder(PROJECT, "bow") and not takes_encoder(PROJECT, "vectors")
 
 

@@ -18,9 +18,9 @@ from scripts.report.page import (
     learning_curves,
     make_answer,
     make_page,
-    read_seeds,
     scale_line,
 )
+from scripts.report.report import scores_by_seed
 from tests.report.test_report import METRICS
 
 EVIL = "<script>alert('x')</script> & \"quoted\" </script><img src=x onerror=alert(1)>"
@@ -104,8 +104,8 @@ def test_the_best_is_compared_with_the_largest_and_with_those_that_come_near():
     variants = [variant("best", 0.90, 3e6, 500.0), variant("near", 0.88, 4e6), variant("far", 0.70, 9e6, 1000.0)]
     answer = make_answer(variants)
     assert answer["text"] == "90.0 % macro‑F1 in 3.0 MB, 0.50× the throughput of far"
-    assert "its 95 % interval (87.0 to 93.0 %) has in it near: the lead could be chance" in answer["caveat"]
-    assert make_answer(variants[::2])["caveat"] == "No other variant reaches its 95 % interval."
+    assert "near is as good, by the 95 % interval of the best: the lead could be chance" in answer["caveat"]
+    assert make_answer(variants[::2])["caveat"] == "No other variant is as good, by the 95 % interval of the best."
 
 
 def pairs_of(**worse_than):
@@ -139,8 +139,8 @@ def test_the_chooser_goes_by_the_rule_of_the_headline():
         "big": (0.91, []), "small": (0.89, []), "tiny": (0.81, ["big", "small"])
     }  # fmt: skip
     text = Page(html).text
-    assert "small : 89.0 % macro‑F1 in 3.0 MB" in text and "by paired tests on the test texts" in text
-    assert "by the intervals, until paired tests have been made" in Page(page(*variants)).text
+    assert "small : 89.0 % macro‑F1 in 3.0 MB" in text and "by more than chance: by paired tests, not corrected" in text
+    assert "by the 95 % interval of the best, not corrected" in Page(page(*variants)).text
 
 
 def test_pages_of_several_data_sets_lead_to_each_other():
@@ -307,10 +307,13 @@ def test_seeds(tmp_path):
             "experiment": {"setting": "default", "values": {}},
         }
         srsly.write_json(tmp_path / "seeds" / f"one--default--{seed}.json", data)
+    (tmp_path / "tuning").mkdir()
+    srsly.write_json(tmp_path / "tuning" / "one--default--0.json", data | {"seed": 0})
     data["experiment"]["values"] = {"training.dropout": 0.5}
     srsly.write_json(tmp_path / "seeds" / "one--dropout--2.json", data | {"seed": 3})
     srsly.write_json(tmp_path / "seeds" / "one--default--4.json", data | {"dataset": "other"})
-    found = Page(page(variant("one"), variant("two"), seeds=read_seeds(tmp_path, "toy"))).text
+    variants = [variant("one", 0.80), variant("two")]
+    found = Page(page(*variants, seeds=scores_by_seed(tmp_path, "toy", variants))).text
     assert "3 seeds: macro-F1 0.820 ± 0.020 (mean and standard deviation of 0.800, 0.820, 0.840)" in found
     assert found.count("standard deviation") == 1
 
