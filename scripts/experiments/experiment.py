@@ -278,7 +278,9 @@ def experiment(
     if path := file_in_the_way(folder):
         raise UserError(f"{path}: is a file, where the folder of the results shall stand. Move it, or rename the grid.")
     task = root / "corpus" / dataset / "task.json"
-    corpus = labelled(read_json(task).get("md5", {})) if task.is_file() else None
+    facts = read_json(task) if task.is_file() else {}
+    # A fold that was looked at last is split otherwise than what the grid's runs are of.
+    corpus = None if "fold" in facts else labelled(facts.get("md5", {}))
     missing = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset, corpus)]
     todo = [run for run in missing if run in chosen]
     msg.info(f"{grid}: {len(chosen)} runs, {len(chosen) - len(todo)} finished already")

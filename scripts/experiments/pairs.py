@@ -27,6 +27,7 @@ from scripts.evaluation.provenance import labelled
 SEEDS, PAIRED = "seeds", "paired"  # folders of METRICS: of the grid, and of what is found here
 COMPARISON = "compare.json"
 RUNS = "*--default--*.json"
+SAME_SIZE = 0.01  # relative difference between pipelines that have learned the same on two machines
 
 Runs = dict[str, dict[str, dict[str, Any]]]  # metrics, by variant and stem of their file
 
@@ -44,7 +45,8 @@ def is_run(metrics: Any, dataset: str) -> bool:
 def find_runs(folder: Path, dataset: str, variants: Sequence[dict[str, Any]], quiet: bool = False) -> Runs:
     """The runs that stand for each variant: those of the grid and the single one, or that alone if they are older.
 
-    They are older if the run of the same seed had another config, or other labelled texts.
+    They are older if the run of the same seed had another config, or other labelled texts; or settings by which its
+    pipeline has another size.
     """
     runs: Runs = defaultdict(dict)
     single = {metrics["variant"]: metrics for metrics in variants}
@@ -57,7 +59,8 @@ def find_runs(folder: Path, dataset: str, variants: Sequence[dict[str, Any]], qu
         twins = [run for run in runs[name].values() if run["seed"] == metrics["seed"]]
         known = [env for one in (metrics, *twins) if (env := one.get("env", {})).get("config_md5")]
         made_from = [(env["config_md5"], labelled(env.get("corpus_md5", {}))) for env in known]
-        if any(one != made_from[0] for one in made_from):
+        sizes = [one["size"]["pipeline_bytes"] for one in (metrics, *twins)]
+        if any(one != made_from[0] for one in made_from) or max(sizes) > (1 + SAME_SIZE) * min(sizes):
             older.append(name)
             runs[name] = {}
         if not runs[name] or not twins:

@@ -30,15 +30,16 @@ from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import check_keys, read_json
-from scripts.evaluation.provenance import labelled, machine
+from scripts.evaluation.paired import has_answers, label_matrices, tested
+from scripts.evaluation.provenance import machine
 from scripts.experiments.grids import Run, change_config, copy
+from scripts.experiments.pairs import find_runs
 from scripts.machines.machine import THREADS
 
 RECORDED = "recorded"
 ELSEWHERE = "rebuilt"  # folder for the metrics, in commits that have one data set at a time and a setting for it
 NOISE = 1e-6  # of a score: nobody could say why it should matter
-SEEDS = "seeds"  # the grid that tells how much chance does
-DEVIATIONS = 3.0  # standard deviations over its seeds, that another machine may be away
+DEVIATIONS = 3.0  # standard deviations over the seeds of the grid `seeds`, that another machine may be away
 SCORE_TOLERANCE = 0.02  # of a variant that it does not hold
 LABEL_TOLERANCE = 0.05  # likewise; a share of the test texts
 LEAST = 3  # texts: a spread of nothing over a few seeds would not let one label change
@@ -235,14 +236,20 @@ def why_inexact(published: dict[str, Any], rebuilt: dict[str, Any], steps: list[
 
 def runs_over_seeds(metrics: Path, published: dict[str, Any]) -> list[dict[str, Any]]:
     """The runs of the grid `seeds` that differ from a result in nothing but the seed; none if it does not hold them."""
-    folder = next((path for path in metrics.absolute().parents if path.name == published["dataset"]), metrics.parent)
-    runs = [read_json(path) for path in sorted((folder / SEEDS).glob(f"{published['variant']}--default--*.json"))]
-    texts = labelled(published["env"]["corpus_md5"])
-    return [run for run in runs if "env" in run and labelled(run["env"]["corpus_md5"]) == texts]
+    dataset, variant = published["dataset"], published["variant"]
+    folder = next((path for path in metrics.absolute().parents if path.name == dataset), metrics.parent)
+    runs = find_runs(folder, dataset, [published], quiet=True)[variant]
+    return list(runs.values()) if len(runs) > 1 else []
 
 
 def changed_labels(before: dict[str, Any], after: dict[str, Any]) -> int | None:
-    """How many test texts have another label, at the least, by the two confusion matrices; None if there are none."""
+    """How many test texts have other labels; at the least, by the confusion matrices, if a result lacks its answers.
+
+    None if it has neither.
+    """
+    if has_answers(before) and has_answers(after) and tested(before) == tested(after):
+        given = [label_matrices(result)[1] for result in (before, after)]
+        return int((given[0] != given[1]).any(axis=1).sum())
     tables = [result["scores"].get("confusion", {}).get("rows_are_gold") for result in (before, after)]
     if None in tables or np.shape(tables[0]) != np.shape(tables[1]):
         return None
@@ -262,8 +269,8 @@ def allowed_scores(published: dict[str, Any], runs: Sequence[dict[str, Any]]) ->
 
 def allowed_labels(published: dict[str, Any], runs: Sequence[dict[str, Any]]) -> int:
     """How many test texts may have another label on another machine: as many as with another seed, or a few."""
-    pairs = [changed_labels(*pair) or 0 for pair in combinations(runs, 2)]
-    return max(LEAST, *pairs) if pairs else round(LABEL_TOLERANCE * published["scores"]["documents"])
+    found = [changed for pair in combinations(runs, 2) if (changed := changed_labels(*pair)) is not None]
+    return max(LEAST, *found) if found else round(LABEL_TOLERANCE * published["scores"]["documents"])
 
 
 def leaves(data: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -287,7 +294,9 @@ def deviation(before: Any, after: Any) -> str:
 def compare(
     published: dict[str, Any], rebuilt: dict[str, Any], exact: bool, runs: Sequence[dict[str, Any]] = ()
 ) -> list[Row]:
-    """Compare two results: the named values always, everything else under scores, dev, baseline and size if `exact`.
+    """Compare two results: the named values always, all else under scores, dev, baseline and size if `exact`.
+
+    The answers are counted (`changed_labels`): an earlier version kept none.
 
     Args:
         published: metrics.
@@ -311,11 +320,12 @@ def compare(
         rows.append(Row(name, old, new, deviation(old, new), allowed, ok))
     if (changed := changed_labels(published, rebuilt)) is not None:
         most = 0 if exact else allowed_labels(published, runs)
-        rows.append(Row("labels on test", "", "", f"{changed} or more", str(most), changed <= most))
+        rows.append(Row("labels on test", "", "", str(changed), str(most), changed <= most))
     if exact:
         known = {row.name for row in rows}
         judged = ("scores.", "dev.", "baseline.", "size.")
         names = [name for name in (before | after) if name.startswith(judged) and name not in known]
+        names = [name for name in names if not name.startswith("scores.answers.")]
         rows += [
             Row(name, before.get(name), after.get(name), deviation(before.get(name), after.get(name)), "none", False)
             for name in names

@@ -89,6 +89,17 @@ def test_seeds_of_the_grid_count_and_older_ones_do_not(task, capsys, older):
     assert "so these runs do not count: linear" in " ".join(capsys.readouterr().out.split())
 
 
+def test_seeds_of_other_settings_do_not_count(task, capsys):
+    """The config is the same, what was packed into the pipeline is not."""
+    write_seed(task, "compact", 0, exact(make_runs(0.85, 1, np.random.default_rng(1))[0]))
+    path = task / "metrics" / "toy" / "compact.json"
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    assert list(compared(task)[0]["runs"]["compact"]) == ["compact--default--0"]
+    write_json(path, metrics | {"size": metrics["size"] | {"pipeline_bytes": 800_000}})
+    assert list(compared(task)[0]["runs"]["compact"]) == ["compact"]
+    assert "so these runs do not count: compact" in " ".join(capsys.readouterr().out.split())
+
+
 def test_what_was_measured_anew_is_dropped_until_it_is_compared(task):
     compared(task)
     write_single(task, "transformer", exact(make_runs(0.95, 1, np.random.default_rng(2))[0]))
@@ -147,7 +158,9 @@ def test_what_an_earlier_version_measured_is_named_and_what_it_found_kept(task, 
     assert "spacy project run evaluate-compact" in process.output
 
 
-@pytest.mark.parametrize("broken", [{}, {"gold": "0 1"}, {"given": "9 " * 400}, {"labels": None}, {"given": ["0"]}])
+@pytest.mark.parametrize(
+    "broken", [{}, {"gold": "0 1"}, {"given": "-1 " * 400}, {"given": "9 " * 400}, {"labels": None}, {"given": ["0"]}]
+)
 def test_broken_answers_do_not_count(task, broken):
     path = task / "metrics" / "toy" / "compact.json"
     metrics = json.loads(path.read_text(encoding="utf-8"))
