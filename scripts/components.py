@@ -13,7 +13,8 @@ vector machine that has been fitted before (scripts.linear.fit_linear). Its word
 `textcat_ladder.TextCatWithLinear.v1` adds that linear model to any other text classifier.
 
 `textcat_ladder.TextCatOnnx.v1` classifies a text by a fine-tuned transformer on numbers of 8 bits and fewer, without
-PyTorch: ONNX Runtime does the work. It has been made of a trained pipeline before (scripts.compress.export_int8).
+PyTorch: ONNX Runtime does the work. It has been made of a trained transformer before (scripts.compress.export_int8), or
+has been taught by one (scripts.distillation.imitate).
 
 `textcat_ladder.PretrainVectors.v1` and `textcat_ladder.PretrainSentences.v1` are objectives for `spacy pretrain`; a
 trained pipeline needs nothing of them.
@@ -1257,8 +1258,9 @@ def OnnxScores() -> Model[list[Doc], Floats2d]:
 def _onnx_init(model: Model, X: Any = None, Y: Any = None) -> None:
     if not model.has_param("graph"):
         raise ValueError(
-            "There is no transformer to run. This variant is not trained by itself: train transformer-trim, make it of "
-            "that (scripts.compress.export_int8), and name the file in [initialize.before_init]: "
+            "There is no transformer to run. This variant is not trained by itself: make its file with export-int8 or "
+            "imitate (the workflows transformer-int8 and transformer-distilled do), and name it in "
+            "[initialize.before_init]: "
             '@callbacks = "textcat_ladder.read_onnx.v1", path = ...'
         )
     if Y is not None and Y.shape[1] != model.get_dim("nO"):
@@ -1341,6 +1343,18 @@ def batch_windows(lengths: Sequence[int], size: int = ONNX_BATCH) -> Iterator[li
         yield batch
 
 
+def pad_windows(
+    numbers: Sequence[numpy.ndarray], weights: Sequence[numpy.ndarray], batch: Sequence[int]
+) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """Some windows as a batch, (windows, pieces): pieces' numbers, which are no padding (int64), shares (float32)."""
+    shape = len(batch), max(len(numbers[i]) for i in batch)
+    ids, mask, shares = (numpy.zeros(shape, dtype=dtype) for dtype in ("int64", "int64", "float32"))
+    for row, i in enumerate(batch):
+        n = len(numbers[i])
+        ids[row, :n], mask[row, :n], shares[row, :n] = numbers[i], 1, weights[i]
+    return ids, mask, shares
+
+
 def encode_windows(
     session: Any,
     find_vectors: Callable[[numpy.ndarray], numpy.ndarray],
@@ -1361,12 +1375,8 @@ def encode_windows(
     """
     features: numpy.ndarray | None = None
     for batch in batch_windows([len(window) for window in numbers]):
-        shape = len(batch), max(len(numbers[i]) for i in batch)
-        ids, mask, shares = (numpy.zeros(shape, dtype=dtype) for dtype in ("int64", "int64", "float32"))
-        for row, i in enumerate(batch):
-            n = len(numbers[i])
-            ids[row, :n], mask[row, :n], shares[row, :n] = numbers[i], 1, weights[i]
-        vectors = find_vectors(ids.ravel()).reshape((*shape, -1))
+        ids, mask, shares = pad_windows(numbers, weights, batch)
+        vectors = find_vectors(ids.ravel()).reshape((*ids.shape, -1))
         (sums,) = session.run(None, {"vectors": vectors, "mask": mask, "shares": shares})
         if features is None:
             features = numpy.zeros((n_texts, sums.shape[1]), dtype="float32")
@@ -1410,7 +1420,7 @@ def TextCatOnnx(exclusive_classes: bool, nO: int | None = None) -> Model[list[Do
 
 @registry.callbacks("textcat_ladder.read_onnx.v1")
 def read_onnx(path: Path, linear: Path | None = None, component: str = "textcat") -> Callable[[Language], Language]:
-    """For `[initialize.before_init]`: read a transformer (.npz, made by scripts.compress.export_int8) into a component.
+    """For `[initialize.before_init]`: read a transformer (.npz, made by `export-int8` or `imitate`) into a component.
 
     The component gets the labels in the order of the file. A trained pipeline never asks for the file.
 
@@ -1426,7 +1436,7 @@ def read_onnx(path: Path, linear: Path | None = None, component: str = "textcat"
     def before_init(nlp: Language) -> Language:
         if not Path(path).is_file():
             raise ValueError(
-                f"{path}: no such file. Train transformer-trim, and export that (scripts.compress.export_int8)."
+                f"{path}: no such file. `export-int8` or `imitate` makes it: run the variant's whole workflow."
             )
         arrays, labels = read_arrays(path, (*ONNX_PARAMS, *ONNX_NUMBERS))
         set_labels(nlp.get_pipe(component), labels, path)

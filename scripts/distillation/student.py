@@ -14,7 +14,7 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 
 from scripts.common.cli import show_progress
-from scripts.components import bears_bfloat16, cut_up, find_trim, has_bfloat16
+from scripts.components import bears_bfloat16, cut_up, find_trim, has_bfloat16, pad_windows
 
 if TYPE_CHECKING:
     import torch
@@ -116,12 +116,8 @@ class Student:
         """The student's logits of some texts: float32, shape (texts, labels)."""
         import torch
 
-        shape = len(batch), max(len(lessons.numbers[i]) for i in batch)
-        ids, mask, shares = (np.zeros(shape, dtype=dtype) for dtype in ("int64", "int64", "float32"))
-        for row, i in enumerate(batch):
-            n = len(lessons.numbers[i])
-            ids[row, :n], mask[row, :n], shares[row, :n] = lessons.numbers[i], 1, lessons.shares[i]
-        numbers, seen, weights = (torch.from_numpy(array).to(self.device) for array in (ids, mask, shares))
+        padded = pad_windows(lessons.numbers, lessons.shares, batch)
+        numbers, seen, weights = (torch.from_numpy(array).to(self.device) for array in padded)
         vectors = self.encoder.get_input_embeddings()(numbers)
         with torch.autocast(self.device.partition(":")[0], dtype=torch.bfloat16, enabled=half):
             states = self.encoder(inputs_embeds=vectors, attention_mask=seen).last_hidden_state

@@ -29,7 +29,7 @@ WITHIN = 0.01  # of the full table's score: the fewest rows that reach it are th
 
 
 def best_dev_score(config: Config) -> float:
-    """Train and return the best macro-F1 on dev of all evaluations, that of the pipeline that would be kept."""
+    """Train and return the macro-F1 on dev of the pipeline that spaCy keeps; of several labels, from 0.5 on."""
     with tempfile.TemporaryDirectory(prefix="sweep-") as folder, open(Path(folder) / "log", "w") as log:
         nlp, _ = train_nlp(init_nlp(config), Path(folder), stdout=log, stderr=log)
         return float(spacy.load(Path(folder) / "model-best").meta["performance"]["cats_macro_f"])

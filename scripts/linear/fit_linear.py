@@ -1,4 +1,4 @@
-"""Fit the linear model of the variant `linear`, which `compact` uses, too: settings by cross-validation on train.
+"""Fit the linear model of the variant `linear`, which most others carry, too: settings by cross-validation on train.
 
 It is stored twice: fitted to train, by which all that needs dev is chosen; and then to train and dev, which is shipped.
 """

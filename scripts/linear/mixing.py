@@ -98,7 +98,7 @@ def mix(nlp: Language, dev: Path) -> Mix:
 
 
 def linear_layer(model: Model) -> Model:
-    """The linear model of a TextCatCompact or a TextCatLinear."""
+    """The linear model of a TextCatLinear, or of what carries one."""
     return linear_part(model) or model.get_ref("scores")
 
 

@@ -29,7 +29,7 @@ from scripts.evaluation.paired import (
 )
 from scripts.forms.tables import markdown_table
 from scripts.report.page import format_number
-from scripts.report.results import Task, find_tasks, load_task, update_block
+from scripts.report.results import Task, find_tasks, load_task, unbeaten, update_block
 
 README_ROWS = 11
 LADDER = ("bow", "linear", "vectors", "transformer")  # always in README: what each step brings
@@ -161,12 +161,7 @@ def share_cell(tasks: Sequence[Task], name: str, of: int) -> str:
 
 def on_front(task: Task) -> set[str]:
     """The variants that no other beats on a task: none is as small and as accurate, and more of one."""
-    points = {name: (cost["size"], -cost["f1"]) for name, cost in task.costs.items()}
-    return {
-        name
-        for name, own in points.items()
-        if not any(a <= own[0] and b <= own[1] and (a, b) != own for a, b in points.values())
-    }
+    return unbeaten({name: (cost["size"], -cost["f1"]) for name, cost in task.costs.items()})
 
 
 def readme_variants(tasks: Sequence[Task]) -> list[str]:

@@ -14,9 +14,10 @@ from wasabi import msg
 
 from scripts.common.files import read_json
 from scripts.evaluation.paired import describe_gap, format_share
+from scripts.experiments.pairs import SEEDS
 from scripts.forms.tables import markdown_table
 
-SEEDS, TUNING = "seeds", "tuning"  # grids: configs/grids/NAME.yml
+TUNING = "tuning"  # a grid: configs/grids/tuning.yml
 RUNS = "*--*.json"
 DEFAULT = "default"
 LADDER = ("vectors", "compact", "transformer")  # what pretrained knowledge brings, step by step

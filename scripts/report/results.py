@@ -11,8 +11,8 @@ from wasabi import msg
 from scripts.common.cli import UserError
 from scripts.common.files import read_json
 from scripts.evaluation.paired import as_good_as_best, find_ends, find_worse, mean_and_std
-from scripts.experiments.pairs import compare_variants, find_runs, is_run
-from scripts.report.grids import SEEDS, read_comparison, read_tuning
+from scripts.experiments.pairs import SEEDS, compare_variants, find_runs, is_run
+from scripts.report.grids import read_comparison, read_tuning
 from scripts.report.page import flatten, read_any
 
 REQUIRED = {
@@ -165,8 +165,8 @@ class Task:
         costs: the figures of each variant, of the single run if there is one; `f1` is the mean over its runs.
         worse: names of those that a variant is worse than, by more than chance.
         pairs: the paired tests, if there are any.
-        gap: from the best variant that knows labels only to the best transformer, see `find_gap`; untested, without
-            `low` and `high`, where there are no paired tests.
+        gap: from what labels alone give to the best transformer, see `find_gap`; untested, without `low` and `high`,
+            where there are no paired tests.
         shares: of the gap, see `find_share`; an untested one has no interval.
         skipped: why, by variant.
     """
@@ -246,6 +246,15 @@ def find_tasks(root: Path) -> list[str]:
     return sorted({path.parent.name for path in root.glob("*/*.json") if is_run(read_any(path), path.parent.name)})
 
 
+def unbeaten(points: dict[str, tuple[float, ...]]) -> set[str]:
+    """Names of the points that no other beats: none is as low in every respect and lower in one."""
+    return {
+        name
+        for name, own in points.items()
+        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in points.values())
+    }
+
+
 def pareto_front(variants: Sequence[dict[str, Any]], *costs: tuple[str, int]) -> set[str]:
     """Names of the variants that no other beats: none is as good in every respect and better in one.
 
@@ -257,12 +266,7 @@ def pareto_front(variants: Sequence[dict[str, Any]], *costs: tuple[str, int]) ->
     def point(metrics: dict[str, Any]) -> tuple[float, ...]:
         return -metrics["scores"]["macro_f1"], *(sign * get(metrics, name) for name, sign in costs)
 
-    points = {metrics["variant"]: point(metrics) for metrics in variants}
-    return {
-        name
-        for name, own in points.items()
-        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in points.values())
-    }
+    return unbeaten({metrics["variant"]: point(metrics) for metrics in variants})
 
 
 def format_costs(metrics: dict[str, Any]) -> dict[str, str]:

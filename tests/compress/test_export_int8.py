@@ -313,11 +313,11 @@ def test_a_missing_package_is_named(package, monkeypatch):
 
 
 def test_without_a_transformer_the_mend_is_named(tmp_path):
-    with pytest.raises(ValueError, match="train transformer-trim"):
+    with pytest.raises(ValueError, match="make its file with export-int8 or imitate"):
         TextCatOnnx(True).initialize()
     nlp = spacy.blank("en")
     add_classifier(nlp)
-    with pytest.raises(ValueError, match="none.npz: no such file. Train transformer-trim"):
+    with pytest.raises(ValueError, match="none.npz: no such file. `export-int8` or `imitate` makes it"):
         read_onnx(tmp_path / "none.npz")(nlp)
 
 

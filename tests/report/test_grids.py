@@ -17,13 +17,14 @@ TUNED = {
 }
 
 
-def write_run(folder, variant, setting, seed, test, dev, scores=None):
+def write_run(folder, variant, setting, seed, test, dev, scores=None, size=METRICS["size"]):
     folder.mkdir(parents=True, exist_ok=True)
     data = METRICS | {
         "variant": variant,
         "seed": seed,
         "scores": METRICS["scores"] | (scores or {}) | {"macro_f1": test},
         "dev": {"macro_f1": dev},
+        "size": size,
         "experiment": {"setting": setting, "values": {} if setting == "default" else {"training.x": 1}},
     }
     srsly.write_json(folder / f"{variant}--{setting}--{seed}.json", data)
@@ -48,7 +49,8 @@ def seeds(metrics):  # noqa: F811
     for variant, accuracy in (("good", 0.9), ("small", 0.895), ("bad", 0.7)):
         for seed, run in enumerate(make_runs(accuracy, 3, rng)):
             test = run["scores"]["macro_f1"]
-            write_run(metrics / "seeds", variant, "default", seed, test, accuracy, run["scores"])
+            single = srsly.read_json(metrics / f"{variant}.json")
+            write_run(metrics / "seeds", variant, "default", seed, test, accuracy, run["scores"], single["size"])
     return metrics
 
 
