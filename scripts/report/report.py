@@ -247,10 +247,11 @@ def report(
     dataset: Annotated[str, typer.Option(help="Data set to report on.")] = "bbc",
     page: Annotated[Path | None, typer.Option(help="Page whose tables of all to bring up to date.")] = None,
     training: Annotated[Path, typer.Option(help="Folder of its logs and predictions, if any.")] = Path("training"),
+    corpus: Annotated[Path, typer.Option(help="Folder that convert wrote, if it is there.")] = Path("corpus"),
     project: Annotated[Path | None, typer.Option(help="Folder of a project.yml whose other variants to name.")] = None,
 ) -> None:
     """Write METRICS/report.md, METRICS/report.svg and METRICS/report.html, and print the table."""
-    results = load_results(metrics, dataset, anew=True)
+    results = load_results(metrics, dataset, anew=True, corpus=corpus)
     variants = results.variants
     tasks = find_tasks(metrics.parent)
     for name in find_strangers(training, variants):

@@ -11,6 +11,7 @@ from wasabi import msg
 from scripts.common.cli import UserError
 from scripts.common.files import read_json
 from scripts.evaluation.paired import as_good_as_best, find_ends, find_worse, mean_and_std
+from scripts.evaluation.provenance import labelled, labelled_now
 from scripts.experiments.pairs import SEEDS, compare_variants, find_runs, is_run
 from scripts.report.grids import read_comparison, read_tuning
 from scripts.report.page import flatten, read_any
@@ -95,13 +96,16 @@ def check_metrics(metrics: dict[str, Any], path: Path, required: dict[str, type]
     return metrics
 
 
-def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
+def load_metrics(folder: Path, dataset: str, corpus: Path | None = None) -> list[dict[str, Any]]:
     """Read and check the metrics of all variants trained on a data set, smallest pipeline first.
+
+    Of those that were measured on other labelled texts than are in its corpus now, if that is named, it warns only.
 
     Raises:
         UserError: there are none, or a file is broken or lacks a figure.
     """
-    found = []
+    found, earlier = [], list[str]()
+    now = labelled_now(corpus) if corpus else {}
     for path in sorted(folder.glob("*.json")):
         metrics = read_json(path)
         if reason := metrics.get("skipped"):
@@ -116,7 +120,15 @@ def load_metrics(folder: Path, dataset: str) -> list[dict[str, Any]]:
                 f"{path}: left out, it was measured on fold {fold['number']} of {fold['of']}, not on the test set."
             )
             continue
+        if now and labelled(metrics.get("env", {}).get("corpus_md5", now)) != now:
+            earlier.append(metrics["variant"])
+            continue
         found.append(metrics)
+    if earlier:
+        msg.warn(
+            f"{folder}: left out, measured before the texts of the data set were changed: {', '.join(earlier)}. "
+            f"Measure them anew: python -m spacy project run {earlier[0]} . --vars.dataset {dataset}"
+        )
     if not found:
         raise UserError(
             f"{folder}: no metrics of data set {dataset!r}. Train and evaluate a variant first, for example "
@@ -132,18 +144,19 @@ def load_peers(folder: Path, dataset: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda metrics: -metrics["scores"]["macro_f1"])
 
 
-def load_results(folder: Path, dataset: str, anew: bool = False) -> Results:
+def load_results(folder: Path, dataset: str, anew: bool = False, corpus: Path | None = None) -> Results:
     """Read all that there is on a data set in a folder of metrics.
 
     Args:
         folder: of the metrics.
         dataset: its name.
         anew: whether to make the paired tests that there are not yet.
+        corpus: of the data set; what was measured on other texts than are in it now does not count.
 
     Raises:
         UserError: there are no variants, or a file is broken.
     """
-    variants = load_metrics(folder, dataset)
+    variants = load_metrics(folder, dataset, corpus)
     pairs, new = compare_variants(folder, dataset, variants, anew)
     return Results(
         variants=variants,
@@ -207,9 +220,9 @@ def untested_gap(runs: dict[str, list[dict[str, Any]]], costs: dict[str, dict[st
     return gap | {"real": gap["points"] > 0 and costs[gap["blank"]]["f1"] < costs[gap["transformer"]]["low"]}
 
 
-def load_task(folder: Path, dataset: str, anew: bool = False) -> tuple[Task, Results]:
+def load_task(folder: Path, dataset: str, anew: bool = False, corpus: Path | None = None) -> tuple[Task, Results]:
     """A data set, from its folder of metrics; see `load_results` for arguments and errors."""
-    results = load_results(folder, dataset, anew)
+    results = load_results(folder, dataset, anew, corpus)
     runs = find_runs(folder, dataset, results.variants, quiet=True)
     single = {metrics["variant"]: metrics for metrics in results.variants}
     costs = {}

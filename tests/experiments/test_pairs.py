@@ -89,6 +89,46 @@ def test_seeds_of_the_grid_count_and_older_ones_do_not(task, capsys, older):
     assert "so these runs do not count: linear" in " ".join(capsys.readouterr().out.split())
 
 
+def change_texts(root, documents=20):
+    """The data set as it is after a change: its corpus, and `linear` measured on that."""
+    (root / "corpus" / "toy").mkdir(parents=True)
+    write_json(root / "corpus" / "toy" / "task.json", {"md5": {"train.spacy": "new", "raw.jsonl": "any"}})
+    run = exact(make_runs(1.0, 1, np.random.default_rng(5), n=documents)[0])
+    write_single(root, "linear", run, corpus="new")
+
+
+def test_what_was_measured_before_a_change_of_the_texts_is_left_out(task, run):
+    """Also where it is the majority."""
+    (task / "training" / "toy").mkdir(parents=True)
+    change_texts(task)
+    command = ("metrics/toy", "--dataset", "toy", "--corpus", "corpus/toy")
+    process = run("report", *command, "--training", "training/toy")
+    assert process.returncode == 0, process.output
+    assert (
+        "left out, measured before the texts of the data set were changed: compact, transformer. Measure"
+        in process.output
+    )
+    markdown = (task / "metrics" / "toy" / "report.md").read_text(encoding="utf-8")
+    assert "| linear ★ |" in markdown and "compact" not in markdown
+    assert "linear, macro-F1 1.000 in" in (said := run("recommend", *command).output) and "is the only variant" in said
+    write_json(task / "corpus" / "toy" / "task.json", {"md5": {"train.spacy": "a fold's"}, "fold": {"number": 1}})
+    assert "left out" not in run("recommend", *command).output, "a fold is no change"
+
+
+@pytest.mark.parametrize("documents", [400, 20])
+def test_equal_scores_on_other_texts_are_other_scores(task, documents):
+    for name in NAMES:
+        write_single(task, name, exact(make_runs(1.0, 1, np.random.default_rng(5))[0]))
+    before = compared(task)[0]
+    assert before["runs"]["linear"] == {"linear": 1.0} and before["corpus_md5"] == {"train.spacy": "y"}
+    if documents == 400:
+        write_json(task / "metrics" / "toy" / "paired" / "compare.json", before | {"corpus_md5": {"test.spacy": "old"}})
+        assert compared(task, anew=False)[0] is None
+    else:
+        write_single(task, "linear", exact(make_runs(1.0, 1, np.random.default_rng(5), n=documents)[0]))
+        assert rows_of(compared(task, anew=False)[0]).keys() == {"compact", "transformer"}
+
+
 def test_seeds_of_other_settings_do_not_count(task, capsys):
     """The config is the same, what was packed into the pipeline is not."""
     write_seed(task, "compact", 0, exact(make_runs(0.85, 1, np.random.default_rng(1))[0]))
