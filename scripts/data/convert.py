@@ -103,7 +103,7 @@ def convert(
     if joined := find_joined(labels):
         msg.warn(joined)
     left_out: Counter[str] = Counter()
-    raw = clean_raw(splits, read_raw(folder), left_out)
+    raw = clean_raw(splits, read_raw(folder, text_column), left_out)
     facts = write_corpus(splits, labels, raw, lang, dataset, mode, corpus, block)
     if left_out:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())

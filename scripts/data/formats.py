@@ -4,11 +4,14 @@
 instead (repeated annotations, control characters, …) is counted in `Notes` and said at the end.
 """
 
+import ast
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +20,20 @@ from scripts.forms.lines import CONTROL, check_file, is_blank, text_lines
 from scripts.forms.records import (
     AUTO,
     FASTTEXT,
+    FORMS,
     MAX_CHARS,
     NONE,
     TEXT_COLUMNS,
     Record,
+    TextColumn,
     arrow_batches,
+    as_objects,
     column,
     detect_file,
     fasttext_records,
     json_records,
     jsonl_records,
-    parse_json,
+    moved,
     read_docs,
     table_records,
 )
@@ -44,8 +50,9 @@ SPLIT_NAMES = {"train": "train", "test": "test"} | dict.fromkeys(
     ("dev", "validation", "valid", "val", "eval", "evaluation"), "dev"
 )
 MODES = (AUTO, "single", "multi", "binary")
-QUOTED = r"""'([^'\\]*)'|"([^"\\]*)\""""
-LIST = re.compile(rf"\s*\[\s*(?:(?:{QUOTED})\s*(?:,\s*(?:{QUOTED})\s*)*)?\]\s*")
+# An item of a list, as Python, JSON or NumPy, which has no commas, writes it.
+ITEM = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+)"""
+LIST = re.compile(rf"\s*\[\s*(?:{ITEM}(?:(?:\s*,\s*|\s+){ITEM})*\s*,?\s*)?\]\s*")
 UNLABELLED = "a row without a label, left out"
 ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"  # white space, too, where it stands around a label
 
@@ -150,11 +157,35 @@ def is_flag(value: Any) -> bool:
     return str(value).strip().casefold() in {"0", "1", "0.0", "1.0", "true", "false"}
 
 
+def unquote(item: str) -> str:
+    """The text of an item of a list."""
+    if item[0] not in "'\"":
+        return item
+    try:
+        return str(ast.literal_eval(item)) if "\\" in item else item[1:-1]
+    except (SyntaxError, ValueError):
+        return item[1:-1]
+
+
 def split_field(text: str, separator: str) -> list[str]:
-    """The labels in one field: a list as Python or JSON writes it, or joined by a separator, or one label."""
+    """The labels in one field: a list as Python, JSON or NumPy writes it, or joined by a separator, or one label."""
     if LIST.fullmatch(text):
-        return [one or other for one, other in re.findall(QUOTED, text)]
+        return list(map(unquote, re.findall(ITEM, text)))
     return [text] if separator == NONE else [part for part in text.split(separator) if part.strip()]
+
+
+def label_column(record: Record, source: str, options: Options) -> str:
+    """The key of a record that holds its label or labels: not `cats`, where that is no mapping and another is there.
+
+    Raises:
+        UserError: there is not the one that is wanted.
+    """
+    name = column(record, options.label_column, LABEL_COLUMNS, "label_column", source)
+    if name == "cats" != options.label_column and not isinstance(record[name], dict):
+        others = {key: value for key, value in record.items() if key != name}
+        other = column(others, AUTO, LABEL_COLUMNS, "label_column", source)
+        name = other if other in others else name
+    return name
 
 
 def read_labels(record: Record, source: str, options: Options, notes: Notes) -> tuple[str, ...]:
@@ -171,7 +202,7 @@ def read_labels(record: Record, source: str, options: Options, notes: Notes) -> 
             raise UserError(f"{source}: the columns {', '.join(names)} must hold 0 or 1, found {flags!r:.80}.")
         found: Any = [name for name, value in flags.items() if str(value).strip().casefold() in {"1", "1.0", "true"}]
         return tuple(sorted(found))
-    name = column(record, options.label_column, LABEL_COLUMNS, "label_column", source)
+    name = label_column(record, source, options)
     found = record.get(name)
     if isinstance(found, dict):
         if any(value not in (0, 1) for value in found.values()):
@@ -183,6 +214,8 @@ def read_labels(record: Record, source: str, options: Options, notes: Notes) -> 
         found = split_field(found, options.label_separator)
     elif not isinstance(found, list):
         found = [found]
+    if odd := [label for label in found if isinstance(label, dict | list | date)]:
+        raise UserError(f"{source}: `{name}` holds {odd[0]!r:.60}, which is no label. Write its name, as text.")
     labels = [clean_label(label, source, notes) for label in found]
     if not all(labels):
         mend = (
@@ -199,7 +232,7 @@ def clean_label(label: Any, source: str, notes: Notes) -> str:
     """A label as text, without what cannot be seen around it; empty if it is none, or nothing of it can be seen."""
     if isinstance(label, float) and label.is_integer():
         label = int(label)  # pandas makes 1.0 of 1 where another row has none
-    if isinstance(label, int):
+    if isinstance(label, int) or (isinstance(label, float) and math.isfinite(label)):
         return str(label)
     if not isinstance(label, str):
         return ""
@@ -269,20 +302,17 @@ def check_columns(record: Record, source: str, options: Options, seen: dict[str,
     Raises:
         UserError: one stands elsewhere than where `seen`, which the first record fills, says.
     """
-    for what, setting, names in (
-        ("text", options.text_column, TEXT_COLUMNS),
-        ("label", options.label_column, LABEL_COLUMNS),
-    ):
+    for what, setting in (("text", options.text_column), ("label", options.label_column)):
         if setting != AUTO:
             continue
-        here = column(record, AUTO, names, f"{what}_column", source)
+        if what == "text":
+            here = column(record, AUTO, TEXT_COLUMNS, "text_column", source)
+        else:
+            here = label_column(record, source, options)
         before, first = seen.setdefault(what, (here, source))
         same, as_before = (SINGULAR.get(name.strip().casefold(), name.strip().casefold()) for name in (here, before))
         if same != as_before:
-            raise UserError(
-                f"{source}: the {what} stands in `{here}` here, but in `{before}` in {first}. Mend or remove the line, "
-                f"or name the column of all: --vars.{what}_column {before}"
-            )
+            raise moved(what, here, before, source, first)
 
 
 # Rows of Parquet and Arrow files
@@ -639,38 +669,52 @@ def read_annotated(folder: Path, mode: str, notes: Notes) -> Iterator[list[Examp
 # Raw text
 
 
-def raw_texts(path: Path) -> Iterator[str]:
-    """Stream the texts of one raw file: `{"text": …}` a line, or plain text, a text a line; gzip or not.
+def raw_form(path: Path) -> str:
+    """The form of a file of raw text: of lines, unless its name or its content says that it is another.
 
     Raises:
-        UserError: a line is broken.
+        UserError: it is of a form that cannot be read.
     """
-    as_json: bool | None = None
-    for number, line in enumerate(show_progress(text_lines(path), desc=path.name, unit=" lines"), 1):
-        if not line.strip():
+    name, (form, line) = path.name.casefold(), detect_file(path)
+    if form in ("parquet", "datasets", "spacy", "fasttext"):
+        return form
+    if {".csv", ".tsv"} & {suffix.casefold() for suffix in path.suffixes}:
+        return "table"
+    if ".json" in name:
+        return form if form == "json" else "jsonl"
+    return "jsonl" if line.startswith("{") else "text"
+
+
+def raw_texts(path: Path, text_column: str = AUTO) -> Iterator[str]:
+    """Stream the texts of one raw file: lines of plain text, or the records of any other form; gzip or not.
+
+    Args:
+        path: the file.
+        text_column: of labelled texts; where it is there, it holds the raw texts, too.
+
+    Raises:
+        UserError: a record is broken.
+    """
+    known, usual = TextColumn(text_column), TextColumn()
+    records = as_objects(FORMS[raw_form(path)](path))
+    for record, source in show_progress(records, desc=path.name, unit=" texts"):
+        name = (known if text_column in record else usual).of(record, source)
+        if (text := record[name]) is None:
             continue
-        if as_json is None:
-            as_json = line.lstrip().startswith("{") or ".json" in path.name
-        text: Any = line
-        if as_json:
-            try:
-                text = parse_json(line)["text"]
-            except (ValueError, KeyError, TypeError):
-                text = None
-            if not isinstance(text, str):
-                raise UserError(f'{path}, line {number}: expected {{"text": "…"}} in UTF-8. Mend or remove the line.')
+        if not isinstance(text, str):
+            raise UserError(f"{source}: `{name}` is not text, found {text!r:.60}. Mend or remove the line.")
         if text := CONTROL.sub(" ", text).strip():
             if len(text) > MAX_CHARS:
                 raise UserError(
-                    f"{path}, line {number}: a text of {len(text):,} characters; at most {MAX_CHARS:,} are possible. "
+                    f"{source}: a text of {len(text):,} characters; at most {MAX_CHARS:,} are possible. "
                     "Put its paragraphs on lines of their own."
                 )
             yield text
 
 
-def read_raw(folder: Path) -> Iterator[str]:
+def read_raw(folder: Path, text_column: str = AUTO) -> Iterator[str]:
     """Stream the raw text of a data set: its files `raw.*`, if any, beside the others or in the folder `data`."""
     for place in (folder, folder / "data"):
         for path in sorted(place.iterdir()) if place.is_dir() else ():
             if path.name.casefold().startswith(RAW):
-                yield from raw_texts(path)
+                yield from raw_texts(path, text_column)

@@ -299,7 +299,10 @@ def assert_honest(splits: Splits, labels: Sequence[str] = ()) -> None:
     sides: dict[str, str] = {}
     for split in SPLITS:
         if not splits[split]:
-            raise UserError(f"The {split} set is empty: too few examples to split. Add examples.")
+            raise UserError(
+                f"The {split} set is empty: too few examples to split, once texts are left out that are repeated, or "
+                "have different labels elsewhere; signs such as “:)” and “++” do not tell texts apart. Add examples."
+            )
         for example in splits[split]:
             for key in {normalize(example.text), normalize(" ".join(example.raw)), example.group} - {""}:
                 if sides.setdefault(key, split) != split:

@@ -24,6 +24,7 @@ from scripts.forms.records import (
     MAX_CHARS,
     TEXT_COLUMNS,
     Record,
+    TextColumn,
     arrow_schema,
     as_objects,
     column,
@@ -56,9 +57,12 @@ class Reading:
         """Stream the records of a file and their sources.
 
         Raises:
-            UserError: it is broken.
+            UserError: it is broken, or the text stands now in this column, now in that.
         """
-        return as_objects(FORMS[self.form_of(path)](path))
+        text_column = TextColumn(self.text_column)
+        for record, source in as_objects(FORMS[self.form_of(path)](path)):
+            text_column.of(record, source)
+            yield record, source
 
     def columns(self, path: Path, typed: bool) -> dict[str, Any]:
         """The names of all columns of a file's records, and, if asked for, their types in Arrow.

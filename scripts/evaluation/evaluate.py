@@ -61,9 +61,10 @@ def find_doubts(metrics: dict[str, Any], linear: dict[str, Any] | None) -> list[
         doubts.append(judgement)
     threshold = scores.get("thresholds", {}).get("all_labels", 0.5)
     if not EXTREME <= threshold <= 1 - EXTREME:
+        passes = ", or other --vars.max_epochs" if name != "linear" else ""
         doubts.append(
             f"{name} gives labels from a score of {threshold:.2f} on: its probabilities are far from the truth. Rely "
-            "on its labels, not on its scores; more examples of the rare labels mend it, or other --vars.max_epochs."
+            f"on its labels, not on its scores; more examples of the rare labels mend it{passes}."
         )
     if scores["macro_f1"] <= metrics["baseline"]["majority"]["macro_f1"]:
         doubts.append(f"{name} has learned nothing: its macro-F1 on test is that of the majority class.")

@@ -31,6 +31,7 @@ MAX_CHARS = 1_000_000  # of one text; spaCy's own limit (nlp.max_length)
 MAX_DEPTH = 100  # of JSON in JSON
 MAX_FIELD = 100_000_000  # characters of a field; csv's default refuses texts of more than 128 kB
 ARROW_ROWS = 1_000  # at a time
+MAX_SEEN = 1_000  # sets of keys that are remembered
 TABLE_ROWS = 20  # that are looked at to tell a table from plain text
 COLUMN_NAME = re.compile(r"\w[\w .()/#%:&-]{0,39}")
 
@@ -295,6 +296,26 @@ def looks_like_prodigy(line: str) -> bool:
     return bool({"answer", "_task_hash"} & keys) or {"options", "accept"} <= keys
 
 
+def holds_one_list(line: str) -> bool:
+    """Whether a JSON line is an object that is no record, but holds a list of them: a whole file on one line."""
+    try:
+        record = parse_json(line)
+    except ValueError:
+        return False
+    if not isinstance(record, dict) or {str(name).casefold() for name in record} & {*TEXT_COLUMNS}:
+        return False
+    lists = [value for value in record.values() if isinstance(value, list)]
+    return len(lists) == 1 and bool(lists[0]) and all(isinstance(item, dict) for item in lists[0])
+
+
+def is_json_text(line: str) -> bool:
+    """Whether a line is one text in JSON, that is, in quotes."""
+    try:
+        return isinstance(parse_json(line), str)
+    except ValueError:
+        return False
+
+
 MAGIC = {b"PAR1": "parquet", b"ARROW1": "datasets", b"\xff\xff\xff\xff": "datasets"} | {
     b"\x78" + level: "spacy" for level in (b"\x01", b"\x9c", b"\xda")
 }  # a DocBin is packed with zlib
@@ -320,7 +341,11 @@ def detect_file(path: Path) -> tuple[str, str]:
     if line.startswith("[") or line == "{":
         return "json", line
     if line.startswith("{"):
+        if holds_one_list(line):
+            return "json", line
         return "prodigy" if looks_like_prodigy(line) else "jsonl", line
+    if ".json" in path.name.casefold() and is_json_text(line):
+        return "jsonl", line
     if any(word.startswith(FASTTEXT) for word in line.split()):
         return "fasttext", line
     return "table" if find_delimiter(line) else "text", line
@@ -390,6 +415,38 @@ def column(record: Record, wanted: str, candidates: Sequence[str], setting: str,
             "but the first text already, put a line with names above it."
         )
     return "label"
+
+
+def moved(what: str, here: str, before: str, source: str, first: str) -> UserError:
+    """What to say where text or label stands in another column than in the first record."""
+    return UserError(
+        f"{source}: the {what} stands in `{here}` here, but in `{before}` in {first}. Mend or remove the line, or name "
+        f"the column of all: --vars.{what}_column {before}"
+    )
+
+
+class TextColumn:
+    """Finds the column of the texts of a file: the same in all records, so that none is read for want of another."""
+
+    def __init__(self, wanted: str = AUTO) -> None:
+        self.wanted, self.name, self.first = wanted, "", ""
+        self.seen: dict[tuple[str, ...], str] = {}  # by the keys of a record: all of a table have the same
+
+    def of(self, record: Record, source: str) -> str:
+        """The key of a record that holds its text.
+
+        Raises:
+            UserError: there is none, or it is another one than in the first record.
+        """
+        if (name := self.seen.get(keys := tuple(record))) is None:
+            name = column(record, self.wanted, TEXT_COLUMNS, "text_column", source)
+            if not self.first:
+                self.name, self.first = name, source
+            elif name.strip().casefold() != self.name.strip().casefold():
+                raise moved("text", name, self.name, source, self.first)
+            if len(self.seen) < MAX_SEEN:
+                self.seen[keys] = name
+        return name
 
 
 def as_objects(records: Iterable[tuple[Any, str]]) -> Iterator[tuple[Record, str]]:

@@ -258,7 +258,7 @@ def test_bad_lines_are_named_and_nothing_is_lost(toy_assets, run, tmp_path, line
 def test_broken_raw_text_leaves_no_half_written_corpus(toy_assets, run, tmp_path):
     with (toy_assets / "raw.jsonl").open("a", encoding="utf-8") as stream:
         stream.write('{"txt": "x"}\n')
-    assert "raw.jsonl, line 61: expected" in message(run("convert", "toy", "corpus"))
+    assert "raw.jsonl, line 61: no column with a known name of texts" in message(run("convert", "toy", "corpus"))
     assert not (tmp_path / "corpus").exists()
 
 

@@ -85,6 +85,7 @@ def write_huggingface(path):
 
 FORMS = {
     "jsonl": (write_jsonl, "jsonl"),
+    "a JSON object on one line": (lambda path: path.write_text(json.dumps({"version": "1", "data": RECORDS}), encoding="utf-8"), "json"),
     "jsonl, packed": (lambda path: path.write_bytes(gzip.compress("\n".join(map(json.dumps, RECORDS)).encode())), "jsonl"),
     "JSON list": (write_json_list, "json"),
     "CSV": (lambda path: path.write_text(csv_bytes(","), encoding="utf-8"), "table"),
@@ -108,6 +109,44 @@ def test_forms(tmp_path, write, name):
     notes = Notes()
     assert read(path, notes) == EXPECTED == read(path, format=name)
     assert notes.formats == {path.as_posix(): name}
+
+
+@pytest.mark.parametrize(
+    ("field", "labels"),
+    [
+        ("[2, 5]", ("2", "5")),
+        ("[27]", ("27",)),
+        ("[]", ()),
+        ("['a' 'b']", ("a", "b")),
+        ("['a'\n 'b']", ("a", "b")),
+        ('["a", "b"]', ("a", "b")),
+        ("['O\\'Brien', \"x\"]", ("O'Brien", "x")),
+        (r'["caf\u00e9"]', ("café",)),
+        ("[draft", ("[draft",)),
+        ("[a] and [b]", ("[a] and [b]",)),
+    ],
+)
+def test_lists_in_a_field(tmp_path, field, labels):
+    path = tmp_path / "train.csv"
+    path.write_text('text,label\nA text,"{}"\n'.format(field.replace('"', '""')), encoding="utf-8")
+    assert read(path) == [("A text", labels)]
+
+
+def test_labels_of_other_types(tmp_path):
+    path = tmp_path / "train.jsonl"
+    srsly.write_jsonl(path, [{"text": "A text", "label": label} for label in (0.5, 1.0, 2, True)])
+    assert [labels for _, labels in read(path)] == [("0.5",), ("1",), ("2",), ("True",)]
+
+
+def test_a_column_cats_without_mappings_is_no_label_where_there_is_one(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("text,cats,label\nA text,0,sport\nAnother,2,film\n", encoding="utf-8")
+    notes = Notes()
+    assert read(path, notes) == [("A text", ("sport",)), ("Another", ("film",))]
+    assert notes.columns[path.as_posix()]["label"] == "label"
+    path.write_text("text,cats\nA text,0\n", encoding="utf-8")
+    with pytest.raises(UserError, match="line 2: `cats` must map each label to 0 or 1"):
+        read(path)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +246,7 @@ def test_the_only_file_is_train(tmp_path):
         ({}, {"text": "x", "labels": "['b', \"a's\"]"}, ("a's", "b")),
         ({}, {"text": "x", "labels": '["b", "a"]'}, ("a", "b")),
         ({}, {"text": "x", "labels": "[]"}, ()),
-        ({}, {"text": "x", "label": "['b' 'a']"}, ("['b' 'a']",)),
+        ({}, {"text": "x", "label": "['b' 'a']"}, ("a", "b")),
         ({}, {"text": "x", "label": "[news]"}, ("[news]",)),
         ({"label_column": "topic"}, {"text": "x", "label": "wrong", "topic": "right"}, ("right",)),
         ({"text_column": "body"}, {"text": "", "body": "x", "label": "a"}, ("a",)),
@@ -306,6 +345,37 @@ def test_raw_text(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
     assert list(read_raw(tmp_path)) == ["one line", "Zwölf"]
+
+
+RAW_FORMS = {
+    "raw.csv": b'id,date,text\n1,2024-01-01,"one, line"\n2,2024-01-02,two\n',
+    "raw.tsv": b"id\ttext\n1\tone, line\n2\ttwo\n",
+    "raw.json": b'[{"text": "one, line"}, {"text": null}, {"text": "two"}]',
+    "raw.jsonl": b'"one, line"\n"two"\n',
+    "raw.txt": b"one, line\ntwo\n",
+    "raw.ft": b"__label__a one, line\ntwo\n",
+}
+
+
+@pytest.mark.parametrize("name", RAW_FORMS)
+def test_raw_text_in_other_forms(tmp_path, name):
+    (tmp_path / name).write_bytes(RAW_FORMS[name])
+    assert list(read_raw(tmp_path)) == ["one, line", "two"]
+
+
+def test_raw_text_of_parquet_and_of_a_column_that_is_named(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pa.Table.from_pylist([{"text": "title", "msg": "one"}]), tmp_path / "raw.parquet")
+    srsly.write_jsonl(tmp_path / "raw.jsonl", [{"text": "two"}])
+    assert list(read_raw(tmp_path)) == ["two", "title"]
+    assert list(read_raw(tmp_path, "msg")) == ["two", "one"]
+
+
+def test_brackets_in_plain_raw_text_are_no_json(tmp_path):
+    (tmp_path / "raw.txt").write_text("[Music] a, b\nmore\n", encoding="utf-8")
+    assert list(read_raw(tmp_path)) == ["[Music] a, b", "more"]
 
 
 def test_raw_text_is_streamed(tmp_path):
