@@ -206,10 +206,10 @@ def describe_scores(tasks: Sequence[Task]) -> str:
     )
     text += "**Bold**: not worse than the best of the task by more than chance ("
     if len(tested) == len(tasks):
-        text += "paired tests on the same test texts, not corrected for their number). "
+        text += "by paired tests on the same test texts, not corrected for their number). "
     elif any(task.pairs for task in tasks):
-        text += f"paired tests of all variants on {', '.join(tested)}; " if tested else ""
-        text += "of the others where there are such, else by the interval of the best). "
+        text += f"by paired tests of all variants on {', '.join(tested)}; on the others " if tested else ""
+        text += "by paired tests where there are such, else by the interval of the best). "
     else:
         text += "by the interval of the best: there are no paired tests yet). "
     if any(task.skipped for task in tasks):

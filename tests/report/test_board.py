@@ -152,7 +152,7 @@ def test_board_writes_table_picture_data_and_pages(root, run, tmp_path):
     assert "- german, transformer: The encoder is for English." in markdown
     assert "- topic, not measured: compact-domain" in markdown
     assert "easy, 1,000 test texts: The gap from linear" in markdown and "could be chance" in markdown
-    assert "paired tests of all variants on easy, german, topic; of the others where" in markdown
+    assert "by paired tests of all variants on easy, german, topic; on the others by paired" in markdown
     facts = json.loads((root / "metrics" / "board.json").read_text(encoding="utf-8"))
     assert facts["tasks"]["topic"]["variants"]["compact"]["standing"] == "≈ transformer"
     assert facts["mean_share"]["transformer"]["value"] == 1.0
