@@ -20,7 +20,7 @@ from scripts.annotation.tasks import make_task, write_tasks
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.data.formats import SPLITS
 from scripts.data.splits import normalize
-from scripts.deploy.labelling import Reading, load, text_of
+from scripts.deploy.labelling import Reading, column_in, load, text_of
 from scripts.evaluation.thresholds import COMPONENT, decision_threshold
 from scripts.forms.records import AUTO, FORMS
 
@@ -144,7 +144,7 @@ def suggest(
     labelled = read_labelled(corpus, *SPLITS)
     known = {normalize(doc.text) for doc in labelled.docs}
     counts = {"read": 0, "known": 0}
-    stream = new_texts(Reading(form, text_column), source, known, counts)
+    stream = new_texts(Reading(form, column_in(source, text_column)), source, known, counts)
     candidates = gather(stream, members, labels, SPARE * texts)
     if not counts["read"]:
         raise UserError(f"{source}: there is no text in it.")

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import srsly
-
-from scripts.common.files import whole_file
+from scripts.common.files import whole_file, write_jsonl
 
 
 def make_task(
@@ -36,7 +34,7 @@ def make_task(
 def write_tasks(path: Path, tasks: Iterable[dict[str, Any]]) -> None:
     """Write tasks, one a line, whole or not at all."""
     with whole_file(path) as temporary:
-        srsly.write_jsonl(temporary, tasks)
+        write_jsonl(temporary, tasks)
 
 
 def say(labels: Sequence[str]) -> str:

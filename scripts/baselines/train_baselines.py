@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import spacy
-import srsly
 import typer
 from spacy.language import Language
 from spacy.training import Corpus, Example
@@ -25,7 +24,7 @@ from wasabi import msg
 
 from scripts.baselines.classifiers import ENCODERS, fasttext_line, load_fasttext, load_peer, squash
 from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.files import folder_bytes, read_json, whole_file, whole_folder, write_json
+from scripts.common.files import folder_bytes, read_json, whole_file, whole_folder, write_json, write_jsonl
 from scripts.encoder.encoders import is_weights_folder, load_encoder, save_encoder
 from scripts.evaluation.provenance import environment
 from scripts.evaluation.scores import score_examples
@@ -457,7 +456,7 @@ def evaluate_peer(
         seeds |= score_other_seeds(peer, data, task, splits["test"], fit)
     texts = folder / "predictions.jsonl"
     with whole_file(texts) as path:
-        srsly.write_jsonl(path, predictions)
+        write_jsonl(path, predictions)
     return {
         "variant": name,
         "dataset": task["dataset"],

@@ -213,6 +213,12 @@ def write_text(path: Path, text: str) -> None:
     write_texts({path: text})
 
 
+def write_jsonl(path: Path, records: Iterable[Any]) -> None:
+    """Write JSON Lines in UTF-8 with Unix line ends on every system, to a name that nobody reads yet."""
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(f"{srsly.json_dumps(record)}\n" for record in records)
+
+
 def format_json(data: Any, indent: int = 0) -> str:
     """JSON with an indented line for each entry, but lists and objects of plain values on one line: good diffs."""
     inner = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()

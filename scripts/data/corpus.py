@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,14 @@ from spacy.tokens import DocBin
 from weasel.util import get_checksum
 
 from scripts.common.cli import UserError, show_progress
-from scripts.common.files import format_json, md5_file, whole_file
+from scripts.common.files import format_json, md5_file, whole_file, write_jsonl
 from scripts.data.formats import (
     ANNOTATED,
     SPLITS,
     Notes,
     Options,
     Splits,
-    data_entries,
-    is_annotated,
+    annotated_files,
     read_annotated,
     read_folder,
 )
@@ -49,9 +48,9 @@ def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
     given = own(folder) if own else read_folder(folder, options, notes)
     if options.mode == "multi":
         given = {split: unite_labels(examples) for split, examples in given.items()}
-    if any(map(is_annotated, folder.iterdir())) and (own or not any(map(is_annotated, data_entries(folder)))):
+    if annotated := annotated_files(folder):
         mode, _ = resolve_mode(given, options.mode)
-        files = read_annotated(folder, mode, notes)
+        files = read_annotated(annotated, replace(options, mode=mode), notes)
         given[ANNOTATED] = [e for file in files for e in (unite_labels(file) if mode == "multi" else file)]
     return given
 
@@ -62,8 +61,9 @@ def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
 def clean_raw(splits: Splits, extra: Iterable[str] = (), dropped: Counter[str] | None = None) -> Iterator[str]:
     """Stream the unlabelled lines: all text of the training side and `extra`, less what holds a dev or test text.
 
-    A line is left out if it equals a text or raw line of a held-out document, or holds a held-out text of
-    `MIN_LEAK_WORDS` words or more. A line that has come before is left out, too, as far as `MAX_KNOWN_LINES` remember.
+    A line is left out if it equals a text or raw line of a held-out document, or a line of `MIN_LEAK_WORDS` words or
+    more of its text, or holds a held-out text of so many words. A line that has come before is left out, too, as far as
+    `MAX_KNOWN_LINES` remember.
 
     Args:
         splits: the labelled texts.
@@ -72,6 +72,8 @@ def clean_raw(splits: Splits, extra: Iterable[str] = (), dropped: Counter[str] |
     """
     held_out = [example for split in ("dev", "test") for example in splits[split]]
     forbidden = {normalize(line) for example in held_out for line in (example.text, *example.raw)}
+    parts = {normalize(line) for example in held_out for line in example.text.splitlines()}
+    forbidden |= {part for part in parts if len(part.split()) >= MIN_LEAK_WORDS}
     # Held-out texts by their first words, so that each raw line is scanned once.
     starts = defaultdict(list)
     for example in held_out:
@@ -159,7 +161,8 @@ def write_corpus(
     with ExitStack() as stack:
         paths = {
             name: stack.enter_context(whole_file(corpus / name))
-            for name in (*(f"{split}.spacy" for split in SPLITS), "raw.jsonl", "task.json")
+            # The first takes its place last: with the facts, all that they are of is there.
+            for name in ("task.json", *(f"{split}.spacy" for split in SPLITS), "raw.jsonl")
         }
         for split in SPLITS:
             docs, lengths = DocBin(attrs=["ORTH", "SPACY"]), []
@@ -170,9 +173,9 @@ def write_corpus(
                 lengths.append(len(doc))
             docs.to_disk(paths[f"{split}.spacy"])
             facts["words"][split] = {"mean": round(typical_mean(lengths), 1), "max": max(lengths)}
-        srsly.write_jsonl(paths["raw.jsonl"], counted())
+        write_jsonl(paths["raw.jsonl"], counted())
         facts["md5"] = {name: md5_file(path) for name, path in paths.items() if name != "task.json"}
-        paths["task.json"].write_text(format_json(facts) + "\n", encoding="utf-8")
+        paths["task.json"].write_bytes((format_json(facts) + "\n").encode())
     return facts
 
 

@@ -8,10 +8,11 @@ import ast
 import json
 import math
 import re
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from scripts.forms.records import (
     jsonl_records,
     moved,
     read_docs,
+    rows_of,
     table_records,
 )
 
@@ -161,8 +163,16 @@ def unquote(item: str) -> str:
     """The text of an item of a list."""
     if item[0] not in "'\"":
         return item
+    if "\\" not in item:
+        return item[1:-1]
+    if item[0] == '"':
+        try:
+            return str(json.loads(item, strict=False))
+        except ValueError:
+            pass
     try:
-        return str(ast.literal_eval(item)) if "\\" in item else item[1:-1]
+        with warnings.catch_warnings(action="ignore"):  # of escapes that Python does not have
+            return str(ast.literal_eval(item))
     except (SyntaxError, ValueError):
         return item[1:-1]
 
@@ -214,7 +224,7 @@ def read_labels(record: Record, source: str, options: Options, notes: Notes) -> 
         found = split_field(found, options.label_separator)
     elif not isinstance(found, list):
         found = [found]
-    if odd := [label for label in found if isinstance(label, dict | list | date)]:
+    if odd := [label for label in found if label is not None and not isinstance(label, str | int | float | Decimal)]:
         raise UserError(f"{source}: `{name}` holds {odd[0]!r:.60}, which is no label. Write its name, as text.")
     labels = [clean_label(label, source, notes) for label in found]
     if not all(labels):
@@ -230,6 +240,8 @@ def read_labels(record: Record, source: str, options: Options, notes: Notes) -> 
 
 def clean_label(label: Any, source: str, notes: Notes) -> str:
     """A label as text, without what cannot be seen around it; empty if it is none, or nothing of it can be seen."""
+    if isinstance(label, Decimal):
+        label = float(label)
     if isinstance(label, float) and label.is_integer():
         label = int(label)  # pandas makes 1.0 of 1 where another row has none
     if isinstance(label, int) or (isinstance(label, float) and math.isfinite(label)):
@@ -352,20 +364,29 @@ def name_classes(value: Any, labels: list[str], source: str) -> Any:
     return labels[value]
 
 
-def arrow_records(path: Path, notes: Notes) -> Iterator[tuple[dict[str, Any], str]]:
+def arrow_files(folder: Path) -> list[Path]:
+    """The Parquet and Arrow files in a folder, without what `datasets` has kept there of its own work."""
+    found = (path for path in folder.rglob("*") if path.suffix in {".arrow", ".parquet"} and path.is_file())
+    return sorted(path for path in found if not path.name.startswith("cache-"))
+
+
+def arrow_records(path: Path, options: Options, notes: Notes) -> Iterator[tuple[dict[str, Any], str]]:
     """Stream the rows of a Parquet or Arrow file or a folder of them; class numbers become names."""
-    paths = sorted(p for p in path.rglob("*") if p.suffix in {".arrow", ".parquet"}) if path.is_dir() else [path]
-    for file in paths:
+    for file in arrow_files(path) if path.is_dir() else [path]:
         number = 0
         for batch in arrow_batches(file):
             names = class_names(file, batch.schema.metadata)
-            for record in batch.to_pylist():
+            for record in rows_of(batch, file):
                 number += 1
                 source = f"{file}, row {number}"
-                if any(record.get(name) in (-1, None) for name in names):
+                for name in names:
+                    record[name] = None if record[name] in (-1, None) else record[name]
+                if names and (label := label_column(record, source, options)) in names and record[label] is None:
                     notes.add(UNLABELLED, source)
                     continue
-                record |= {name: name_classes(record[name], labels, source) for name, labels in names.items()}
+                for name, labels in names.items():
+                    if record[name] is not None:
+                        record[name] = name_classes(record[name], labels, source)
                 yield record, source
 
 
@@ -503,8 +524,8 @@ FORMATS: dict[str, Reader] = {
     "jsonl": lambda path, options, notes: examples_of(path, jsonl_records(path), options, notes),
     "json": lambda path, options, notes: examples_of(path, json_records(path), options, notes),
     "table": lambda path, options, notes: examples_of(path, table_records(path), options, notes),
-    "parquet": lambda path, options, notes: examples_of(path, arrow_records(path, notes), options, notes),
-    "datasets": lambda path, options, notes: examples_of(path, arrow_records(path, notes), options, notes),
+    "parquet": lambda path, options, notes: examples_of(path, arrow_records(path, options, notes), options, notes),
+    "datasets": lambda path, options, notes: examples_of(path, arrow_records(path, options, notes), options, notes),
     "prodigy": read_prodigy,
     "folders": read_label_folders,
     "spacy": read_docbin,
@@ -521,14 +542,14 @@ def detect_folder(path: Path) -> str:
     """
     inside = [p for p in path.rglob("*") if p.is_file()]
     for suffix, name in ((".arrow", "datasets"), (".parquet", "parquet")):
-        if any(p.suffix == suffix for p in inside):
+        if any(p.suffix == suffix for p in arrow_files(path)):
             return name
     if any(p.parent != path for p in inside):
         return "folders"
     raise UserError(f"{path}: the folder holds neither Arrow nor Parquet files nor folders of texts.")
 
 
-def detect(path: Path) -> str:
+def detect(path: Path, text_column: str = AUTO) -> str:
     """Tell the form of a file or folder of labelled texts by its content.
 
     Raises:
@@ -536,7 +557,7 @@ def detect(path: Path) -> str:
     """
     if path.is_dir():
         return detect_folder(path)
-    name, line = detect_file(path)
+    name, line = detect_file(path, text_column)
     if name != "text":
         return name
     if not line:
@@ -555,7 +576,7 @@ def read_input(path: Path, options: Options, notes: Notes) -> list[Example]:
     """
     if options.format != AUTO and options.format not in FORMATS:
         raise UserError(f"format {options.format!r} is unknown. Choose auto, {', '.join(FORMATS)}.")
-    name = detect(path) if options.format == AUTO else options.format
+    name = detect(path, options.text_column) if options.format == AUTO else options.format
     if name == "folders" and not path.is_dir():
         raise UserError(f"{path}: the format is folders, but this is a file. Set format to auto.")
     if name not in OF_FOLDERS:
@@ -601,7 +622,15 @@ def data_entries(folder: Path) -> list[Path]:
     entries = [path for path in entries if not is_annotated(path)] or entries
     if (folder / "data").is_dir() and not any(map(split_of, entries)):
         entries = sorted(path for path in (folder / "data").iterdir() if is_data(path))
+        entries = [path for path in entries if not is_annotated(path)] or entries
     return entries
+
+
+def annotated_files(folder: Path) -> list[Path]:
+    """The files `annotated*` of a data set's folder and of the folder `data` in it, but for what is the data itself."""
+    places = [place for place in (folder, folder / "data") if place.is_dir()]
+    found = [path for place in places for path in sorted(filter(is_annotated, place.iterdir()))]
+    return [path for path in found if path not in data_entries(folder)]
 
 
 def find_inputs(folder: Path) -> dict[str, list[Path]]:
@@ -649,13 +678,26 @@ def read_folder(folder: Path, options: Options, notes: Notes) -> Splits:
     }
 
 
-def read_annotated(folder: Path, mode: str, notes: Notes) -> Iterator[list[Example]]:
-    """Read the files `annotated*` of a data set's folder, one after another, later names last.
+def for_file(path: Path, options: Options) -> Options:
+    """The options for a file that may have other columns than the training texts: what it has is as they say."""
+    name = detect(path, options.text_column)
+    first = next((record for record, _ in as_objects(FORMS[name](path))), {}) if name in FORMS else {}
+    labels = [label.strip() for label in options.label_column.split(",")]
+    return replace(
+        options,
+        format=AUTO,
+        text_column=options.text_column if options.text_column in first else AUTO,
+        label_column=options.label_column if options.label_column in first or first.keys() >= set(labels) else AUTO,
+    )
+
+
+def read_annotated(files: Iterable[Path], options: Options, notes: Notes) -> Iterator[list[Example]]:
+    """Read files of answers, one after another; columns that a setting names count where they are there.
 
     Raises:
         UserError: one is broken, or holds a task of `doubt` or `suggest` that nobody has answered.
     """
-    for path in sorted(filter(is_annotated, folder.iterdir())):
+    for path in files:
         if detect(path) == "prodigy":
             for record, source in jsonl_records(path):
                 if isinstance(record, dict) and "options" in record and "answer" not in record:
@@ -663,20 +705,20 @@ def read_annotated(folder: Path, mode: str, notes: Notes) -> Iterator[list[Examp
                         f"{source}: nobody has answered this task (it has no `answer`). Annotate the file in Prodigy, "
                         "and put here what `prodigy db-out` gives."
                     )
-        yield read_input(path, Options(mode=mode), notes)
+        yield read_input(path, for_file(path, options), notes)
 
 
 # Raw text
 
 
-def raw_form(path: Path) -> str:
+def raw_form(path: Path, text_column: str) -> str:
     """The form of a file of raw text: of lines, unless its name or its content says that it is another.
 
     Raises:
         UserError: it is of a form that cannot be read.
     """
-    name, (form, line) = path.name.casefold(), detect_file(path)
-    if form in ("parquet", "datasets", "spacy", "fasttext"):
+    name, (form, line) = path.name.casefold(), detect_file(path, text_column)
+    if form in ("parquet", "datasets", "spacy") or (form == "fasttext" and ".txt" not in name):
         return form
     if {".csv", ".tsv"} & {suffix.casefold() for suffix in path.suffixes}:
         return "table"
@@ -695,10 +737,10 @@ def raw_texts(path: Path, text_column: str = AUTO) -> Iterator[str]:
     Raises:
         UserError: a record is broken.
     """
-    known, usual = TextColumn(text_column), TextColumn()
-    records = as_objects(FORMS[raw_form(path)](path))
+    columns = TextColumn(text_column, if_there=True)
+    records = as_objects(FORMS[raw_form(path, text_column)](path))
     for record, source in show_progress(records, desc=path.name, unit=" texts"):
-        name = (known if text_column in record else usual).of(record, source)
+        name = columns.of(record, source)
         if (text := record[name]) is None:
             continue
         if not isinstance(text, str):

@@ -23,6 +23,7 @@ MIN_TEXTS = 4  # of train, whatever their labels
 MAX_SHINGLE_HOLDERS = 20  # a run that more articles share is a stock phrase
 # Where marks, signs and scripts without spaces are: not in Latin, Greek or Cyrillic letters, nor in the usual
 # punctuation.
+INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]")  # soft hyphens and the like, within words
 UNUSUAL = re.compile(r"[\u0300-\u036f\u0482-\u0489\u058d-\u1dff\u20d0-\U0010ffff]")
 
 
@@ -46,7 +47,7 @@ def normalize(text: str) -> str:
 
     Where no spaces stand between words, each letter is one.
     """
-    folded = fold(text)
+    folded = INVISIBLE.sub("", fold(text))
     if UNUSUAL.search(folded):
         words = word_pattern().findall(re.sub(UNSPACED, r" \g<0> ", folded))
     else:  # the same, in a tenth of the time

@@ -170,7 +170,7 @@ def label_upload(
                     batch = list(pipe(nlp, iter(records[start : start + BATCH]), AUTO, 1))
                 for record, text in zip(batch, texts[start:], strict=False):
                     if len(shown) < SHOWN_ROWS:
-                        shown.append(describe_row(record, text))
+                        shown.append(describe_row(record, text, decision_threshold(nlp) is not None))
                     yield record
                 progress(min(1.0, (start + BATCH) / len(records)))
 
@@ -196,8 +196,8 @@ def read_upload(source: Path) -> tuple[list[tuple[Record, str]], list[str]]:
     return records, texts
 
 
-def describe_row(record: dict[str, Any], text: str) -> dict[str, str]:
-    """Text, labels and the highest score of a labelled record, as text."""
-    labels = record["labels"] if isinstance(record.get("labels"), list) else [record.get("label") or ""]
+def describe_row(record: dict[str, Any], text: str, several: bool) -> dict[str, str]:
+    """Text, label (or `several`) and highest score of a record that a pipeline has labelled, as text."""
+    labels = record["labels"] if several else [record["label"] or ""]
     score = max(record["cats"].values(), default=None)
     return {"text": text, "label": ", ".join(labels), "score": "" if score is None else f"{score:.3f}"}

@@ -24,7 +24,7 @@ from weasel.util import get_checksum
 
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, write_json
-from scripts.deploy.labelling import SUFFIXES, Reading, load, pipe, text_of, write_file
+from scripts.deploy.labelling import SUFFIXES, Reading, column_in, load, pipe, text_of, write_file
 from scripts.forms.records import AUTO, FORMS, Record
 from scripts.forms.tables import FORMULAS
 from scripts.machines.cluster import LOCAL, check_engine, connect, pack, unpack
@@ -227,8 +227,8 @@ def classify(
     check_engine(engine)
     if formulas not in FORMULAS:
         raise UserError(f"formulas {formulas!r} is unknown. Choose {' or '.join(FORMULAS)}.")
-    reading = Reading(form, text_column, formulas)
-    many = source.is_dir() or any(sign in str(source) for sign in "*?[")
+    reading = Reading(form, column_in(source, text_column), formulas)
+    many = source.is_dir() or (not source.is_file() and any(sign in str(source) for sign in "*?["))
     if not many and output.suffix not in SUFFIXES:
         raise UserError(f"{output}: the name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
     if many and output.is_file():

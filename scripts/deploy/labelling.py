@@ -80,6 +80,11 @@ class Reading:
         return dict.fromkeys(key for record, _ in records for key in record)
 
 
+def column_in(source: Path, text_column: str) -> str:
+    """The setting of the column for a file: the raw text that `convert` wrote has its own, whatever it was before."""
+    return AUTO if source.name == "raw.jsonl" and (source.parent / "task.json").is_file() else text_column
+
+
 def load(model: str, code: Path | None) -> Language:
     """Load a pipeline that classifies.
 
@@ -182,7 +187,7 @@ def flat(record: Record, labels: tuple[str, ...], joined: bool = False) -> Recor
     Args:
         record: with label and scores.
         labels: all of the pipeline.
-        joined: several labels in one text.
+        joined: put the labels that were given into one text.
     """
     row = {name: value for name, value in record.items() if name != "cats"}
     found = row.get("labels")
@@ -202,7 +207,7 @@ def write_file(output: Path, source: Path, nlp: Language, records: Iterator[Reco
     labels = tuple(nlp.get_pipe(COMPONENT).labels)
     with whole_file(output) as path:
         if output.suffix == ".jsonl":
-            with path.open("w", encoding="utf-8") as stream:
+            with path.open("w", encoding="utf-8", newline="\n") as stream:
                 return write_all(records, json_writer(stream))
         known = set_aside(reading.columns(source, typed=output.suffix == ".parquet"), added_names(nlp))
         first = next(records, None)
@@ -212,12 +217,14 @@ def write_file(output: Path, source: Path, nlp: Language, records: Iterator[Reco
             pyarrow = import_pyarrow()
             text, score = pyarrow.string(), pyarrow.float64()
             if first:
-                known |= {"label": text, "labels": pyarrow.list_(text)} | {f"score {label}": score for label in labels}
+                added = {"label": text, "labels": pyarrow.list_(text)} | {f"score {label}": score for label in labels}
+                known |= {name: kind for name, kind in added.items() if name in added_names(nlp)}
             with parquet_writer(path, source, pyarrow.schema([(name, known[name]) for name in names])) as write:
                 return write_all((flat(record, labels) for record in rest), write)
         with path.open("w", encoding="utf-8", newline="") as stream:
             write = table_writer(stream, names, "\t" if output.suffix == ".tsv" else ",", reading.formulas)
-            return write_all((flat(record, labels, joined=True) for record in rest), write)
+            several = decision_threshold(nlp) is not None
+            return write_all((flat(record, labels, joined=several) for record in rest), write)
 
 
 def write_all(records: Iterable[Record], write: Write) -> int:

@@ -14,13 +14,12 @@ from typing import Annotated
 
 import numpy as np
 import spacy
-import srsly
 import typer
 from spacy.strings import get_string_id
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import one_at_a_time, read_json, read_raw_texts, whole_file
+from scripts.common.files import one_at_a_time, read_json, read_raw_texts, whole_file, write_jsonl
 from scripts.common.skipping import pass_on
 from scripts.data.splits import normalize
 from scripts.distillation.copies import altered_copies, held_out_texts, read_texts
@@ -89,7 +88,7 @@ def encode(
         with whole_file(vectors) as temporary, temporary.open("wb") as stream:
             np.savez(stream, keys=keys[order], vectors=found[order])
         with whole_file(texts) as temporary:
-            srsly.write_jsonl(temporary, [{"text": text} for text in chosen])
+            write_jsonl(temporary, [{"text": text} for text in chosen])
         part.unlink(missing_ok=True)
     msg.good(f"{vectors}: {len(chosen):,} texts × {found.shape[1]}")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import spacy
-import srsly
 import typer
 from spacy.cli._util import import_code
 from spacy.language import Language
@@ -16,7 +15,7 @@ from spacy.util import load_config
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import folder_bytes, read_json, whole_file, write_json
+from scripts.common.files import folder_bytes, read_json, whole_file, write_json, write_jsonl
 from scripts.common.finished import BEST, CONFIG, DEV, FACTS, MODEL_MD5, check_finished, known_md5
 from scripts.common.skipping import pass_on
 from scripts.common.variants import variant_code
@@ -140,7 +139,7 @@ def evaluate(
         msg.warn(doubt)
     # Both are written before either takes its place.
     with whole_file(run / "predictions.jsonl") as path, whole_file(output) as metrics_path:
-        srsly.write_jsonl(path, predictions)
+        write_jsonl(path, predictions)
         write_json(metrics_path, metrics)
     low, high = scores["macro_f1_ci"]
     msg.good(

@@ -240,9 +240,21 @@ def broken_arrow(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: broken Parquet or Arrow file ({error!s:.200}). Export or fetch it again.")
 
 
+def rows_of(batch: Any, path: Path) -> list[Record]:
+    """The rows of a record batch.
+
+    Raises:
+        UserError: a value is none that Python can hold.
+    """
+    try:
+        return batch.to_pylist()
+    except (OSError, OverflowError, ValueError) as error:  # pyarrow's own errors are such, too
+        raise broken_arrow(path, error) from None
+
+
 def arrow_rows(path: Path) -> Records:
     """Stream the rows of a Parquet, Arrow or Feather file as they are."""
-    rows = chain.from_iterable(batch.to_pylist() for batch in arrow_batches(path))
+    rows = chain.from_iterable(rows_of(batch, path) for batch in arrow_batches(path))
     yield from ((row, f"{path}, row {number}") for number, row in enumerate(rows, 1))
 
 
@@ -296,13 +308,15 @@ def looks_like_prodigy(line: str) -> bool:
     return bool({"answer", "_task_hash"} & keys) or {"options", "accept"} <= keys
 
 
-def holds_one_list(line: str) -> bool:
+def holds_one_list(line: str, text_column: str) -> bool:
     """Whether a JSON line is an object that is no record, but holds a list of them: a whole file on one line."""
     try:
         record = parse_json(line)
     except ValueError:
         return False
     if not isinstance(record, dict) or {str(name).casefold() for name in record} & {*TEXT_COLUMNS}:
+        return False
+    if text_column in record:
         return False
     lists = [value for value in record.values() if isinstance(value, list)]
     return len(lists) == 1 and bool(lists[0]) and all(isinstance(item, dict) for item in lists[0])
@@ -321,10 +335,14 @@ MAGIC = {b"PAR1": "parquet", b"ARROW1": "datasets", b"\xff\xff\xff\xff": "datase
 }  # a DocBin is packed with zlib
 
 
-def detect_file(path: Path) -> tuple[str, str]:
+def detect_file(path: Path, text_column: str = AUTO) -> tuple[str, str]:
     """Tell the form of a file by its content: a name of `FORMS`, and the first line that is not blank, if it has lines.
 
     A delimiter in the first line makes a table. An empty file is plain text without a first line.
+
+    Args:
+        path: the file.
+        text_column: of the texts, if it has been named: an object that has it is a record.
 
     Raises:
         UserError: it is of a form that cannot be read.
@@ -337,16 +355,17 @@ def detect_file(path: Path) -> tuple[str, str]:
         raise UserError(
             f"{path}: a zip file, or a workbook such as .xlsx. Unpack it, or save the sheet as CSV (UTF-8)."
         )
-    line = next((line.strip() for line in text_lines(path, MAX_WHOLE_BYTES) if line.strip()), "")
+    lines = (line.strip() for line in text_lines(path, MAX_WHOLE_BYTES) if line.strip())
+    line = next(lines, "")
     if line.startswith("[") or line == "{":
         return "json", line
     if line.startswith("{"):
-        if holds_one_list(line):
+        if holds_one_list(line, text_column) and next(lines, None) is None:
             return "json", line
         return "prodigy" if looks_like_prodigy(line) else "jsonl", line
     if ".json" in path.name.casefold() and is_json_text(line):
         return "jsonl", line
-    if any(word.startswith(FASTTEXT) for word in line.split()):
+    if re.search(rf"(?:^|\s){FASTTEXT}", line):
         return "fasttext", line
     return "table" if find_delimiter(line) else "text", line
 
@@ -379,7 +398,7 @@ def detect_texts(path: Path, form: str = AUTO, text_column: str = AUTO) -> str:
         raise UserError(f"format {form!r} is unknown. Choose auto, {', '.join(FORMS)}.")
     found = form
     if form == AUTO:
-        found, line = detect_file(path)
+        found, line = detect_file(path, text_column)
         if found in ("table", "text"):
             found = "table" if line and looks_like_table(path, text_column) else "text"
     if found == "text" and text_column != AUTO:
@@ -426,10 +445,15 @@ def moved(what: str, here: str, before: str, source: str, first: str) -> UserErr
 
 
 class TextColumn:
-    """Finds the column of the texts of a file: the same in all records, so that none is read for want of another."""
+    """Finds the column of the texts of a file: the same in all records, so that none is read for want of another.
 
-    def __init__(self, wanted: str = AUTO) -> None:
-        self.wanted, self.name, self.first = wanted, "", ""
+    Args:
+        wanted: the column, or `auto`.
+        if_there: whether `auto` will do, if the first record does not have it.
+    """
+
+    def __init__(self, wanted: str = AUTO, if_there: bool = False) -> None:
+        self.wanted, self.if_there, self.name, self.first = wanted, if_there, "", ""
         self.seen: dict[tuple[str, ...], str] = {}  # by the keys of a record: all of a table have the same
 
     def of(self, record: Record, source: str) -> str:
@@ -438,6 +462,8 @@ class TextColumn:
         Raises:
             UserError: there is none, or it is another one than in the first record.
         """
+        if not self.first and self.if_there and self.wanted not in record:
+            self.wanted = AUTO
         if (name := self.seen.get(keys := tuple(record))) is None:
             name = column(record, self.wanted, TEXT_COLUMNS, "text_column", source)
             if not self.first:

@@ -134,7 +134,7 @@ def schema_of(source: Path, records: Iterator[tuple[Record, str]]) -> Any:
 def mixed_types(source: Path, error: Exception) -> UserError:
     """What to say where Parquet cannot hold a column."""
     return UserError(
-        f"{source}: a column holds values of different types, which Parquet cannot hold. Write .jsonl. "
+        f"{source}: a column holds values of different types, or nothing, which Parquet cannot hold. Write .jsonl. "
         f"({' '.join(str(error).split()):.200})"
     )
 
@@ -166,6 +166,10 @@ def parquet_writer(path: Path, source: Path, schema: Any) -> Iterator[Write]:
         if len(rows) == PARQUET_ROWS:
             flush()
 
-    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+    try:
+        writer = pyarrow.parquet.ParquetWriter(path, schema)
+    except pyarrow.ArrowException as error:
+        raise mixed_types(source, error) from None
+    with writer:
         yield write
         flush()
