@@ -208,7 +208,7 @@ def packed_scores(arrays: dict[str, np.ndarray], docs: Sequence[Doc], exclusive:
     """The probabilities that arrays give to texts: float32, shape (texts, labels)."""
     model = TextCatOnnx(exclusive_classes=exclusive)
     set_onnx(model.get_ref("scores"), arrays)
-    return model.predict(docs)
+    return model.ops.to_numpy(model.predict(docs))  # the current backend may be a GPU's
 
 
 def agreement(before: np.ndarray, after: np.ndarray, threshold: float | None) -> float:

@@ -51,7 +51,7 @@ def collect_copies(
         train: the texts.
         held_out: normalized.
         nlp: splits texts into words.
-        limit: texts at most, but for training texts.
+        limit: texts at most.
         teacher: if it is a transformer, its near words come in.
     """
     split = [words for words in ([token.text_with_ws for token in doc] for doc in nlp.pipe(train)) if words]
@@ -68,7 +68,9 @@ def collect_copies(
             return True
         return False
 
-    for words in split:
+    for words in split:  # in the order of their hashes, so that those that are taken are drawn at random
+        if len(chosen) == limit or room <= 0:
+            break
         take(words[:MAX_WORDS])
     near = near_words_of(teacher, (word.rstrip() for words in split for word in words)) if teacher else {}
     copies = altered_copies(split, np.random.default_rng(SEED), MAX_WORDS, near)

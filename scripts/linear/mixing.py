@@ -1,4 +1,4 @@
-"""How much say the linear model in a pipeline gets, and the decision threshold of what both say together."""
+"""How much say the linear model in a pipeline gets, and how much rare labels are favoured by what both say together."""
 
 from pathlib import Path
 from typing import NamedTuple

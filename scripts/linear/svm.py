@@ -26,6 +26,7 @@ MARGIN = 0.003  # of F1 by which another setting must be better than the first
 SIZE, MIN_ROWS = 1_200_000, 20_000  # bytes of the table at most, unless many labels want more for so many rows
 ROW_BYTES = 5  # key and idf
 MANY = 40_000  # texts times labels: from here on settings are compared by one fold of three
+DF_TEXTS = 2_000  # counted at a time: memory would else grow with the words of all texts
 THRESHOLDS = np.arange(0.05, 0.96, 0.05)
 
 
@@ -204,7 +205,10 @@ def quantize(W: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def choose_features(docs: Sequence[Doc], n_labels: int, size: int) -> Features:
     """The features of texts, without a look at their labels; see `choose_rows`."""
     counts, parts, pairs = featurize(docs)
-    df = np.bincount((counts @ parts + pairs).indices, minlength=LINEAR_ROWS)
+    df = np.zeros(LINEAR_ROWS, dtype=np.int64)
+    for start in range(0, len(docs), DF_TEXTS):
+        some = slice(start, start + DF_TEXTS)
+        df += np.bincount((counts[some] @ parts + pairs[some]).indices, minlength=LINEAR_ROWS)
     keys = choose_rows(df, n_labels, size or max(SIZE, MIN_ROWS * (ROW_BYTES + n_labels)))
     full = np.log((1 + len(docs)) / (1 + df[keys])) + 1
     idf = np.rint(full * (255 / full.max())).astype("uint8")

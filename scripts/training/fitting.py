@@ -1,6 +1,7 @@
 """Run `spacy train` with a clock, in a clean folder, with clear messages for what a user can mend.
 
-Where a text may have several labels, the decision threshold is then chosen on dev. And the trained pipeline forgets the
+Where a text may have several labels, the decision threshold is then chosen on dev (and, beside a linear model, on the
+scores that it gave the training texts in cross-validation). And the trained pipeline forgets the
 words of the training texts.
 """
 
@@ -38,6 +39,7 @@ from scripts.training.inputs import check_inputs, open_config
 MIN_EVALUATIONS = 6
 STILL_RISING = 1.0  # points of the score on dev, which is macro-F1, or the macro-average of AUC
 MARGIN = 0.5  # see `choose`
+LEAST_GAIN = 0.001  # of the mean log loss: less is none, however steady
 
 
 def forget_words(folder: Path) -> None:
@@ -190,12 +192,12 @@ def choose(losses: Sequence[np.ndarray]) -> int:
 
     Args:
         losses: of each candidate, those of the same texts. It must be better than an earlier one by `MARGIN` standard
-            errors of the mean difference.
+            errors of the mean difference, and by `LEAST_GAIN`.
     """
     best = 0
     for i, loss in enumerate(losses):
         gain = losses[best] - loss
-        if gain.mean() > MARGIN * gain.std() / np.sqrt(len(gain)):
+        if gain.mean() > max(MARGIN * gain.std() / np.sqrt(len(gain)), LEAST_GAIN):
             best = i
     return best
 

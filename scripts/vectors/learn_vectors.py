@@ -34,8 +34,14 @@ class VectorsModel(StrEnum):
     fasttext = "fasttext"
 
 
+MAX_SENTENCE = 10_000  # words: gensim.models.word2vec.MAX_WORDS_IN_BATCH
+
+
 class TokenFile:
-    """Sentences of lower-cased words, read from a file of one space-separated sentence a line, again in each pass."""
+    """Sentences of lower-cased words, read from a file of one space-separated text a line, again in each pass.
+
+    Of a sentence of more than `MAX_SENTENCE` words gensim would leave out the rest, so that long texts come in parts.
+    """
 
     def __init__(self, path: Path, words: int, passes: int) -> None:
         self.path = path
@@ -44,9 +50,10 @@ class TokenFile:
     def __iter__(self) -> Iterator[list[str]]:
         with self.path.open(encoding="utf-8") as lines:
             for line in lines:
-                sentence = line.split()
-                yield sentence
-                self.progress.update(len(sentence))
+                words = line.split()
+                for start in range(0, len(words), MAX_SENTENCE):
+                    yield words[start : start + MAX_SENTENCE]
+                self.progress.update(len(words))
 
 
 class EpochBar(CallbackAny2Vec):

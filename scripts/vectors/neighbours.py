@@ -58,7 +58,10 @@ def neighbours(
         raise UserError(f"{table}: no vectors table. Make it with the command `learn-floret`.")
     nlp = spacy.load(table)
     seen = lower_counts(counts)
-    frequent = [word for word, _ in seen.most_common(among) if word.isalpha() and not nlp.vocab[word].is_stop]
+    common = (word for word, _ in seen.most_common(among) if any(map(str.isalpha, word)))
+    frequent = [word for word in common if not nlp.vocab[word].is_stop]
+    if not frequent:
+        raise UserError(f"{counts}: of the {among:,} most frequent words none is more than a stop word or a sign.")
     # Without words of the user's: some topical ones, and a word made up of one of them, which no list can hold.
     asked = list(words or [*frequent[:DEFAULT_WORDS], f"un{frequent[0]}ish"])
     found = nearest(nlp.vocab, asked, frequent, n)

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +23,7 @@ from wasabi import msg
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, read_raw_texts, whole_file, write_json
 
-BATCH = 2000  # texts handed to a process at a time
+BATCH, BATCH_CHARS = 2000, 2_000_000  # texts, and characters of all, handed to a process at a time
 AHEAD = 2  # batches for each process, done or waiting
 MAX_LEXEMES = 500_000  # some 200 MB; spaCy keeps each word it has seen
 MIN_PARALLEL_BYTES = 10_000_000  # less is tokenized before other processes have started
@@ -53,9 +53,15 @@ def tokenize_texts(texts: list[str], lang: str) -> tuple[str, Counter[str]]:
 
 
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of `BATCH` texts; the last one may be shorter."""
-    texts = iter(texts)
-    while batch := list(islice(texts, BATCH)):
+    """Lists of `BATCH` texts, or fewer that have `BATCH_CHARS` together; the last one may be shorter."""
+    batch, chars = [], 0
+    for text in texts:
+        batch.append(text)
+        chars += len(text)
+        if len(batch) == BATCH or chars >= BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
         yield batch
 
 

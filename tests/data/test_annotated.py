@@ -60,6 +60,21 @@ def test_the_last_file_counts_and_any_form_is_read(toy_assets, run, tmp_path):
     assert train["The new film"] == ("film",) and train["the new bank"] == ("money",)
 
 
+def test_answers_in_the_columns_that_settings_name(toy_assets, run, tmp_path):
+    """And Prodigy's answers in its own."""
+    (toy_assets / "data").mkdir()
+    (toy_assets / "annotated.csv").write_text("msg,label,topic\nThe new film,sport,film\n", encoding="utf-8")
+    srsly.write_jsonl(toy_assets / "data" / "annotated.jsonl", [answered("The new bank", "money")])
+    records = list(srsly.read_jsonl(toy_assets / "train.jsonl"))
+    srsly.write_jsonl(
+        toy_assets / "train.jsonl", [{"msg": r["text"], "label": "x", "topic": r["label"]} for r in records]
+    )
+    process = run("convert", "toy", "corpus", "--text-column", "msg", "--label-column", "topic")
+    assert process.returncode == 0, process.output
+    train = read_splits(tmp_path / "corpus")["train"]
+    assert train["The new film"] == ("film",) and train["The new bank"] == ("money",)
+
+
 def test_a_text_that_was_dropped_for_its_two_labels_comes_back_with_one(toy_assets, run, tmp_path):
     twice = [{"text": "The cup of the bank", "label": label} for label in ("money", "sport")]
     srsly.write_jsonl(toy_assets / "train.jsonl", [*toy_records(), *twice])

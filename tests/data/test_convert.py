@@ -105,6 +105,16 @@ def test_raw_text_holds_no_held_out_text():
     ]
 
 
+def test_no_line_of_a_held_out_text_is_raw_text():
+    splits = {
+        "train": [example("Train text")],
+        "dev": [],
+        "test": [example("A first line of it\nThanks!\n\nand the last of it")],
+    }
+    extra = ["A first line, of it", "thanks", "And the last of it.", "a line of its own"]
+    assert list(clean_raw(splits, extra)) == ["Train text", "thanks", "a line of its own"], "short ones tell nothing"
+
+
 def test_raw_text_without_spaces_holds_no_held_out_text():
     splits = {"train": [example("训练")], "dev": [example("另一句话")], "test": [example("今天天气很好")]}
     assert list(clean_raw(splits, ["新闻:今天天气很好,专家表示欢迎", "今天天气不好"])) == ["训练", "今天天气不好"]

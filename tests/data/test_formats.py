@@ -122,6 +122,7 @@ def test_forms(tmp_path, write, name):
         ('["a", "b"]', ("a", "b")),
         ("['O\\'Brien', \"x\"]", ("O'Brien", "x")),
         (r'["caf\u00e9"]', ("café",)),
+        (r'["R\/S", "\ud83d\ude00"]', ("R/S", "😀")),
         ("[draft", ("[draft",)),
         ("[a] and [b]", ("[a] and [b]",)),
     ],
@@ -130,6 +131,44 @@ def test_lists_in_a_field(tmp_path, field, labels):
     path = tmp_path / "train.csv"
     path.write_text('text,label\nA text,"{}"\n'.format(field.replace('"', '""')), encoding="utf-8")
     assert read(path) == [("A text", labels)]
+
+
+def test_a_nested_list_is_no_file_of_records(tmp_path):
+    path = tmp_path / "train.jsonl"
+    records = [{"abstract": f"Text {i}", "label": "x", "authors": [{"name": "A", "title": "Dr"}]} for i in range(2)]
+    for count in (2, 1):
+        srsly.write_jsonl(path, records[:count])
+        assert read(path, text_column="abstract") == [("Text 0", ("x",)), ("Text 1", ("x",))][:count]
+
+
+def test_class_names_beside_the_label_and_caches_leave_no_row_out(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    names = {name: {"names": ["a", "b"], "_type": "ClassLabel"} for name in ("label", "topic")}
+    rows = [{"text": "one", "label": 0, "topic": -1}, {"text": "two", "label": 1, "topic": None}]
+    rows += [{"text": "three", "label": -1, "topic": 1}]
+    table = pa.Table.from_pylist(rows).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": names}})}
+    )
+    (tmp_path / "train").mkdir()
+    for name in ("data-00000-of-00001.arrow", "cache-0123.arrow"):
+        with (
+            pa.OSFile(str(tmp_path / "train" / name), "wb") as stream,
+            pa.ipc.new_stream(stream, table.schema) as writer,
+        ):
+            writer.write_table(table)
+    notes = Notes()
+    assert read(tmp_path / "train", notes) == [("one", ("a",)), ("two", ("b",))]
+    assert notes.counts == {"a row without a label, left out": 1}
+
+
+def test_values_of_parquet_that_python_cannot_hold(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    when = pa.array([300_000_000_000_000], pa.int64()).cast(pa.timestamp("ms"))  # the year 11476
+    parquet.write_table(pa.table({"text": ["one"], "label": ["a"], "when": when}), tmp_path / "train.parquet")
+    with pytest.raises(UserError, match="train.parquet: broken Parquet or Arrow file"):
+        read(tmp_path / "train.parquet")
 
 
 def test_labels_of_other_types(tmp_path):

@@ -117,6 +117,22 @@ def test_parquet_keeps_columns_and_types(tmp_path, run, models):
     ]
 
 
+def test_labels_of_the_input_stay_as_they_are(tmp_path, run, models):
+    pyarrow = import_pyarrow()
+    records = [{"text": "goal", "labels": "sport", "label": 1}, {"text": "bank", "labels": "money", "label": 2}]
+    srsly.write_jsonl(tmp_path / "in[1].jsonl", records)
+    srsly.write_jsonl(tmp_path / "in1.jsonl", [{"text": "another file"}])
+    for model, own in (("single", "labels"), ("multi", "label")):
+        process = run("classify", models / model, "in[1].jsonl", f"{model}.parquet")
+        assert process.returncode == 0 and "2 texts labelled" in process.output, process.output
+        found = pyarrow.parquet.read_table(tmp_path / f"{model}.parquet").to_pylist()
+        assert [row[own] for row in found] == [record[own] for record in records]
+    srsly.write_jsonl(tmp_path / "in.jsonl", [{"text": "goal", "labels": ["u", "v"]}])
+    assert run("classify", models / "single", "in.jsonl", "out.csv").returncode == 0
+    (row,) = csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8", newline=""))
+    assert row["labels"] == '["u", "v"]'
+
+
 @pytest.mark.parametrize("source", ["shards", "shards/*.*"])
 def test_shards_are_labelled_once(tmp_path, run, models, source):
     (tmp_path / "shards").mkdir()

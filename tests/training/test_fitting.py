@@ -156,8 +156,14 @@ def test_a_candidate_that_fails_leaves_the_earlier_pipeline_as_it_was(project, r
 
 @pytest.mark.parametrize(
     ("gains", "best"),
-    [([0.0, 0.0], 0), ([0.5, 0.5, 0.4, 0.6], 1), ([1.0, -0.9, 1.0, -0.9], 0), ([-0.1, -0.2], 0)],
-    ids=["a tie", "clear", "could be chance", "worse"],
+    [
+        ([0.0, 0.0], 0),
+        ([0.5, 0.5, 0.4, 0.6], 1),
+        ([1.0, -0.9, 1.0, -0.9], 0),
+        ([-0.1, -0.2], 0),
+        ([1e-5, 1e-5, 1e-5], 0),
+    ],
+    ids=["a tie", "clear", "could be chance", "worse", "steady, but of nothing"],
 )
 def test_an_earlier_candidate_is_kept_unless_the_gain_is_clear(gains, best):
     loss = np.linspace(1, 2, len(gains))

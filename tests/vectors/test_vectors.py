@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import spacy
 import srsly
+from gensim.models import word2vec
 from spacy.cli.init_pipeline import init_vectors_cli
 from spacy.tokens import DocBin
 from spacy.training.initialize import convert_vectors
 from spacy.vectors import Vectors
 
-from scripts.vectors.learn_vectors import group_spellings
+from scripts.vectors.learn_vectors import MAX_SENTENCE, TokenFile, group_spellings
 from scripts.vectors.neighbours import nearest
-from scripts.vectors.tokenize_raw import BATCH
+from scripts.vectors.tokenize_raw import BATCH, BATCH_CHARS, batches
 from scripts.vectors.words import add_keys, lower_counts
 from tests.conftest import message
 
@@ -108,6 +109,22 @@ def test_tokens_are_those_of_the_pipeline_without_spaces(raw, run, tmp_path):
     assert (spellings["Goal"], spellings["GOAL"], spellings["The"]) == (1, 1, 300)
     assert lower_counts(tmp_path / "counts.json")["goal"] == 152
     assert sum(spellings.values()) == sum(len(line.split()) for line in lines)
+
+
+def test_long_texts_come_in_parts_that_gensim_takes_whole(tmp_path):
+    words = [f"w{i}" for i in range(2 * MAX_SENTENCE + 5)]
+    (tmp_path / "tokens.txt").write_text(" ".join(words) + "\na b\n", encoding="utf-8")
+    parts = list(TokenFile(tmp_path / "tokens.txt", len(words) + 2, 1))
+    assert [len(part) for part in parts] == [MAX_SENTENCE, MAX_SENTENCE, 5, 2]
+    assert [word for part in parts for word in part] == [*words, "a", "b"]
+    assert MAX_SENTENCE <= word2vec.MAX_WORDS_IN_BATCH
+
+
+def test_batches_are_bounded_by_their_texts_and_by_these_characters():
+    long, short = "x" * (BATCH_CHARS // 2), "y"
+    found = list(batches([long, long, short, long, *[short] * BATCH]))
+    assert [len(batch) for batch in found] == [2, BATCH, 2]
+    assert sum(found, []) == [long, long, short, long, *[short] * BATCH]
 
 
 def test_processes_tokenize_as_one_does(tmp_path, run):
