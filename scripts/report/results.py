@@ -99,12 +99,13 @@ def check_metrics(metrics: dict[str, Any], path: Path, required: dict[str, type]
 def load_metrics(folder: Path, dataset: str, corpus: Path | None = None) -> list[dict[str, Any]]:
     """Read and check the metrics of all variants trained on a data set, smallest pipeline first.
 
-    Of those that were measured on other labelled texts than are in its corpus now, if that is named, it warns only.
+    Those that were measured on other labelled texts than are in its corpus now, if that is named, are left out, unless
+    there are no others.
 
     Raises:
         UserError: there are none, or a file is broken or lacks a figure.
     """
-    found, earlier = [], list[str]()
+    found, earlier = [], list[dict[str, Any]]()
     now = labelled_now(corpus) if corpus else {}
     for path in sorted(folder.glob("*.json")):
         metrics = read_json(path)
@@ -121,14 +122,16 @@ def load_metrics(folder: Path, dataset: str, corpus: Path | None = None) -> list
             )
             continue
         if now and labelled(metrics.get("env", {}).get("corpus_md5", now)) != now:
-            earlier.append(metrics["variant"])
+            earlier.append(metrics)
             continue
         found.append(metrics)
     if earlier:
+        names = ", ".join(metrics["variant"] for metrics in earlier)
         msg.warn(
-            f"{folder}: left out, measured before the texts of the data set were changed: {', '.join(earlier)}. "
-            f"Measure them anew: python -m spacy project run {earlier[0]} . --vars.dataset {dataset}"
+            f"{folder}: {'left out, ' if found else ''}measured before the texts of the data set were changed: {names}. "
+            f"Measure them anew: python -m spacy project run {earlier[0]['variant']} . --vars.dataset {dataset}"
         )
+        found = found or earlier
     if not found:
         raise UserError(
             f"{folder}: no metrics of data set {dataset!r}. Train and evaluate a variant first, for example "

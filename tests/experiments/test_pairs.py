@@ -111,6 +111,9 @@ def test_what_was_measured_before_a_change_of_the_texts_is_left_out(task, run):
     markdown = (task / "metrics" / "toy" / "report.md").read_text(encoding="utf-8")
     assert "| linear ★ |" in markdown and "compact" not in markdown
     assert "linear, macro-F1 1.000 in" in (said := run("recommend", *command).output) and "is the only variant" in said
+    write_json(task / "corpus" / "toy" / "task.json", {"md5": {"train.spacy": "newer still"}})
+    said = run("recommend", *command).output
+    assert "metrics/toy: measured before the texts of the data set were changed: " in said and "Take " in said, said
     write_json(task / "corpus" / "toy" / "task.json", {"md5": {"train.spacy": "a fold's"}, "fold": {"number": 1}})
     assert "left out" not in run("recommend", *command).output, "a fold is no change"
 
