@@ -127,8 +127,9 @@ def load_metrics(folder: Path, dataset: str, corpus: Path | None = None) -> list
         found.append(metrics)
     if earlier:
         names = ", ".join(metrics["variant"] for metrics in earlier)
+        left_out = "left out, " if found else ""
         msg.warn(
-            f"{folder}: {'left out, ' if found else ''}measured before the texts of the data set were changed: {names}. "
+            f"{folder}: {left_out}measured before the texts of the data set were changed: {names}. "
             f"Measure them anew: python -m spacy project run {earlier[0]['variant']} . --vars.dataset {dataset}"
         )
         found = found or earlier
