@@ -866,17 +866,28 @@ class _LinearCache:
     """What words contribute, by hash. Not a dict, so that thinc does not store it with the model.
 
     Attributes:
-        weights: the model's array that all this is for.
+        params: the model's arrays, and what they are on the CPU: on a GPU to fetch them takes time.
+        weights: the one of these that the rest is for.
         rows: the words' rows in `parts`.
         parts: see `_linear_parts`.
         lock: several threads may predict at a time. Rows that another thread was given are never written again.
     """
 
     def __init__(self) -> None:
+        self.params: tuple[list[Any], dict[str, numpy.ndarray]] = ([], {})
         self.weights: numpy.ndarray | None = None
         self.rows: dict[int, int] = {}
         self.parts = numpy.zeros((0, 0), dtype="float32")
         self.lock = Lock()
+
+    def fetch(self, model: Model) -> dict[str, numpy.ndarray]:
+        """The arrays of a LinearScores layer on the CPU, the same ones as long as the layer's are the same."""
+        known, fetched = self.params
+        own = [model.get_param(name) for name in LINEAR_PARAMS]
+        if len(known) != len(own) or any(one is not other for one, other in zip(known, own, strict=True)):
+            fetched = dict(zip(LINEAR_PARAMS, map(_on_cpu, own), strict=True))
+            self.params = own, fetched
+        return fetched
 
     def __reduce__(self) -> tuple:
         # A copy, and another process, start with nothing.
@@ -1020,7 +1031,7 @@ def linear_logits(model: Model, docs: Sequence[Doc]) -> numpy.ndarray:
     """The calibrated logits of a LinearScores layer: float32, shape (texts, nO). Always on the CPU."""
     if not docs:
         return numpy.zeros((0, model.get_dim("nO")), dtype="float32")
-    params = {name: _on_cpu(model.get_param(name)) for name in LINEAR_PARAMS}
+    params = model.attrs["cache"].fetch(model)
     weights, scales = params["weights"], params["scales"]
     words, (texts, index, values), (pair_texts, pairs, pair_values) = count_words(docs)
     n, n_labels = len(docs), weights.shape[1]

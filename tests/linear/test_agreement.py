@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import spacy
 
-from scripts.components import LINEAR_ROWS, LinearScores, TextCatCompact, linear_logits, read_linear, set_linear
+from scripts.components import (
+    LINEAR_PARAMS,
+    LINEAR_ROWS,
+    LinearScores,
+    TextCatCompact,
+    linear_logits,
+    read_linear,
+    set_linear,
+)
 from scripts.linear.mixing import mix
 from scripts.linear.svm import calibrate, featurize, fit_linear, fit_svm, quantize, weigh
 from tests.conftest import DESKS, toy_records
@@ -115,6 +123,23 @@ def test_one_word_more_than_the_cache_holds_changes_nothing(model, monkeypatch):
     found = np.concatenate([linear_logits(small, [doc]) for doc in docs])
     assert found == pytest.approx(expected, abs=1e-5)
     assert len(small.attrs["cache"].parts) <= max(len({token.lower for token in doc}) for doc in docs)
+
+
+def test_what_is_fetched_from_a_gpu_is_fetched_once_and_again_where_it_changed(model, monkeypatch):
+    fetched = []
+
+    def fetch(array):
+        fetched.append(array)
+        return np.array(array)
+
+    monkeypatch.setattr("scripts.components._on_cpu", fetch)
+    docs, own = task("en", "single")[0][:3], model.copy()
+    first = linear_logits(own, docs)
+    rows = own.attrs["cache"].parts
+    assert np.array_equal(linear_logits(own, docs), first) and own.attrs["cache"].parts is rows
+    assert len(fetched) == len(LINEAR_PARAMS)
+    own.set_param("bias", own.get_param("bias") + 1)
+    assert linear_logits(own, docs) == pytest.approx(first + 1)
 
 
 @pytest.fixture
