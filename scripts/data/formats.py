@@ -191,7 +191,7 @@ def label_column(record: Record, source: str, options: Options) -> str:
         UserError: there is not the one that is wanted.
     """
     name = column(record, options.label_column, LABEL_COLUMNS, "label_column", source)
-    if name == "cats" != options.label_column and not isinstance(record[name], dict):
+    if options.label_column == AUTO and name == "cats" and not isinstance(record[name], dict):
         others = {key: value for key, value in record.items() if key != name}
         other = column(others, AUTO, LABEL_COLUMNS, "label_column", source)
         name = other if other in others else name
@@ -271,6 +271,7 @@ def examples_of(path: Path, records: Iterable[tuple[object, str]], options: Opti
         UserError: a record is broken, or has its text or label in another column than those before it.
     """
     texts: dict[str, str] = {}
+    text_column = TextColumn(options.text_column)
     columns: dict[str, tuple[str, str]] = {}
     keys: set[tuple[str, ...]] = set()  # of records: all of a table have the same
     for record, source in records:
@@ -288,13 +289,15 @@ def examples_of(path: Path, records: Iterable[tuple[object, str]], options: Opti
             ) from None
         if isinstance(record, dict):
             if (own := tuple(record)) not in keys:
-                check_columns(record, source, options, columns)
+                columns.setdefault("text", (text_column.of(record, source), source))
+                check_label_column(record, source, options, columns)
                 keys.add(own)
             name = str(record.get("id") or "")
             if name and texts.setdefault(name, example.text) != example.text:
                 notes.add("an id that an earlier, different text has as well; ids are not used", source)
         yield example
-    notes.columns[path.as_posix()] = {what: name for what, (name, _) in columns.items()}
+    told = {"text": options.text_column == AUTO, "label": options.label_column == AUTO}
+    notes.columns[path.as_posix()] = {what: name for what, (name, _) in columns.items() if told[what]}
 
 
 def lacks_label(record: object, source: str, options: Options) -> bool:
@@ -308,23 +311,19 @@ def lacks_label(record: object, source: str, options: Options) -> bool:
     return False
 
 
-def check_columns(record: Record, source: str, options: Options, seen: dict[str, tuple[str, str]]) -> None:
-    """Make sure that text and label stand where they stood in the records before: a rating is no label for want of one.
+def check_label_column(record: Record, source: str, options: Options, seen: dict[str, tuple[str, str]]) -> None:
+    """Make sure that the label stands where it stood in the records before: a rating is no label for want of one.
 
     Raises:
-        UserError: one stands elsewhere than where `seen`, which the first record fills, says.
+        UserError: it stands elsewhere than where `seen`, which the first record fills, says.
     """
-    for what, setting in (("text", options.text_column), ("label", options.label_column)):
-        if setting != AUTO:
-            continue
-        if what == "text":
-            here = column(record, AUTO, TEXT_COLUMNS, "text_column", source)
-        else:
-            here = label_column(record, source, options)
-        before, first = seen.setdefault(what, (here, source))
-        same, as_before = (SINGULAR.get(name.strip().casefold(), name.strip().casefold()) for name in (here, before))
-        if same != as_before:
-            raise moved(what, here, before, source, first)
+    if options.label_column != AUTO:
+        return
+    here = label_column(record, source, options)
+    before, first = seen.setdefault("label", (here, source))
+    same, as_before = (SINGULAR.get(name.strip().casefold(), name.strip().casefold()) for name in (here, before))
+    if same != as_before:
+        raise moved("label", here, before, source, first)
 
 
 # Rows of Parquet and Arrow files
@@ -541,8 +540,9 @@ def detect_folder(path: Path) -> str:
         UserError: it is empty or of no known form.
     """
     inside = [p for p in path.rglob("*") if p.is_file()]
+    suffixes = {p.suffix for p in arrow_files(path)}
     for suffix, name in ((".arrow", "datasets"), (".parquet", "parquet")):
-        if any(p.suffix == suffix for p in arrow_files(path)):
+        if suffix in suffixes:
             return name
     if any(p.parent != path for p in inside):
         return "folders"
@@ -617,20 +617,24 @@ def is_annotated(path: Path) -> bool:
 
 def data_entries(folder: Path) -> list[Path]:
     """What is to be read in a data set's folder, or, where that names no split, in the folder `data` in it."""
-    entries = sorted(path for path in folder.iterdir() if is_data(path))
-    # A file of that name alone is the data set itself.
-    entries = [path for path in entries if not is_annotated(path)] or entries
+
+    def entries_of(place: Path) -> list[Path]:
+        entries = sorted(path for path in place.iterdir() if is_data(path))
+        # A file of that name alone is the data set itself.
+        return [path for path in entries if not is_annotated(path)] or entries
+
+    entries = entries_of(folder)
     if (folder / "data").is_dir() and not any(map(split_of, entries)):
-        entries = sorted(path for path in (folder / "data").iterdir() if is_data(path))
-        entries = [path for path in entries if not is_annotated(path)] or entries
+        return entries_of(folder / "data")
     return entries
 
 
 def annotated_files(folder: Path) -> list[Path]:
     """The files `annotated*` of a data set's folder and of the folder `data` in it, but for what is the data itself."""
+    data = data_entries(folder)
     places = [place for place in (folder, folder / "data") if place.is_dir()]
     found = [path for place in places for path in sorted(filter(is_annotated, place.iterdir()))]
-    return [path for path in found if path not in data_entries(folder)]
+    return [path for path in found if path not in data]
 
 
 def find_inputs(folder: Path) -> dict[str, list[Path]]:
@@ -679,13 +683,15 @@ def read_folder(folder: Path, options: Options, notes: Notes) -> Splits:
 
 
 def for_file(path: Path, options: Options) -> Options:
-    """The options for a file that may have other columns than the training texts: what it has is as they say."""
+    """The options for a file that may have another form and other columns than the training texts: what it has of
+    these is as they say.
+    """
     name = detect(path, options.text_column)
-    first = next((record for record, _ in as_objects(FORMS[name](path))), {}) if name in FORMS else {}
+    first = next((record for record, _ in as_objects(FORMS[name](path))), {})
     labels = [label.strip() for label in options.label_column.split(",")]
     return replace(
         options,
-        format=AUTO,
+        format=name,
         text_column=options.text_column if options.text_column in first else AUTO,
         label_column=options.label_column if options.label_column in first or first.keys() >= set(labels) else AUTO,
     )
@@ -698,14 +704,15 @@ def read_annotated(files: Iterable[Path], options: Options, notes: Notes) -> Ite
         UserError: one is broken, or holds a task of `doubt` or `suggest` that nobody has answered.
     """
     for path in files:
-        if detect(path) == "prodigy":
+        own = for_file(path, options)
+        if own.format == "prodigy":
             for record, source in jsonl_records(path):
                 if isinstance(record, dict) and "options" in record and "answer" not in record:
                     raise UserError(
                         f"{source}: nobody has answered this task (it has no `answer`). Annotate the file in Prodigy, "
                         "and put here what `prodigy db-out` gives."
                     )
-        yield read_input(path, for_file(path, options), notes)
+        yield read_input(path, own, notes)
 
 
 # Raw text

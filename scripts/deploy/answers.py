@@ -163,6 +163,7 @@ def label_upload(
         except UserError as error:
             raise UserError(str(error).replace(str(source), name)) from None
         shown: list[dict[str, str]] = []
+        several = decision_threshold(nlp) is not None
 
         def labelled() -> Iterator[Record]:
             for start in range(0, len(records), BATCH):
@@ -170,7 +171,7 @@ def label_upload(
                     batch = list(pipe(nlp, iter(records[start : start + BATCH]), AUTO, 1))
                 for record, text in zip(batch, texts[start:], strict=False):
                     if len(shown) < SHOWN_ROWS:
-                        shown.append(describe_row(record, text, decision_threshold(nlp) is not None))
+                        shown.append(describe_row(record, text, several))
                     yield record
                 progress(min(1.0, (start + BATCH) / len(records)))
 

@@ -209,7 +209,8 @@ def write_file(output: Path, source: Path, nlp: Language, records: Iterator[Reco
         if output.suffix == ".jsonl":
             with path.open("w", encoding="utf-8", newline="\n") as stream:
                 return write_all(records, json_writer(stream))
-        known = set_aside(reading.columns(source, typed=output.suffix == ".parquet"), added_names(nlp))
+        added = added_names(nlp)
+        known = set_aside(reading.columns(source, typed=output.suffix == ".parquet"), added)
         first = next(records, None)
         rest = chain([] if first is None else [first], records)
         names = list(dict.fromkeys((*known, *(flat(first, labels) if first else ()))))
@@ -217,14 +218,13 @@ def write_file(output: Path, source: Path, nlp: Language, records: Iterator[Reco
             pyarrow = import_pyarrow()
             text, score = pyarrow.string(), pyarrow.float64()
             if first:
-                added = {"label": text, "labels": pyarrow.list_(text)} | {f"score {label}": score for label in labels}
-                known |= {name: kind for name, kind in added.items() if name in added_names(nlp)}
+                types = {"label": text, "labels": pyarrow.list_(text)} | {f"score {label}": score for label in labels}
+                known |= {name: kind for name, kind in types.items() if name in added}
             with parquet_writer(path, source, pyarrow.schema([(name, known[name]) for name in names])) as write:
                 return write_all((flat(record, labels) for record in rest), write)
         with path.open("w", encoding="utf-8", newline="") as stream:
             write = table_writer(stream, names, "\t" if output.suffix == ".tsv" else ",", reading.formulas)
-            several = decision_threshold(nlp) is not None
-            return write_all((flat(record, labels, joined=several) for record in rest), write)
+            return write_all((flat(record, labels, joined="labels" in added) for record in rest), write)
 
 
 def write_all(records: Iterable[Record], write: Write) -> int:

@@ -126,22 +126,19 @@ def same_documents(groups: dict[str, list[dict[str, Any]]]) -> dict[str, list[di
     return {name: runs for name, runs in kept.items() if len(runs) == len(groups[name])}
 
 
-def compare_variants(
-    folder: Path, dataset: str, variants: Sequence[dict[str, Any]], anew: bool = False
-) -> tuple[dict[str, Any] | None, bool]:
+def compare_variants(folder: Path, dataset: str, runs: Runs, anew: bool = False) -> tuple[dict[str, Any] | None, bool]:
     """What paired tests say of all variants of a task.
 
     Args:
         folder: of the metrics of the task.
         dataset: its name.
-        variants: metrics of the single runs.
+        runs: that stand for each variant, see `find_runs`.
         anew: whether to compare what has not been compared yet, or to go by what was found before.
 
     Returns:
         What `compare_groups` says, with the `runs` that it was found from; None if there are no two variants to
         compare. And whether it is new: to be written to METRICS/paired/compare.json.
     """
-    runs = find_runs(folder, dataset, variants, quiet=not anew)
     path = folder / PAIRED / COMPARISON
     found_before = read_json(path) if path.is_file() else {}
     if (

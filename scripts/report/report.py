@@ -20,7 +20,7 @@ from scripts.common.files import format_json, write_texts
 from scripts.common.finished import is_of_another
 from scripts.common.variants import in_all
 from scripts.evaluation.paired import has_answers
-from scripts.experiments.pairs import COMPARISON, PAIRED, find_runs
+from scripts.experiments.pairs import COMPARISON, PAIRED, Runs
 from scripts.forms.tables import markdown_table
 from scripts.report.grids import comparison_markdown, tuning_chart, tuning_markdown
 from scripts.report.page import learning_curves, make_page, task_mode
@@ -196,12 +196,9 @@ def draw_tuning(results: Results, dataset: str) -> str | None:
     return vl_convert.vegalite_to_svg(tuning_chart(results.tuning, dataset).to_json()) if results.tuning else None
 
 
-def scores_by_seed(folder: Path, dataset: str, variants: Sequence[dict[str, Any]]) -> dict[str, dict[int, float]]:
-    """Macro-F1 of each variant by seed, of the runs that stand for it; see `find_runs` for the arguments."""
-    return {
-        name: {run["seed"]: run["scores"]["macro_f1"] for run in runs.values()}
-        for name, runs in find_runs(folder, dataset, variants, quiet=True).items()
-    }
+def scores_by_seed(runs: Runs) -> dict[str, dict[int, float]]:
+    """Macro-F1 of each variant by seed, of the runs that stand for it."""
+    return {name: {run["seed"]: run["scores"]["macro_f1"] for run in own.values()} for name, own in runs.items()}
 
 
 def write_page(
@@ -213,7 +210,7 @@ def write_page(
         best=pareto_front(results.variants, *COST_SIGNS),
         machines=describe_machines(results.variants),
         peers=results.peers,
-        seeds=scores_by_seed(metrics, dataset, results.variants),
+        seeds=scores_by_seed(results.runs),
         comparison=results.compared,
         pairs=results.pairs,
         tuning=results.tuning,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from scripts.common.cli import UserError
 from scripts.common.files import read_json
 from scripts.evaluation.paired import as_good_as_best, find_ends, find_worse, mean_and_std
 from scripts.evaluation.provenance import labelled, labelled_now
-from scripts.experiments.pairs import SEEDS, compare_variants, find_runs, is_run
+from scripts.experiments.pairs import SEEDS, Runs, compare_variants, find_runs, is_run
 from scripts.report.grids import read_comparison, read_tuning
 from scripts.report.page import flatten, read_any
 
@@ -53,6 +53,7 @@ class Results:
         tuning: what tuning brought, if anything was tuned.
         pairs: the paired tests of all variants, if there are any (scripts.experiments.pairs).
         new_pairs: whether these are to be written.
+        runs: that stand for each variant, see `find_runs`.
     """
 
     variants: list[dict[str, Any]]
@@ -61,6 +62,7 @@ class Results:
     tuning: dict[str, Any] | None
     pairs: dict[str, Any] | None = None
     new_pairs: bool = False
+    runs: Runs = field(default_factory=dict)
 
     @property
     def compared(self) -> dict[str, Any] | None:
@@ -161,7 +163,8 @@ def load_results(folder: Path, dataset: str, anew: bool = False, corpus: Path | 
         UserError: there are no variants, or a file is broken.
     """
     variants = load_metrics(folder, dataset, corpus)
-    pairs, new = compare_variants(folder, dataset, variants, anew)
+    runs = find_runs(folder, dataset, variants, quiet=not anew)
+    pairs, new = compare_variants(folder, dataset, runs, anew)
     return Results(
         variants=variants,
         peers=load_peers(folder / "peers", dataset),
@@ -169,6 +172,7 @@ def load_results(folder: Path, dataset: str, anew: bool = False, corpus: Path | 
         tuning=read_tuning(folder, dataset, variants),
         pairs=pairs,
         new_pairs=new,
+        runs=runs,
     )
 
 
@@ -227,7 +231,7 @@ def untested_gap(runs: dict[str, list[dict[str, Any]]], costs: dict[str, dict[st
 def load_task(folder: Path, dataset: str, anew: bool = False, corpus: Path | None = None) -> tuple[Task, Results]:
     """A data set, from its folder of metrics; see `load_results` for arguments and errors."""
     results = load_results(folder, dataset, anew, corpus)
-    runs = find_runs(folder, dataset, results.variants, quiet=True)
+    runs = results.runs
     single = {metrics["variant"]: metrics for metrics in results.variants}
     costs = {}
     for name, own in runs.items():

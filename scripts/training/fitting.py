@@ -1,8 +1,8 @@
 """Run `spacy train` with a clock, in a clean folder, with clear messages for what a user can mend.
 
 Where a text may have several labels, the decision threshold is then chosen on dev (and, beside a linear model, on the
-scores that it gave the training texts in cross-validation). And the trained pipeline forgets the
-words of the training texts.
+scores that it gave the training texts in cross-validation). And the trained pipeline forgets the words of the training
+texts.
 """
 
 import os

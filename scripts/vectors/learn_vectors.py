@@ -16,6 +16,7 @@ import typer
 from gensim.models import FastText, Word2Vec
 from gensim.models.callbacks import CallbackAny2Vec
 from gensim.models.keyedvectors import KeyedVectors
+from gensim.models.word2vec import MAX_WORDS_IN_BATCH as MAX_SENTENCE
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli, show_progress
@@ -32,9 +33,6 @@ class VectorsModel(StrEnum):
     skipgram = "skipgram"
     cbow = "cbow"
     fasttext = "fasttext"
-
-
-MAX_SENTENCE = 10_000  # words: gensim.models.word2vec.MAX_WORDS_IN_BATCH
 
 
 class TokenFile:

@@ -251,7 +251,7 @@ def test_a_variant_tested_on_other_texts_is_left_out(task, capsys):
 
 def test_one_variant_has_nothing_to_be_compared_with(task):
     metrics = json.loads((task / "metrics" / "toy" / "linear.json").read_text(encoding="utf-8"))
-    assert compare_variants(task / "nowhere", "toy", [metrics], anew=True) == (None, False)
+    assert compare_variants(task / "nowhere", "toy", {"linear": {"linear": metrics}}, anew=True) == (None, False)
 
 
 def test_report_keeps_what_it_finds_and_pages_lead_to_each_other(task, run):

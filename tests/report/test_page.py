@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 import srsly
 
+from scripts.experiments.pairs import find_runs
 from scripts.report.page import (
     find_mistakes,
     flatten,
@@ -313,7 +314,7 @@ def test_seeds(tmp_path):
     srsly.write_json(tmp_path / "seeds" / "one--dropout--2.json", data | {"seed": 3})
     srsly.write_json(tmp_path / "seeds" / "one--default--4.json", data | {"dataset": "other"})
     variants = [variant("one", 0.80), variant("two")]
-    found = Page(page(*variants, seeds=scores_by_seed(tmp_path, "toy", variants))).text
+    found = Page(page(*variants, seeds=scores_by_seed(find_runs(tmp_path, "toy", variants)))).text
     assert "3 seeds: macro-F1 0.820 ± 0.020 (mean and standard deviation of 0.800, 0.820, 0.840)" in found
     assert found.count("standard deviation") == 1
 
