@@ -148,6 +148,29 @@ def explain(error: Exception) -> str | None:
     return None
 
 
+def import_factories_late() -> None:
+    """Let spaCy import a package that brings components only when a pipeline names one that is not known yet.
+
+    Each pipeline that it makes, a blank one too, imports them all: with spacy-transformers, transformers, pandas and
+    scikit-learn, which is three seconds of each command. spaCy has no setting for it: for the rest of the process a
+    method of its registry is replaced, and one of `Language`.
+    """
+    from spacy.language import Language
+    from spacy.util import registry
+
+    factories, is_known = registry._entry_point_factories, Language.has_factory.__func__
+    import_all = factories.get_all
+
+    def has_factory(cls: type[Language], name: str) -> bool:
+        if not is_known(cls, name):
+            import_all()
+        return is_known(cls, name)
+
+    if import_all is not dict:
+        factories.get_all = dict
+        Language.has_factory = classmethod(has_factory)
+
+
 def run_cli(command: Callable[..., None]) -> None:
     """Run a function as a Typer command line; what a user can mend becomes one message and exit status 1."""
     logging.getLogger("transformers.tokenization_utils_base").addFilter(is_apt)
@@ -163,6 +186,8 @@ def run_cli(command: Callable[..., None]) -> None:
 
             check_run()
         os.environ[STEP] = str(os.getpid())
+        if "spacy" in sys.modules:
+            import_factories_late()
         app()
     except Exception as error:
         if (sentence := explain(error)) is None:

@@ -109,7 +109,7 @@ def evaluate(
         scores["thresholds"] = threshold_scores(nlp, dev.pop("thresholds"), predictions)
     vectors = model / "vocab" / "vectors"
     options = [*(["--code", str(code)] if code else []), *(["--with-torch"] if torch_models(nlp) else [])]
-    options += [word for name in needed_packages(nlp.config.interpolate()) for word in ("--package", name)]
+    options += [word for name in needed_packages(nlp) for word in ("--package", name)]
     metrics = {
         "variant": variant,
         "dataset": task["dataset"],

@@ -4,29 +4,37 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 SPACY = "spacy"
 # What functions of this project need besides spaCy.
 OWN = {"textcat_ladder.TextCatOnnx.v1": ("onnxruntime", "tokenizers")}
 
 
-def needed_packages(config: dict[str, Any]) -> list[str]:
-    """The packages besides spaCy that a pipeline's functions are from or that they need.
+def needed_packages(nlp: "Language") -> list[str]:
+    """The packages that a pipeline's components and functions are from, and those that they need, by name.
 
-    Args:
-        config: of the pipeline, interpolated; the registered functions that it names have been imported.
+    `spacy package` asks for each function in the pipeline's language first; what is not there makes spaCy import all
+    packages with functions, so here they are looked up by their own names only.
     """
     # Not before they are needed: a process that measures decides first how spaCy starts.
-    from spacy.cli.package import get_third_party_dependencies
-    from spacy.util import walk_dict
+    from spacy.util import registry, walk_dict
 
-    others = [Requirement(text).name for text in get_third_party_dependencies(config)]
-    named = [value for keys, value in walk_dict(config["components"]) if keys[-1].startswith("@")]
-    return others + [package for name in named for package in OWN.get(name, ())]
+    config = nlp.config.interpolate()
+    paths = [(keys[-1], value) for part in ("nlp", "components") for keys, value in walk_dict(config[part])]
+    named = {(key.removeprefix("@"), value) for key, value in paths if key.startswith("@")}
+    modules = {registry.find(kind, name)["module"] for kind, name in named} | {
+        pipe.__module__ for _, pipe in nlp.pipeline
+    }
+    owners = packages_distributions()
+    found = {package for module in modules if module for package in owners.get(module.split(".")[0], ())}
+    return sorted(found.union(*(OWN.get(name, ()) for _, name in named)))
 
 
 def required_packages(roots: Iterable[str]) -> set[str]:

@@ -61,3 +61,29 @@ def test_a_process_knows_where_it_runs():
     assert shown.stdout.strip() == b"tqdm"
     os.close(theirs)
     os.close(ours)
+
+
+FACTORIES = """
+import sys
+import spacy
+from scripts.common.cli import import_factories_late
+
+import_factories_late()
+import_factories_late()
+nlp = spacy.blank("en")
+nlp.add_pipe("textcat")
+assert not {"spacy_transformers", "transformers", "sklearn"} & set(sys.modules)
+nlp.add_pipe("transformer")
+assert nlp.pipe_names == ["textcat", "transformer"]
+try:
+    nlp.add_pipe("none such")
+except ValueError as error:
+    assert "E002" in str(error)
+else:
+    raise AssertionError
+"""
+
+
+def test_a_package_is_imported_when_one_of_its_components_is_named():
+    done = subprocess.run([sys.executable, "-c", FACTORIES], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
