@@ -5,6 +5,7 @@ transformer knows much. Jiao et al. 2020, "TinyBERT: distilling BERT for natural
 replace words by near ones.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -58,5 +59,5 @@ def near_words(words: Iterable[str], tokenizer: "PreTrainedTokenizerFast", table
 
 
 def is_word(piece: str) -> bool:
-    """Whether a piece, as `spelt_pieces` writes it, is a word."""
-    return len(piece) > 1 and piece.isalpha()
+    """Whether a piece, as `spelt_pieces` writes it, is a word: letters, and marks, as vowels of Hindi are."""
+    return len(piece) > 1 and piece[0].isalpha() and all(unicodedata.category(char)[0] in "LM" for char in piece)

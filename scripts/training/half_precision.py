@@ -22,32 +22,38 @@ def dev_score(model: Path, dev: Path) -> float:
     return nlp.evaluate(Corpus(dev)(nlp))["cats_score"]
 
 
-def to_half(nlp: Language) -> None:
-    """Round the weights of the pipeline's transformer, in place; it can then be stored but no longer be used.
+def forget_training(nlp: Language) -> None:
+    """Remove from a pipeline's transformer, in place, what belongs to its training.
 
     Raises:
         UserError: the pipeline has no transformer.
     """
     if "transformer" not in nlp.pipe_names:
         raise UserError(f"The pipeline has no transformer, only {', '.join(nlp.pipe_names)}.")
-    transformer = nlp.get_pipe("transformer").model.transformer
-    transformer.half()
     # It would name a temporary folder, another one in each run, and equal models would have different checksums.
-    transformer.config._name_or_path = ""
+    nlp.get_pipe("transformer").model.transformer.config._name_or_path = ""
     # A setting of training on a GPU, which would only bring warnings on a CPU.
     nlp.get_pipe_config("transformer")["model"]["mixed_precision"] = False
+
+
+def to_half(nlp: Language) -> None:
+    """Round the weights of the pipeline's transformer, in place; it can then be stored but no longer be used."""
+    nlp.get_pipe("transformer").model.transformer.half()
 
 
 def store_half(model: Path, dev: Path) -> None:
     """Store the transformer of a pipeline, changed in place, in half precision, unless the score on dev falls."""
     nlp = spacy.load(model)
-    to_half(nlp)
+    forget_training(nlp)
     with workspace(model) as folder:
-        half = folder / model.name
+        single, half = folder / "single", folder / "half"
+        nlp.to_disk(single)
+        to_half(nlp)
         nlp.to_disk(half)
-        before, after = dev_score(model, dev), dev_score(half, dev)
+        before, after = dev_score(single, dev), dev_score(half, dev)
         change = f"score on dev {before:.4f} -> {after:.4f}"
         if after < before - TOLERANCE:
+            put(single, model)
             msg.warn(f"{model}: left in single precision, half precision costs too much ({change})")
             return
         put(half, model)

@@ -51,3 +51,13 @@ def test_a_vocabulary_of_few_words_has_none(tokenizer, table):
 
 def test_a_teacher_without_a_transformer_knows_none():
     assert teach.near_words_of(spacy.blank("en"), ["dull"]) == {}
+
+
+@pytest.mark.parametrize("piece", ["\N{DEVANAGARI LETTER HA}\N{DEVANAGARI VOWEL SIGN I}", "été", "dull"])
+def test_marks_are_parts_of_words(piece):
+    assert module.is_word(piece)
+
+
+@pytest.mark.parametrize("piece", ["don't", "##ness", "a", "\N{DEVANAGARI VOWEL SIGN I}" * 2])
+def test_signs_are_not(piece):
+    assert not module.is_word(piece)
