@@ -1,4 +1,4 @@
-"""Labels that are probably wrong, by what a model says of texts that it was fitted without (confident learning).
+"""Labels worth checking, by what a model says of texts that it was fitted without (confident learning).
 
 Source: Northcutt, Jiang and Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", JAIR 70: the
 confident joint. Texts are ordered by how much likelier the best other label is than the given one, which finds more of

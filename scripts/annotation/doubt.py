@@ -1,4 +1,4 @@
-"""Find labels that are probably wrong, for a person to look at. No label is changed.
+"""Find labels that may be wrong, for a person to look at. No label is changed.
 
 Each text of train and dev is judged by the linear model fitted to others of them (cross-fitting). The test set is not
 looked at. Texts of the data set's files `annotated*` have been looked at, and are left out.

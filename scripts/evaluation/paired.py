@@ -157,10 +157,10 @@ def describe_gap(gap: dict[str, Any]) -> str:
     untested = "low" not in gap
     interval = "without a paired test" if untested else f"[{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
     size = f"{100 * gap['points']:+.1f} points {interval}"
-    between = f"from {gap['blank']}, from labels alone, to {gap['transformer']}, the best transformer on dev"
+    between = f"between {gap['blank']} (labels alone) and {gap['transformer']} (the best transformer on dev)"
     if gap["real"]:
-        return f"The gap {between}: {size}."
-    return f"The gap {between}, could be chance: {size}. So there is no share of it."
+        return f"The gap {between} is {size}."
+    return f"The gap {between} is {size}, which could be chance. So there is no share of it."
 
 
 def format_share(share: dict[str, float] | None) -> str:

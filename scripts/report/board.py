@@ -244,10 +244,26 @@ def describe_share(tasks: Sequence[Task]) -> str:
     return text
 
 
+def caption(tasks: Sequence[Task]) -> str:
+    """How to read README's results; the whole of it is in METRICS/board.md."""
+    real = [task.name for task in tasks if task.gap.get("real")]
+    text = (
+        "Macro-F1 on test, ± its standard deviation where there are several seeds. **Bold**: as good as the best of the "
+        "column, that is, not worse by more than chance. Sizes and speeds: the range over the tasks; one CPU thread."
+    )
+    if real:
+        text += (
+            f" Share of the gap: how far it is from labels alone (`{BLANK[0]}`, 0 %) to the best transformer (100 %), the "
+            f"mean over {', '.join(real)}, with its 95 % interval where it is tested."
+        )
+        if without := [task.name for task in tasks if task.name not in real]:
+            text += f" {', '.join(without)}: no transformer, or none better by more than chance."
+    return text
+
+
 def readme_table(tasks: Sequence[Task]) -> str:
     """README's results."""
-    names = readme_variants(tasks)
-    return f"{score_table(tasks, names)}\n{describe_scores(tasks)} {describe_share(tasks)}\n"
+    return f"{score_table(tasks, readme_variants(tasks))}\n{caption(tasks)}\n"
 
 
 def share_table(tasks: Sequence[Task], names: Sequence[str]) -> str:

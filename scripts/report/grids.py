@@ -73,7 +73,8 @@ def comparison_note(comparison: dict[str, Any]) -> str:
         "Macro-F1 on test, mean ± standard deviation over the seeds. Points: difference to "
         f"{comparison['reference']} with its 95 % interval, by paired bootstrap over the test documents"
         f"{' and seeds' if 'gap' in comparison else ''}, {comparison['resamples']:,} resamples. p is corrected for the "
-        f"number of comparisons (Holm); better or worse: p < {comparison['alpha']}."
+        f"number of comparisons (Holm); better or worse: p < {comparison['alpha']}. (“As good as the best” elsewhere "
+        "is stricter: a variant is not as soon as its own interval lies below zero.)"
         f"{' ' + describe_gap(comparison['gap']) if 'gap' in comparison else ''}"
     )
 

@@ -127,8 +127,9 @@ def make_markdown(results: Results, folder: str) -> str:
         + ("Other tools: settings chosen on dev too, measured in the same way (`baselines`). " if results.peers else "")
         + describe_machines([*variants, *(peer for peer in results.peers if "env" in peer)]),
     ]
-    if doubts := [doubt for metrics in variants for doubt in metrics.get("doubts", ())]:
-        lines += ["", "**Doubts**", "", *(f"- {doubt}" for doubt in doubts)]
+    if doubts := [(metrics["variant"], doubt) for metrics in variants for doubt in metrics.get("doubts", ())]:
+        lines += ["", "**Doubts**: what says that a variant has not learned what it could", ""]
+        lines += [f"- {doubt if doubt.startswith(name) else f'{name}: {doubt}'}" for name, doubt in doubts]
     if results.compared:
         lines += ["", comparison_markdown(results.compared).rstrip()]
     if results.tuning:

@@ -45,7 +45,7 @@ def test_the_gap_is_between_the_best_of_either_kind(compared):
     gap = compared["gap"]
     assert (gap["blank"], gap["transformer"], gap["real"]) == ("linear", "transformer", True)
     assert gap["points"] == pytest.approx(0.2, abs=0.03) and gap["low"] < gap["points"] < gap["high"]
-    assert "from linear, from labels alone, to transformer, the best transformer on dev: +" in describe_gap(gap)
+    assert "between linear (labels alone) and transformer (the best transformer on dev) is +" in describe_gap(gap)
 
 
 def test_what_is_made_small_of_a_transformer_is_not_the_end_of_the_gap():

@@ -264,7 +264,7 @@ def test_report_keeps_what_it_finds_and_pages_lead_to_each_other(task, run):
     found = json.loads((folder / "paired" / "compare.json").read_text(encoding="utf-8"))
     assert rows_of(found).keys() == NAMES.keys()
     markdown = (folder / "report.md").read_text(encoding="utf-8")
-    assert "share of the gap" in markdown and "The gap from linear, from labels alone" in markdown
+    assert "share of the gap" in markdown and "The gap between linear (labels alone) and" in markdown
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert 'href="../other/report.html"' in page and "share of the gap" in page
     assert 'href="../toy/report.html"' in (task / "metrics" / "other" / "report.html").read_text(encoding="utf-8")

@@ -151,7 +151,7 @@ def test_board_writes_table_picture_data_and_pages(root, run, tmp_path):
     assert row.split(" | ")[2] == "–", "what cannot be done on a task is told from what was not measured"
     assert "- german, transformer: The encoder is for English." in markdown
     assert "- topic, not measured: compact-domain" in markdown
-    assert "easy, 1,000 test texts: The gap from linear" in markdown and "could be chance" in markdown
+    assert "easy, 1,000 test texts: The gap between linear (labels alone)" in markdown and "could be chance" in markdown
     assert "by paired tests of all variants on easy, german, topic; on the others by paired" in markdown
     facts = json.loads((root / "metrics" / "board.json").read_text(encoding="utf-8"))
     assert facts["tasks"]["topic"]["variants"]["compact"]["standing"] == "≈ transformer"
