@@ -248,13 +248,13 @@ def caption(tasks: Sequence[Task]) -> str:
     """How to read README's results; the whole of it is in METRICS/board.md."""
     real = [task.name for task in tasks if task.gap.get("real")]
     text = (
-        "Macro-F1 on test, ± its standard deviation where there are several seeds. **Bold**: as good as the best of the "
-        "column, that is, not worse by more than chance. Sizes and speeds: the range over the tasks; one CPU thread."
+        "Macro-F1 on test, ± its standard deviation where there are several seeds. **Bold**: as good as the best of "
+        "the column, that is, not worse by more than chance. Sizes and speeds: the range over the tasks; one CPU thread."
     )
     if real:
         text += (
-            f" Share of the gap: how far it is from labels alone (`{BLANK[0]}`, 0 %) to the best transformer (100 %), the "
-            f"mean over {', '.join(real)}, with its 95 % interval where it is tested."
+            f" Share of the gap: how far it is from labels alone (`{BLANK[0]}`, 0 %) to the best transformer (100 %), "
+            f"the mean over {', '.join(real)}, with its 95 % interval where it is tested."
         )
         if without := [task.name for task in tasks if task.name not in real]:
             text += f" {', '.join(without)}: no transformer, or none better by more than chance."
