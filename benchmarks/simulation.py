@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import scipy.sparse as sp
 
-from scripts.annotation.cross_fit import learn_table, linear_features
+from scripts.annotation.cross_fit import learn_table
 from scripts.annotation.labelled import Labelled, read_labelled
 from scripts.common.files import read_json
+from scripts.linear.svm import featurize, weigh
 
 
 class Simulation(NamedTuple):
@@ -27,7 +28,8 @@ def open_simulation(dataset: str, name: str) -> Simulation:
     data, tested = read_labelled(corpus, "train", "dev"), read_labelled(corpus, "test")
     if not data.exclusive:
         raise SystemExit("This is for tasks with exactly one label a text.")
-    table = learn_table(data.docs)
-    X, test = linear_features(data.docs, table), linear_features(tested.docs, table)
+    counted = featurize(data.docs)
+    table = learn_table(*counted)
+    X, test = weigh(*counted, *table), weigh(*featurize(tested.docs), *table)
     facts = read_json(output) if output.is_file() else {"dataset": dataset, "texts": len(data.docs), "runs": []}
     return Simulation(data, tested, X, test, facts, output)

@@ -24,7 +24,7 @@ import ctypes
 import os
 import platform
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -62,7 +62,7 @@ from thinc.api import (
 )
 from thinc.types import Floats2d, Ints1d, Ragged
 
-TABLE_PARAMS = ("keys", "codes", "scales", "weights")
+TABLE_PARAMS = {"keys": ("uint32", 1), "codes": ("uint8", 2), "scales": ("float16", 1), "weights": ("float16", 1)}
 # Shares of a row's largest value that the 16 levels may span: fewer large values are cut, all others get finer.
 CLIPPING = (1.0, 0.9, 0.8, 0.7, 0.6)
 MAX_PIECES = 8  # of an unknown word; longer ones are hardly words
@@ -171,8 +171,15 @@ def split_word(word: str, find: Callable[[str], int]) -> list[int]:
     return rows
 
 
-class _Cache:
-    """What has been computed for words, by hash. Not a dict, so that thinc does not store it with the model.
+class _Unstored:
+    """What a layer remembers: no dict, so that thinc does not store it. A copy, and another process, begin anew."""
+
+    def __reduce__(self) -> tuple:
+        return type(self), ()
+
+
+class _Cache(_Unstored):
+    """What has been computed for words, by hash.
 
     Attributes:
         vectors: of unknown words.
@@ -189,10 +196,6 @@ class _Cache:
         self.scores = self.units = None
         self.state: tuple = ()
         self.lock = Lock()
-
-    def __reduce__(self) -> tuple:
-        # A copy, and another process, start with nothing.
-        return _Cache, ()
 
 
 def WordTable(word_dropout: float = 0.0) -> Model[list[Doc], Ragged]:
@@ -230,11 +233,9 @@ def set_word_table(model: Model, table: dict[str, numpy.ndarray]) -> None:
     Raises:
         ValueError: an array is missing, or their types or shapes do not fit.
     """
-    types = {"keys": ("uint32", 1), "codes": ("uint8", 2), "scales": ("float16", 1), "weights": ("float16", 1)}
-    for name, (dtype, ndim) in types.items():
-        array = table.get(name)
-        if array is None or array.dtype != dtype or array.ndim != ndim or len(array) != len(table["keys"]):
-            raise ValueError(f"The word table's {name!r} must be {dtype}, {ndim}-dimensional, one row for each key.")
+    check_arrays(table, TABLE_PARAMS, "word table")
+    if len({len(table[name]) for name in TABLE_PARAMS}) > 1:
+        raise ValueError("The word table's arrays must have one row for each key.")
     if not (numpy.diff(table["keys"].astype("int64")) > 0).all():
         raise ValueError("The word table's keys must be sorted and distinct.")
     for name in TABLE_PARAMS:
@@ -245,15 +246,13 @@ def set_word_table(model: Model, table: dict[str, numpy.ndarray]) -> None:
 
 def _rows_of(model: Model, keys: numpy.ndarray) -> numpy.ndarray:
     """The rows of 64-bit hashes, -1 where there is none."""
-    known = model.get_param("keys")
-    keys = (keys & 0xFFFFFFFF).astype("uint32")
-    rows = known.searchsorted(keys).clip(0, len(known) - 1)
-    return model.ops.xp.where(known[rows] == keys, rows, -1)
+    rows, found = _find_rows(model.get_param("keys"), (keys & 0xFFFFFFFF).astype("uint32"))
+    return model.ops.xp.where(found, rows, -1)
 
 
 def _dequantize(model: Model, rows: numpy.ndarray) -> Floats2d:
     """The vectors and, in the last column, the weights of rows; zeros for row -1."""
-    codes, scales, weights = (model.get_param(name) for name in TABLE_PARAMS[1:])
+    codes, scales, weights = (model.get_param(name) for name in ("codes", "scales", "weights"))
     vectors = model.ops.alloc2f(len(rows), 2 * codes.shape[1] + 1, zeros=False)
     found = rows >= 0
     unpack_rows(codes[rows], scales[rows] * found, vectors[:, :-1])
@@ -329,7 +328,7 @@ def _word_table_forward(model: Model, docs: Sequence[Doc], is_train: bool) -> tu
 # Words and word pairs
 
 
-def HashedNgrams(rows: int, size: int = 2, nO: int | None = None) -> Model[list[Doc], Floats2d]:
+def HashedNgrams(rows: int, size: int = 2) -> Model[list[Doc], Floats2d]:
     """A linear model on a text's runs of 1 to `size` lower-cased words, spaces left out, in a hashed table.
 
     Output: shape (texts, nO), the sum of the rows that a text's runs fall on; zeros for a text without words. The
@@ -340,7 +339,7 @@ def HashedNgrams(rows: int, size: int = 2, nO: int | None = None) -> Model[list[
         "hashed_ngrams",
         _ngrams_forward,
         init=_ngrams_init,
-        dims={"nO": nO},
+        dims={"nO": None},
         params={"E": None},
         attrs={"rows": rows, "size": size},
     )
@@ -352,12 +351,17 @@ def _ngrams_init(model: Model, X: Any = None, Y: Any = None) -> None:
     model.set_param("E", model.ops.alloc2f(model.attrs["rows"], model.get_dim("nO")))
 
 
-def hash_ngrams(docs: Sequence[Doc], rows: int, size: int) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """The row of each run of words, and the index of the text that it stands in; both int, shape (runs,)."""
+def words_of(docs: Sequence[Doc]) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """The hashes of the lower-cased words of texts, spaces left out, and which text each stands in; shape (words,)."""
     arrays = [doc.to_array([LOWER, IS_SPACE]).reshape((-1, 2)) for doc in docs]
     texts = numpy.repeat(numpy.arange(len(docs)), list(map(len, arrays)))
     words, spaces = numpy.concatenate(arrays).T
-    words, texts = words[spaces == 0], texts[spaces == 0]
+    return words[spaces == 0], texts[spaces == 0]
+
+
+def hash_ngrams(docs: Sequence[Doc], rows: int, size: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """The row of each run of words, and the index of the text that it stands in; both int, shape (runs,)."""
+    words, texts = words_of(docs)
     runs, parts = words, [(words, texts)]
     for length in range(1, size):
         # The product is that of 64-bit integers, whose upper half depends on all bits; the order of words counts.
@@ -549,7 +553,7 @@ def _trained_layers(model: Model) -> list[Model]:
 
 def linear_part(model: Model) -> Model | None:
     """The linear model of a TextCatCompact or a TextCatWithLinear, if it has one."""
-    return model.maybe_get_ref("linear") if "linear" in model.ref_names else None
+    return model.maybe_get_ref("linear")
 
 
 def mix_linear(model: Model, own: float, linear: float, bias: float = 0.0) -> None:
@@ -745,7 +749,7 @@ def set_base_rates(path: Path, component: str = "textcat") -> Callable[[Language
             bias = numpy.log(counts + 0.5) - numpy.log(len(texts) - counts + 0.5)
         else:
             bias = numpy.log((counts + 1) / (len(texts) + len(counts)))
-        output = pipe.model.get_ref("output" if pipe.model.has_ref("output") else "output_layer")
+        output = pipe.model.get_ref("output_layer")
         output.set_param("b", output.ops.asarray1f(bias.astype("float32")))
         return nlp
 
@@ -818,10 +822,7 @@ def count_words(docs: Sequence[Doc]) -> tuple[numpy.ndarray, tuple, tuple]:
         The hashes of the distinct words, uint64; then, for each word that a text has, the text, the index of the word
         and its value, 1 + the log of its count; and the same for pairs, with their rows. All sorted by text.
     """
-    arrays = [doc.to_array([LOWER, IS_SPACE]).reshape((-1, 2)) for doc in docs]
-    texts = numpy.repeat(numpy.arange(len(docs)), list(map(len, arrays)))
-    tokens, spaces = numpy.concatenate(arrays).T
-    tokens, texts = tokens[spaces == 0], texts[spaces == 0]
+    tokens, texts = words_of(docs)
     words, index = numpy.unique(tokens, return_inverse=True)
     pairs = hash_rows(tokens[:-1] * numpy.uint64(3) + (tokens[1:] ^ _MULTIPLIER))
     together = texts[1:] == texts[:-1]
@@ -862,8 +863,8 @@ def split_pieces(words: Sequence[str]) -> tuple[numpy.ndarray, numpy.ndarray]:
 # Running it
 
 
-class _LinearCache:
-    """What words contribute, by hash. Not a dict, so that thinc does not store it with the model.
+class _LinearCache(_Unstored):
+    """What words contribute, by hash.
 
     Attributes:
         params: the model's arrays, and what they are on the CPU: on a GPU to fetch them takes time.
@@ -888,10 +889,6 @@ class _LinearCache:
             fetched = dict(zip(LINEAR_PARAMS, map(_on_cpu, own), strict=True))
             self.params = own, fetched
         return fetched
-
-    def __reduce__(self) -> tuple:
-        # A copy, and another process, start with nothing.
-        return _LinearCache, ()
 
 
 def LinearScores() -> Model[list[Doc], Floats2d]:
@@ -1126,22 +1123,19 @@ def frozen_classifier(scores: Model[list[Doc], Floats2d], exclusive_classes: boo
     return model
 
 
-def read_arrays(path: Path, names: Sequence[str]) -> tuple[dict[str, numpy.ndarray], list[str]]:
-    """Arrays of a .npz file, those of these names that it has, and its labels."""
-    with numpy.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in names if name in arrays}, arrays["labels"].tolist()
-
-
-def set_labels(pipe: Any, labels: Sequence[str], path: Path) -> None:
-    """Give a text classifier the labels of a file.
+def read_arrays(path: Path, names: Iterable[str], pipe: Any) -> dict[str, numpy.ndarray]:
+    """Arrays of a .npz file, those of these names that it has; its labels become those of a text classifier.
 
     Raises:
-        ValueError: it has other labels already, or these in another order.
+        ValueError: that has other labels already, or these in another order.
     """
-    for label in labels:
-        pipe.add_label(label)
-    if list(pipe.labels) != list(labels):
-        raise ValueError(f"{path}: its labels are not those of {pipe.name!r}, or in another order.")
+    with numpy.load(path, allow_pickle=False) as arrays:
+        labels = arrays["labels"].tolist()
+        for label in labels:
+            pipe.add_label(label)
+        if list(pipe.labels) != labels:
+            raise ValueError(f"{path}: its labels are not those of {pipe.name!r}, or in another order.")
+        return {name: arrays[name] for name in names if name in arrays}
 
 
 @registry.callbacks("textcat_ladder.read_linear.v1")
@@ -1160,9 +1154,8 @@ def read_linear(path: Path, component: str = "textcat", ref: str = "scores") -> 
     """
 
     def before_init(nlp: Language) -> Language:
-        arrays, labels = read_arrays(path, tuple(LINEAR_PARAMS))
-        set_labels(nlp.get_pipe(component), labels, path)
-        set_linear(nlp.get_pipe(component).model.get_ref(ref), arrays)
+        pipe = nlp.get_pipe(component)
+        set_linear(pipe.model.get_ref(ref), read_arrays(path, LINEAR_PARAMS, pipe))
         return nlp
 
     return before_init
@@ -1171,10 +1164,10 @@ def read_linear(path: Path, component: str = "textcat", ref: str = "scores") -> 
 # A transformer without PyTorch
 
 
-class _Engine:
+class _Engine(_Unstored):
     """What runs a transformer: ONNX Runtime's session and the tokenizer. Opened when a text comes, in each process.
 
-    A session lives in one process, and its forks open their own. Not stored with the model, as it is no dict.
+    A session lives in one process, and its forks open their own.
 
     Attributes:
         opened: the process, the graph's array, the session and the tokenizer. Set at once: threads need no lock.
@@ -1183,10 +1176,6 @@ class _Engine:
     def __init__(self) -> None:
         self.opened: tuple = (None, None, None, None)
         _ENGINES.add(self)
-
-    def __reduce__(self) -> tuple:
-        # A copy, and another process, start with nothing.
-        return _Engine, ()
 
     def open(self, graph: numpy.ndarray, tokenizer: numpy.ndarray) -> tuple[Any, Any]:
         """The session and the tokenizer.
@@ -1342,11 +1331,11 @@ def cut_up(
     return numbers, numpy.split(weights, numpy.cumsum([len(window) for window in numbers])[:-1]), texts
 
 
-def batch_windows(lengths: Sequence[int], size: int = ONNX_BATCH) -> Iterator[list[int]]:
-    """The indices of windows in batches of like length, of at most `size` pieces with the padding, or of one window."""
+def batch_windows(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """The indices of windows in batches of like length: at most `ONNX_BATCH` pieces with the padding, or one window."""
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[i] * (len(batch) + 1) > size:
+        if batch and lengths[i] * (len(batch) + 1) > ONNX_BATCH:
             yield batch
             batch = []
         batch.append(i)
@@ -1397,7 +1386,7 @@ def encode_windows(
 
 def onnx_logits(model: Model, docs: Sequence[Doc]) -> numpy.ndarray:
     """The logits of an OnnxScores layer: float32, shape (texts, nO)."""
-    params = {name: _on_cpu(model.get_param(name)) for name in ONNX_PARAMS}
+    params = {name: _on_cpu(model.get_param(name)) for name in ("codes", "scales", "W", "b")}
     session, tokenizer = model.attrs["engine"].open(*(model.get_param(name) for name in ("graph", "tokenizer")))
 
     def find_vectors(ids: numpy.ndarray) -> numpy.ndarray:
@@ -1449,9 +1438,8 @@ def read_onnx(path: Path, linear: Path | None = None, component: str = "textcat"
             raise ValueError(
                 f"{path}: no such file. `export-int8` or `imitate` makes it: run the variant's whole workflow."
             )
-        arrays, labels = read_arrays(path, (*ONNX_PARAMS, *ONNX_NUMBERS))
-        set_labels(nlp.get_pipe(component), labels, path)
-        set_onnx(nlp.get_pipe(component).model.get_ref("scores"), arrays)
+        pipe = nlp.get_pipe(component)
+        set_onnx(pipe.model.get_ref("scores"), read_arrays(path, (*ONNX_PARAMS, *ONNX_NUMBERS), pipe))
         return read_linear(linear, component, "linear")(nlp) if linear else nlp
 
     return before_init
@@ -1674,8 +1662,8 @@ def create_pretrain_sentences(path: Path) -> Callable[[Vocab, Model], Model]:
 
         def loss(ops: Ops, docs: Sequence[Doc], guesses: Floats2d) -> tuple[float, Floats2d]:
             wanted = numpy.asarray([get_string_id(doc.text) for doc in docs], dtype="uint64")
-            rows = keys.searchsorted(wanted).clip(0, len(keys) - 1)
-            if missing := (keys[rows] != wanted).nonzero()[0].tolist():
+            rows, known = _find_rows(keys, wanted)
+            if missing := (~known).nonzero()[0].tolist():
                 raise ValueError(f"{path}: no vector of the text {docs[missing[0]].text!r}. Encode the texts again.")
             gradient, value = distance(guesses, ops.asarray2f(vectors[rows].astype("float32")))
             return value, gradient

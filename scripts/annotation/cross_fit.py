@@ -4,37 +4,21 @@ The features, the support vector machine and its calibration are those of script
 tried first there: a search among them would take six times as long.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit, softmax
-from spacy.tokens import Doc
 
 from scripts.common.cli import show_progress
-from scripts.components import LINEAR_ROWS
-from scripts.linear.svm import BALANCES, STRENGTHS, calibrate, choose_rows, featurize, fit_svm, split_folds, weigh
+from scripts.linear.svm import BALANCES, SIZE, STRENGTHS, calibrate, choose_rows, count_texts, fit_svm, split_folds
 
 FOLDS = 5
-ROW_BYTES = 1_200_000  # of the table that `linear` would have; more rows than that are not looked at
 
 
-def learn_table(docs: Sequence[Doc]) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of features that are looked at, and how much each tells, its idf. No label is looked at."""
-    counts, parts, pairs = featurize(docs)
-    df = np.bincount((counts @ parts + pairs).indices, minlength=LINEAR_ROWS)
-    keys = choose_rows(df, 1, ROW_BYTES)
-    return keys, np.log((1 + len(docs)) / (1 + df[keys])) + 1
-
-
-def linear_features(docs: Sequence[Doc], table: tuple[np.ndarray, np.ndarray]) -> sp.csr_matrix:
-    """The features of `linear`: words, pairs of words, pieces of words; shape (texts, rows).
-
-    Args:
-        docs: tokenized texts.
-        table: what `learn_table` gives, of these texts or others.
-    """
-    return weigh(*featurize(docs), *table)
+def learn_table(counts: sp.csr_matrix, parts: sp.csr_matrix, pairs: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of features, as `featurize` gives them, that are looked at, and how much each tells, its idf."""
+    df = count_texts(counts, parts, pairs)
+    keys = choose_rows(df, 1, SIZE)
+    return keys, np.log((1 + counts.shape[0]) / (1 + df[keys])) + 1
 
 
 def probabilities(logits: np.ndarray, exclusive: bool) -> np.ndarray:
@@ -51,8 +35,7 @@ def left_out_scores(X: sp.csr_matrix, Y: np.ndarray, exclusive: bool) -> np.ndar
         exclusive: whether each text has exactly one label.
     """
     scores = np.zeros(Y.shape)
-    folds = split_folds(Y, exclusive, min(FOLDS, len(Y)))
-    for train, left_out in show_progress(folds, desc="cross-fit", unit=" folds"):
+    for train, left_out in show_progress(split_folds(Y, exclusive, FOLDS), desc="cross-fit", unit=" folds"):
         W, b = fit_svm(X[train], Y[train], exclusive, STRENGTHS[0], BALANCES[0])
         scores[left_out] = X[left_out] @ W.T + b
     return scores

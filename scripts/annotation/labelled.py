@@ -1,7 +1,7 @@
 """The labelled texts that `convert` wrote."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import spacy
@@ -20,24 +20,15 @@ class Labelled(NamedTuple):
     exclusive: bool
 
 
-def read_task(corpus: Path) -> dict[str, Any]:
-    """The task facts.
-
-    Raises:
-        UserError: there are none.
-    """
-    if not (corpus / "task.json").is_file():
-        raise UserError(f"{corpus}: no data set there. Make it with the command `convert`.")
-    return dict(read_json(corpus / "task.json"))
-
-
 def read_labelled(corpus: Path, *splits: str) -> Labelled:
     """The texts of some splits.
 
     Raises:
         UserError: there are none.
     """
-    facts = read_task(corpus)
+    if not (corpus / "task.json").is_file():
+        raise UserError(f"{corpus}: no data set there. Make it with the command `convert`.")
+    facts = read_json(corpus / "task.json")
     vocab = spacy.blank(facts["lang"]).vocab
     docs = [doc for split in splits for doc in DocBin().from_disk(corpus / f"{split}.spacy").get_docs(vocab)]
     Y = np.array([[doc.cats[label] for label in facts["labels"]] for doc in docs])

@@ -13,8 +13,8 @@ import typer
 from spacy.language import Language
 from wasabi import msg
 
-from scripts.annotation.cross_fit import learn_table, linear_features
-from scripts.annotation.labelled import Labelled, read_labelled, read_task
+from scripts.annotation.cross_fit import learn_table
+from scripts.annotation.labelled import Labelled, read_labelled
 from scripts.annotation.picking import SPARE, Candidate, Pool, choose, reading_order, uncertainty
 from scripts.annotation.tasks import make_task, write_tasks
 from scripts.common.cli import UserError, run_cli, show_progress
@@ -23,6 +23,7 @@ from scripts.data.splits import normalize
 from scripts.deploy.labelling import Reading, column_in, load, text_of
 from scripts.evaluation.thresholds import COMPONENT, decision_threshold
 from scripts.forms.records import AUTO, FORMS
+from scripts.linear.svm import featurize, weigh
 
 BATCH = 2_000  # texts that are labelled at a time
 MAX_LABELS = 3  # whose probabilities are shown
@@ -105,7 +106,8 @@ def pick(candidates: list[Candidate], data: Labelled, nlp: Language, wanted: int
     """Those to annotate: uncertain, of all labels, and no near-copies of one another or of a labelled text."""
     docs = [nlp.make_doc(candidate.text) for candidate in candidates]
     known = [nlp.make_doc(doc.text) for doc in data.docs]
-    X = linear_features(docs + known, learn_table(docs + known))
+    counted = featurize(docs + known)
+    X = weigh(*counted, *learn_table(*counted))
     order = reading_order(
         np.array([candidate.score for candidate in candidates]),
         np.array([candidate.label for candidate in candidates]),
@@ -139,9 +141,9 @@ def suggest(
     """Write the texts that a committee of trained variants is least sure of, varied and new, as tasks for Prodigy."""
     if not source.is_file():
         raise UserError(f"{source}: there is no such file. Name one with texts without labels: --vars.input new.jsonl")
-    labels = read_task(corpus)["labels"]
-    members = load_committee(committee, training, code, labels)
     labelled = read_labelled(corpus, *SPLITS)
+    labels = labelled.labels
+    members = load_committee(committee, training, code, labels)
     known = {normalize(doc.text) for doc in labelled.docs}
     counts = {"read": 0, "known": 0}
     stream = new_texts(Reading(form, column_in(source, text_column)), source, known, counts)

@@ -21,8 +21,8 @@ from scripts.common.files import read_json, write_json, write_text
 from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, read_dataset, write_corpus
 from scripts.data.estimates import estimate
-from scripts.data.formats import AUTO, NONE, SPLITS, Example, Notes, Options, Splits
-from scripts.data.labels import check_labels, find_joined, resolve_mode
+from scripts.data.formats import AUTO, NONE, Example, Notes, Options, Splits
+from scripts.data.labels import all_examples, check_labels, find_joined, resolve_mode
 from scripts.data.language import (
     ENOUGH_WORDS,
     language_shares,
@@ -78,11 +78,11 @@ class Findings:
 
 def label_counts(splits: Splits) -> dict[str, dict[str, int]]:
     """Examples of each label in each split, most frequent labels first; `(none)` counts texts without a label."""
-    total = Counter(label for examples in splits.values() for e in examples for label in e.labels or ("(none)",))
     by_split = {
         split: Counter(label for e in examples for label in e.labels or ("(none)",))
         for split, examples in splits.items()
     }
+    total: Counter[str] = sum(by_split.values(), Counter())
     return {label: {split: counts[label] for split, counts in by_split.items()} for label, _ in total.most_common()}
 
 
@@ -117,9 +117,8 @@ def find_few_texts(splits: Splits, findings: Findings) -> None:
 def find_repeats(given: Splits, findings: Findings) -> None:
     """Note texts that occur more than once, apart from case and punctuation, and those with different labels."""
     groups: dict[str, list[Example]] = defaultdict(list)
-    for split in SPLITS:
-        for example in given.get(split, []):
-            groups[normalize(example.text)].append(example)
+    for example in all_examples(given):
+        groups[normalize(example.text)].append(example)
     repeated = [members for members in groups.values() if len(members) > 1]
     conflicts = [members for members in repeated if len({example.labels for example in members}) > 1]
     if conflicts:
@@ -226,8 +225,7 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
     counter = open_tokenizer(encoder)
     words: Counter[str] = Counter()
     lengths, pieces = [], []
-    examples = [example for split in SPLITS for example in splits[split]]
-    for example in show_progress(examples, desc="lengths", unit=" texts"):
+    for example in show_progress(all_examples(splits), desc="lengths", unit=" texts"):
         tokens = nlp.make_doc(example.text)
         lengths.append(len(tokens))
         words.update(token.lower_ for token in tokens if token.is_alpha or word_pattern().fullmatch(token.text))
@@ -245,7 +243,7 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
                 f"{long} text(s) have more than the {limit} word pieces that {encoder} can read at once. Transformers "
                 "read the start of a text, in windows: max_words in configs/transformer.cfg",
             )
-        if reason := why_unfit(encoder, lang, counter[0], [example.text for example in examples]):
+        if reason := why_unfit(encoder, lang, counter[0], [example.text for example in all_examples(splits)]):
             findings.add("warning", "encoder_language", reason)
     result["stop_word_shares"] = find_language(words, lang, findings)
     return result
@@ -272,7 +270,7 @@ def run_debug_data(task: dict[str, Any], corpus: Path, configs: Path) -> str:
 
 
 def inspect(
-    given: Splits, wanted: str, lang: str, encoder: str, configs: Path, findings: Findings, probe: bool = False
+    given: Splits, wanted: str, lang: str, encoder: str, configs: Path, findings: Findings, probe: bool
 ) -> dict[str, Any]:
     """All that can be said about a data set that could be read; with `probe`, the time that trainings will take."""
     facts: dict[str, Any] = {"given": {split: len(examples) for split, examples in given.items()}}

@@ -27,8 +27,8 @@ from wasabi import msg
 from scripts.common.cli import run_cli
 from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, clean_raw, read_dataset, write_corpus
-from scripts.data.formats import ANNOTATED, AUTO, NONE, SPLITS, Example, Notes, Options, Splits, read_raw
-from scripts.data.labels import check_labels, find_joined, resolve_mode
+from scripts.data.formats import ANNOTATED, AUTO, NONE, SPLITS, Notes, Options, Splits, read_raw
+from scripts.data.labels import all_examples, check_labels, find_joined, resolve_mode
 from scripts.data.language import resolve_language, sample_texts
 from scripts.data.splits import (
     Fold,
@@ -40,11 +40,6 @@ from scripts.data.splits import (
     normalize,
     parse_fold,
 )
-
-
-def all_examples(given: Splits) -> list[Example]:
-    """The examples of all splits."""
-    return [example for split in SPLITS for example in given.get(split, ())]
 
 
 def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits, list[str], str, str]:

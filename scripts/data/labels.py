@@ -3,15 +3,18 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 
 from scripts.common.cli import UserError
-from scripts.data.formats import ANNOTATED, AUTO, MODES, SPLITS, Splits
+from scripts.data.formats import ANNOTATED, AUTO, MODES, SPLITS, Example, Splits
 
 SEPARATORS = "|;,/+&"  # what may stand between the labels of one field
 MIN_EXAMPLES = 4  # of a label, so that one can stand in dev, one in test and two in train
 
 
-# Labels
+def all_examples(given: Splits) -> list[Example]:
+    """The examples of all splits, one after another."""
+    return [example for split in SPLITS for example in given.get(split, ())]
 
 
 def resolve_mode(given: Splits, wanted: str) -> tuple[str, str]:
@@ -27,7 +30,7 @@ def resolve_mode(given: Splits, wanted: str) -> tuple[str, str]:
     """
     if wanted not in MODES:
         raise UserError(f"mode {wanted!r} is unknown. Choose {', '.join(MODES)}.")
-    examples = [example for split in SPLITS if split in given for example in given[split]]
+    examples = all_examples(given)
     labels = {label for example in examples for label in example.labels}
     odd = next((example for example in examples if len(example.labels) != 1), None)
     if odd is None:
@@ -64,15 +67,13 @@ def check_spellings(given: Splits) -> None:
         UserError: two do.
     """
     spellings: dict[str, tuple[str, str]] = {}
-    for split in given:
-        for example in given[split]:
-            for label in example.labels:
-                key = looks(label)
-                other, source = spellings.setdefault(key, (label, example.source))
-                if other != label:
-                    raise UserError(
-                        f"{example.source}: label {label!r} is spelt {other!r} in {source}. Make them the same."
-                    )
+    for example in chain.from_iterable(given.values()):
+        for label in example.labels:
+            other, source = spellings.setdefault(looks(label), (label, example.source))
+            if other != label:
+                raise UserError(
+                    f"{example.source}: label {label!r} is spelt {other!r} in {source}. Make them the same."
+                )
 
 
 def find_joined(labels: Iterable[str]) -> str | None:
@@ -116,12 +117,10 @@ def check_labels(given: Splits, mode: str = "single") -> list[str]:
                 f"{example.source}: {len(example.labels)} labels, but each text of this task has exactly one. Correct "
                 "the answer, or remove the line."
             )
-    for split in given.keys() - {"train"}:
-        for example in given[split]:
-            for label in example.labels:
-                if label not in counts:
-                    raise UserError(
-                        f"{example.source}: label {label!r} does not occur in train. "
-                        "Correct it, or add examples to train."
-                    )
+    for example in chain.from_iterable(given.values()):
+        for label in example.labels:
+            if label not in counts:
+                raise UserError(
+                    f"{example.source}: label {label!r} does not occur in train. Correct it, or add examples to train."
+                )
     return sorted(counts)

@@ -11,16 +11,14 @@ import altair as alt
 import numpy as np
 import spacy
 import typer
-from spacy.cli._util import import_code
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as train_nlp
-from thinc.api import Config
+from spacy.util import load_config
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, whole_file, write_json
-from scripts.common.variants import config_chain, merge_configs
-from scripts.training.config import compose_config, task_settings
+from scripts.training.config import write_config
 from scripts.vectors.words import make_table
 
 ROWS = [500, 1000, 2000, 4000]  # and all
@@ -28,10 +26,10 @@ SEEDS = [0, 1, 2]
 WITHIN = 0.01  # of the full table's score: the fewest rows that reach it are the knee
 
 
-def best_dev_score(config: Config) -> float:
+def best_dev_score(config: Path) -> float:
     """Train and return the macro-F1 on dev of the pipeline that spaCy keeps; of several labels, from 0.5 on."""
     with tempfile.TemporaryDirectory(prefix="sweep-") as folder, open(Path(folder) / "log", "w") as log:
-        nlp, _ = train_nlp(init_nlp(config), Path(folder), stdout=log, stderr=log)
+        train_nlp(init_nlp(load_config(config)), Path(folder), stdout=log, stderr=log)
         return float(spacy.load(Path(folder) / "model-best").meta["performance"]["cats_macro_f"])
 
 
@@ -67,8 +65,7 @@ def sweep_pruned(
     """Score pruned vectors of several sizes on dev, by themselves: without the linear model."""
     if not words.is_file():
         raise UserError(f"{words}: no such file. Make it with the command `learn-vectors`.")
-    facts, others = read_json(corpus / "task.json"), read_json(spellings)
-    import_code(merge_configs(config_chain(overlay))[1].get("code"))
+    lang, others = read_json(corpus / "task.json")["lang"], read_json(spellings)
     points: list[dict[str, Any]] = []
     sizes = sorted({size for size in rows if size > 0}) + [0]
     with (
@@ -77,21 +74,17 @@ def sweep_pruned(
     ):
         for size in sizes:
             table = Path(name) / str(size)
-            kept = len(make_table(words, others, facts["lang"], table, size).vectors.data)
+            kept = len(make_table(words, others, lang, table, size).vectors.data)
             if points and kept == points[-1]["rows"]:
                 continue  # the table is smaller than this size
-            scores = []
+            settings = {
+                "paths.vectors": table.as_posix(),
+                "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "progress_bar": None},
+            }
+            scores, config = [], Path(name) / "sweep.cfg"
             for seed in seeds:
-                settings = task_settings(facts) | {
-                    "system.seed": seed,
-                    "paths.corpus": corpus.as_posix(),
-                    "paths.training": training.as_posix(),
-                    "paths.vectors": table.as_posix(),
-                    "training.logger": {"@loggers": "spacy.ConsoleLogger.v3", "progress_bar": None},
-                }
-                if max_epochs:
-                    settings["training.max_epochs"] = max_epochs
-                scores.append(best_dev_score(compose_config(overlay, settings)))
+                write_config(overlay, config, corpus, training, seed, max_epochs, settings=settings)
+                scores.append(best_dev_score(config))
                 bar.update()
             points.append({"rows": kept, "mean": float(np.mean(scores)), "macro_f1": scores})
     write_json(output, {"points": points, "within": WITHIN, "knee": find_knee(points)})

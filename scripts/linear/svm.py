@@ -202,13 +202,19 @@ def quantize(W: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return weights, scales
 
 
+def count_texts(counts: sp.csr_matrix, parts: sp.csr_matrix, pairs: sp.csr_matrix) -> np.ndarray:
+    """How many texts fall on each row, of what `featurize` gives; shape (`LINEAR_ROWS`,)."""
+    df = np.zeros(LINEAR_ROWS, dtype=np.int64)
+    for start in range(0, counts.shape[0], DF_TEXTS):
+        some = slice(start, start + DF_TEXTS)
+        df += np.bincount((counts[some] @ parts + pairs[some]).indices, minlength=LINEAR_ROWS)
+    return df
+
+
 def choose_features(docs: Sequence[Doc], n_labels: int, size: int) -> Features:
     """The features of texts, without a look at their labels; see `choose_rows`."""
     counts, parts, pairs = featurize(docs)
-    df = np.zeros(LINEAR_ROWS, dtype=np.int64)
-    for start in range(0, len(docs), DF_TEXTS):
-        some = slice(start, start + DF_TEXTS)
-        df += np.bincount((counts[some] @ parts + pairs[some]).indices, minlength=LINEAR_ROWS)
+    df = count_texts(counts, parts, pairs)
     keys = choose_rows(df, n_labels, size or max(SIZE, MIN_ROWS * (ROW_BYTES + n_labels)))
     full = np.log((1 + len(docs)) / (1 + df[keys])) + 1
     idf = np.rint(full * (255 / full.max())).astype("uint8")

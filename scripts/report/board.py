@@ -249,7 +249,7 @@ def caption(tasks: Sequence[Task]) -> str:
     real = [task.name for task in tasks if task.gap.get("real")]
     text = (
         "Macro-F1 on test, ± its standard deviation where there are several seeds. **Bold**: as good as the best of "
-        "the column, that is, not worse by more than chance. Sizes and speeds: the range over the tasks; one CPU thread."
+        "the column, that is, not worse by more than chance. Sizes and speeds: range over the tasks; one CPU thread."
     )
     if real:
         text += (

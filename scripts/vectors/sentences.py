@@ -3,21 +3,24 @@
 from collections.abc import Iterable, Iterator
 
 import spacy
+from spacy.util import minibatch
 
 from scripts.common.files import md5_bytes
 
 MIN_WORDS = 3
 MAX_WORDS = 40  # longer sentences are rarely sentences
+BATCH = 1000  # texts after which spaCy forgets their words
 
 
 def sentences(raw: Iterable[str], lang: str) -> Iterator[str]:
     """The sentences of `MIN_WORDS` to `MAX_WORDS` tokens, in their order."""
     nlp = spacy.blank(lang)
     nlp.add_pipe("sentencizer")
-    for doc in nlp.pipe(raw):
-        for sentence in doc.sents:
-            if MIN_WORDS <= len(sentence) <= MAX_WORDS:
-                yield sentence.text.strip()
+    for batch in minibatch(raw, BATCH):
+        with nlp.memory_zone():
+            docs = nlp.pipe(batch)
+            found = [one.text.strip() for doc in docs for one in doc.sents if MIN_WORDS <= len(one) <= MAX_WORDS]
+        yield from found
 
 
 def text_key(text: str) -> str:
