@@ -29,7 +29,7 @@ from scripts.encoder.encoders import is_weights_folder, load_encoder, save_encod
 from scripts.evaluation.provenance import environment
 from scripts.evaluation.scores import score_examples
 from scripts.evaluation.speed import run_measure
-from scripts.evaluation.thresholds import DEFAULT, best_threshold, macro_f1
+from scripts.evaluation.thresholds import DEFAULT, best_threshold, given_labels, macro_f1
 
 INSTALL = "python -m pip install -r requirements-baselines.txt"
 PACKAGES = ("spacy", "numpy", "scipy", "tokenizers", "transformers")
@@ -113,11 +113,9 @@ class Peer:
 
 def score_on_dev(scores: np.ndarray, data: Data) -> tuple[float, float]:
     """Macro-F1 on dev, and the threshold from which on a label is given (not used where labels are exclusive)."""
-    gold = data.dev.gold
-    if data.exclusive:
-        return float(macro_f1(gold, np.eye(gold.shape[1], dtype=bool)[scores.argmax(1)])), DEFAULT
-    threshold = best_threshold(gold, scores)
-    return float(macro_f1(gold, scores >= threshold)), threshold
+    threshold = DEFAULT if data.exclusive else best_threshold(data.dev.gold, scores)
+    given = given_labels(scores, None if data.exclusive else threshold)
+    return float(macro_f1(data.dev.gold, given)), threshold
 
 
 # Linear layers on features of a text

@@ -49,13 +49,12 @@ def deps_of(project: dict[str, Any], settings: dict[str, Any], step: list[str]) 
     return []
 
 
-def find_damage(deps: list[str], record: dict[str, Any], root: Path = Path()) -> Iterator[str]:
+def find_damage(deps: list[str], record: dict[str, Any]) -> Iterator[str]:
     """What of the data that a command reads is not what was made, a sentence each.
 
     Args:
         deps: what it reads.
         record: weasel's, of what was done.
-        root: the project's folder.
     """
     # A record that was cut off in writing may lack some of it; then weasel makes the output anew.
     made = {out.get("path"): (name, out.get("md5")) for name, entry in record.items() for out in entry.get("outs", [])}
@@ -63,7 +62,7 @@ def find_damage(deps: list[str], record: dict[str, Any], root: Path = Path()) ->
         maker, md5 = made.get(dep, ("", None))
         if md5 is None:
             continue
-        path = root / dep
+        path = Path(dep)
         if not path.exists():
             yield f"{dep}: is missing. Run `{maker}` again."
         elif get_checksum(path) != md5:

@@ -189,16 +189,15 @@ def link_folder(source: Path, target: Path) -> None:
 
     Files of either must then be replaced, never written into: they are the same.
     """
+
+    def link(one: str, other: str) -> None:
+        try:
+            os.link(one, other)
+        except OSError:
+            shutil.copy2(one, other)
+
     with whole_folder(target) as temporary:
-        for path in source.rglob("*"):
-            copy = temporary / path.relative_to(source)
-            if path.is_dir():
-                copy.mkdir()
-                continue
-            try:
-                os.link(path, copy)
-            except OSError:
-                shutil.copy2(path, copy)
+        shutil.copytree(source, temporary, copy_function=link, dirs_exist_ok=True)
 
 
 def write_texts(texts: dict[Path, str]) -> None:

@@ -22,11 +22,11 @@ from weasel.util.config import parse_config_overrides
 
 from scripts.common.cli import UserError
 from scripts.common.damage import check_inputs
+from scripts.common.locks import NAME
 
 SECTION = "vars"
 UNSAFE = re.compile(r'["\\\x00-\x1f\x7f]')  # ends a quoted word of a script line, or the line
 PLAIN = re.compile(r"[\w.,:+@%/-]+")
-NAME = re.compile(r"\w[\w.-]*")
 FREE = "none"  # of fold: the usual split
 
 

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from scripts.forms.records import (
     TEXT_COLUMNS,
     Record,
     TextColumn,
-    arrow_batches,
     as_objects,
     column,
     detect_file,
@@ -35,6 +35,7 @@ from scripts.forms.records import (
     json_records,
     jsonl_records,
     moved,
+    open_arrow,
     read_docs,
     rows_of,
     table_records,
@@ -264,7 +265,7 @@ def to_example(record: object, source: str, options: Options, notes: Notes) -> E
     return Example(text, read_labels(record, source, options, notes), source)
 
 
-def examples_of(path: Path, records: Iterable[tuple[object, str]], options: Options, notes: Notes) -> Iterator[Example]:
+def examples_of(path: Path, records: Iterable[tuple[Any, str]], options: Options, notes: Notes) -> Iterator[Example]:
     """Make examples of a file's records with their sources; an id that stands for two texts is noted.
 
     Raises:
@@ -287,14 +288,13 @@ def examples_of(path: Path, records: Iterable[tuple[object, str]], options: Opti
                 f"{str(error).rstrip('.')}. {more:,} after it have no label either: move texts that nobody "
                 "has labelled yet to a file raw.jsonl or raw.txt beside this one, from which much is learned, too."
             ) from None
-        if isinstance(record, dict):
-            if (own := tuple(record)) not in keys:
-                columns.setdefault("text", (text_column.of(record, source), source))
-                check_label_column(record, source, options, columns)
-                keys.add(own)
-            name = str(record.get("id") or "")
-            if name and texts.setdefault(name, example.text) != example.text:
-                notes.add("an id that an earlier, different text has as well; ids are not used", source)
+        if (own := tuple(record)) not in keys:
+            columns.setdefault("text", (text_column.of(record, source), source))
+            check_label_column(record, source, options, columns)
+            keys.add(own)
+        name = str(record.get("id") or "")
+        if name and texts.setdefault(name, example.text) != example.text:
+            notes.add("an id that an earlier, different text has as well; ids are not used", source)
         yield example
     told = {"text": options.text_column == AUTO, "label": options.label_column == AUTO}
     notes.columns[path.as_posix()] = {what: name for what, (name, _) in columns.items() if told[what]}
@@ -372,11 +372,10 @@ def arrow_files(folder: Path) -> list[Path]:
 def arrow_records(path: Path, options: Options, notes: Notes) -> Iterator[tuple[dict[str, Any], str]]:
     """Stream the rows of a Parquet or Arrow file or a folder of them; class numbers become names."""
     for file in arrow_files(path) if path.is_dir() else [path]:
-        number = 0
-        for batch in arrow_batches(file):
-            names = class_names(file, batch.schema.metadata)
-            for record in rows_of(batch, file):
-                number += 1
+        with open_arrow(file) as (schema, batches):
+            names = class_names(file, schema.metadata)
+            rows = chain.from_iterable(rows_of(batch, file) for batch in batches)
+            for number, record in enumerate(rows, 1):
                 source = f"{file}, row {number}"
                 for name in names:
                     record[name] = None if record[name] in (-1, None) else record[name]
@@ -539,12 +538,11 @@ def detect_folder(path: Path) -> str:
     Raises:
         UserError: it is empty or of no known form.
     """
-    inside = [p for p in path.rglob("*") if p.is_file()]
     suffixes = {p.suffix for p in arrow_files(path)}
     for suffix, name in ((".arrow", "datasets"), (".parquet", "parquet")):
         if suffix in suffixes:
             return name
-    if any(p.parent != path for p in inside):
+    if any(p.is_file() and p.parent != path for p in path.rglob("*")):
         return "folders"
     raise UserError(f"{path}: the folder holds neither Arrow nor Parquet files nor folders of texts.")
 

@@ -9,15 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import spacy
 from spacy.language import Language
 
 from scripts.common.cli import UserError
 from scripts.common.files import folder_bytes
-from scripts.common.finished import check_model
 from scripts.common.variants import variant_names
 from scripts.deploy.labelling import Reading, answer, pipe, text_of, write_file
-from scripts.evaluation.thresholds import COMPONENT, decision_threshold
+from scripts.evaluation.thresholds import decision_threshold
 from scripts.forms.lines import is_blank
 from scripts.forms.records import AUTO, Record
 
@@ -64,23 +62,6 @@ def find_variants(training: Path, project: Path) -> tuple[list[Variant], list[st
         meta = trained[name]
         variants.append(Variant(name, meta.parent, folder_bytes(meta.parent) / 1e6, meta.stat().st_mtime_ns))
     return variants, [name for name in expected if name not in trained]
-
-
-def load_pipeline(path: Path) -> Language:
-    """Load a pipeline and let it read one text, so that the first one timed is not the first one ever.
-
-    Raises:
-        UserError: it cannot be loaded, is not finished, or does not classify.
-    """
-    check_model(path)
-    try:
-        nlp = spacy.load(path)
-        nlp("One text to warm up.")
-    except Exception as error:  # whatever a pipeline from anywhere raises, the others shall go on
-        raise UserError(f"{path}: cannot be loaded ({type(error).__name__}: {str(error)[:300]})") from error
-    if COMPONENT not in nlp.pipe_names:
-        raise UserError(f"{path}: has no component {COMPONENT!r}.")
-    return nlp
 
 
 def check_text(text: str) -> None:

@@ -25,11 +25,11 @@ from scripts.forms.records import (
     TEXT_COLUMNS,
     Record,
     TextColumn,
-    arrow_schema,
     as_objects,
     column,
     detect_texts,
     import_pyarrow,
+    open_arrow,
 )
 from scripts.forms.tables import FORMULAS, Write, json_writer, parquet_writer, schema_of, table_writer
 
@@ -72,7 +72,8 @@ class Reading:
         """
         form = self.form_of(path)
         if form in ("parquet", "datasets"):
-            return {field.name: field.type for field in arrow_schema(path)}
+            with open_arrow(path) as (schema, _):
+                return {field.name: field.type for field in schema}
         if typed:
             return {field.name: field.type for field in schema_of(path, self.records(path))}
         # A table has the same columns in each row.

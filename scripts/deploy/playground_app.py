@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Lock
 
 import streamlit as st
-from spacy.cli._util import import_code
 from spacy.language import Language
 
 from scripts.common.cli import UserError
@@ -25,8 +24,8 @@ from scripts.deploy.answers import (
     group_answers,
     label_upload,
     leave_one_out,
-    load_pipeline,
 )
+from scripts.deploy.labelling import load as load_pipeline
 
 SHOWN = 5  # labels of each answer
 COLUMNS = 3
@@ -55,8 +54,7 @@ def load(variant: Variant) -> tuple[Language, Lock]:
     A variant that was trained again is another one; the oldest leave when there are 32.
     """
     components = Path("scripts/components.py")
-    import_code(components if components.is_file() else None)
-    return load_pipeline(variant.path), Lock()
+    return load_pipeline(str(variant.path), components if components.is_file() else None), Lock()
 
 
 def load_all(variants: list[Variant]) -> dict[str, tuple[Variant, Language, Lock]]:

@@ -82,7 +82,6 @@ def encode(
     order = keys.argsort()
     part = vectors.with_suffix(".part")
     with one_at_a_time(vectors):
-        vectors.parent.mkdir(parents=True, exist_ok=True)
         # Half precision: a value of a unit vector is at most 1, and the pipeline only comes near it.
         found = embed(encoder, chosen, part).astype("float16")
         with whole_file(vectors) as temporary, temporary.open("wb") as stream:

@@ -21,7 +21,7 @@ from spacy.tokens import DocBin
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import md5_bytes, md5_folder, one_at_a_time, read_json, read_raw_texts, whole_file
+from scripts.common.files import md5_folder, one_at_a_time, read_json, read_raw_texts, whole_file
 from scripts.common.finished import check_model
 from scripts.common.skipping import pass_on
 from scripts.components import use_bfloat16
@@ -114,9 +114,7 @@ def label(nlp: Language, texts: Sequence[str], part: Path, teacher: str) -> np.n
         part: the file.
         teacher: checksum of the teacher.
     """
-    part.parent.mkdir(parents=True, exist_ok=True)
-    cache = Cache(part, md5_bytes(text.encode("utf-8") + b"\0" for text in (teacher, *texts)))
-    width = len(nlp.get_pipe(COMPONENT).labels)
+    cache, width = Cache(part, teacher, texts), len(nlp.get_pipe(COMPONENT).labels)
     return fill_rows(texts, BATCH, width, lambda batch: ask(nlp, [texts[i] for i in batch]), cache, "teacher")
 
 

@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from scripts.common.cli import show_progress
-from scripts.common.files import room_for
+from scripts.common.files import md5_bytes, room_for
 
 
 class Cache:
     """Rows of float32 in a file, batch after batch: interrupted work goes on where it was, with the same result.
 
-    It belongs to certain texts and one model: its first line names them.
+    It belongs to certain texts and one model, by its checksum: its first line names them.
     """
 
-    def __init__(self, path: Path, key: str) -> None:
+    def __init__(self, path: Path, model: str, texts: Sequence[str]) -> None:
         self.path = path
+        key = md5_bytes(f"{text}\0".encode() for text in (model, *texts))
         self.head = f"{key}\n".encode()
 
     def read(self, sizes: Sequence[int], width: int) -> list[np.ndarray]:
@@ -27,6 +28,7 @@ class Cache:
             width: values of a row.
         """
         found = []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with room_for(self.path), self.path.open("a+b") as stream:
             stream.seek(0)
             if stream.read(len(self.head)) != self.head:

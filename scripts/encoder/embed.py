@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scripts.common.cli import show_progress
-from scripts.common.files import md5_bytes, md5_folder
+from scripts.common.files import md5_folder
 from scripts.encoder.batches import Cache, fill_rows
 from scripts.encoder.encoders import load_encoder, max_pieces
 
@@ -20,11 +20,6 @@ SPACE_BYTE = "Ġ"  # how tokenizers of bytes write a space
 
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # texts -> vectors (texts, width)
-
-
-def cache_for(path: Path, folder: Path, texts: Sequence[str]) -> Cache:
-    """The cache of some texts' vectors by the encoder in a folder."""
-    return Cache(path, md5_bytes([md5_folder(folder).encode(), *(f"{text}\0".encode() for text in texts)]))
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -69,7 +64,8 @@ def embed(folder: Path, texts: Sequence[str], cache: Path | None = None) -> np.n
         texts: what to encode.
         cache: file for what is done so far, if the work is long; for the caller to remove.
     """
-    return text_encoder(*load_encoder(str(folder)), cache_for(cache, folder, texts) if cache else None)(texts)
+    known = Cache(cache, md5_folder(folder), texts) if cache else None
+    return text_encoder(*load_encoder(str(folder)), known)(texts)
 
 
 def spelt_pieces(tokenizer: "PreTrainedTokenizerFast") -> dict[str, int]:

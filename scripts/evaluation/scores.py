@@ -13,7 +13,15 @@ from spacy.training import Corpus, Example
 
 from scripts.common.cli import show_progress
 from scripts.common.files import md5_bytes
-from scripts.evaluation.thresholds import COMPONENT, DEFAULT, decision_threshold, gold_of, label_thresholds, macro_f1
+from scripts.evaluation.thresholds import (
+    COMPONENT,
+    DEFAULT,
+    decision_threshold,
+    given_labels,
+    gold_of,
+    label_thresholds,
+    macro_f1,
+)
 
 BOOTSTRAP_RESAMPLES = 2000
 DISAGREEMENT = 0.1  # of the texts, on which of two like classifiers one is right; 6 to 12 % on BBC headlines
@@ -74,16 +82,6 @@ def macro_average_precision(gold: np.ndarray, scores: np.ndarray) -> float | Non
     return float(np.mean(found)) if found else None
 
 
-def indicators(cats: list[dict[str, float]], labels: list[str], exclusive: bool, threshold: float) -> np.ndarray:
-    """Predicted labels as bool (documents, labels): the best one if they exclude each other, else those above it."""
-    scores = np.array([[doc[label] for label in labels] for doc in cats])
-    if not exclusive:
-        return scores >= threshold
-    best = np.zeros(scores.shape, dtype=bool)
-    best[np.arange(len(scores)), scores.argmax(1)] = True
-    return best
-
-
 def score(nlp: Language, path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Scores of a pipeline on a DocBin, by spaCy's own scorer, and the predictions behind them."""
     examples = list(Corpus(path)(nlp))
@@ -109,8 +107,8 @@ def score_examples(
     result = Scorer.score_cats(examples, "cats", labels=labels, multi_label=not exclusive, threshold=threshold)
     gold = np.array([[example.reference.cats[label] for label in labels] for example in examples], dtype=bool)
     cats = [example.predicted.cats for example in examples]
-    predicted = indicators(cats, labels, exclusive, threshold)
     probabilities = np.array([[doc[label] for label in labels] for doc in cats])
+    predicted = given_labels(probabilities, None if exclusive else threshold)
     if exclusive:
         error, diagram = calibration(probabilities.max(1), (gold & predicted).any(1))
     else:

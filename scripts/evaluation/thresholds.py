@@ -112,9 +112,24 @@ def best_adjustment(gold: np.ndarray, logits: np.ndarray, prior: np.ndarray) -> 
     positives = uses @ gold
     f1 = np.zeros(len(ADJUSTMENTS))
     for i, adjustment in enumerate(ADJUSTMENTS):
-        given = np.eye(gold.shape[1], dtype=bool)[(logits - adjustment * prior).argmax(axis=1)]
+        given = given_labels(logits - adjustment * prior, None)
         f1[i] = mean_f1(uses @ (gold & given), positives + uses @ given).mean()
     return float(ADJUSTMENTS[np.flatnonzero(f1 >= f1.max() - GAIN)[0]])
+
+
+def given_labels(scores: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Which labels scores give: those from a threshold on; the best one only, if there is none.
+
+    Args:
+        scores: float (documents, labels).
+        threshold: None where labels exclude each other.
+
+    Returns:
+        bool, same shape.
+    """
+    if threshold is None:
+        return np.eye(scores.shape[1], dtype=bool)[scores.argmax(axis=1)]
+    return scores >= threshold
 
 
 def label_thresholds(gold: np.ndarray, scores: np.ndarray) -> list[float]:

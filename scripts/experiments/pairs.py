@@ -141,12 +141,8 @@ def compare_variants(folder: Path, dataset: str, runs: Runs, anew: bool = False)
     """
     path = folder / PAIRED / COMPARISON
     found_before = read_json(path) if path.is_file() else {}
-    if (
-        not isinstance(found_before, dict)
-        or not {"documents", "runs", "rows", "gap", "reference"} <= found_before.keys()
-    ):
-        if found_before:
-            msg.warn(f"{path}: left out, it is not what `report` writes. Remove it.")
+    if found_before and not found_before.keys() >= WRITTEN:
+        msg.warn(f"{path}: left out, it is not what `report` writes. Remove it.")
         found_before = {}
     before = still_true(found_before, runs) if found_before else None
     known = before["runs"] if before else {}

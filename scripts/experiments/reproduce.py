@@ -374,11 +374,12 @@ def reproduce(
         raise UserError(f"{metrics}: was skipped, there is nothing to rebuild. {reason}")
     check_keys(metrics, published, NEEDED)
     found = find_commit(commit, published, metrics)
-    if packages := different_packages(published["env"], machine()):
+    here = machine()
+    if packages := different_packages(published["env"], here):
         msg.warn(
             f"Other versions are installed than those of the result. To have them: pip install {' '.join(packages)}"
         )
-    if builds := different_builds(published["env"], machine()):
+    if builds := different_builds(published["env"], here):
         msg.info(f"Of the same versions, other builds are installed: {', '.join(builds)}")
     folder = clone(found, output / metrics.stem)
     msg.info(f"{metrics}: {published['variant']} at commit {found[:12]}, rebuilt in {folder}")

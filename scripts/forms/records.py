@@ -10,6 +10,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -195,8 +196,9 @@ def is_parquet(path: Path) -> bool:
     return read_head(path)[:4] == b"PAR1"
 
 
-def arrow_batches(path: Path) -> Iterator[Any]:
-    """Stream the record batches of a Parquet, Arrow or Feather file.
+@contextmanager
+def open_arrow(path: Path) -> Iterator[tuple[Any, Iterable[Any]]]:
+    """Give the columns of a Parquet, Arrow or Feather file, with their types, and its record batches, streamed.
 
     Raises:
         UserError: the file is broken, or pyarrow is missing.
@@ -204,33 +206,16 @@ def arrow_batches(path: Path) -> Iterator[Any]:
     pyarrow = import_pyarrow()
     try:
         if is_parquet(path):
-            yield from pyarrow.parquet.ParquetFile(path).iter_batches(ARROW_ROWS)
+            file = pyarrow.parquet.ParquetFile(path)
+            yield file.schema_arrow, file.iter_batches(ARROW_ROWS)
             return
         with pyarrow.OSFile(str(path)) as stream:
             try:
-                yield from pyarrow.ipc.open_stream(stream)
+                batches = reader = pyarrow.ipc.open_stream(stream)
             except pyarrow.ArrowInvalid:
                 reader = pyarrow.ipc.open_file(str(path))
-                yield from map(reader.get_batch, range(reader.num_record_batches))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise broken_arrow(path, error) from None
-
-
-def arrow_schema(path: Path) -> Any:
-    """The columns of a Parquet, Arrow or Feather file, and their types.
-
-    Raises:
-        UserError: the file is broken, or pyarrow is missing.
-    """
-    pyarrow = import_pyarrow()
-    try:
-        if is_parquet(path):
-            return pyarrow.parquet.ParquetFile(path).schema_arrow
-        with pyarrow.OSFile(str(path)) as stream:
-            try:
-                return pyarrow.ipc.open_stream(stream).schema
-            except pyarrow.ArrowInvalid:
-                return pyarrow.ipc.open_file(str(path)).schema
+                batches = map(reader.get_batch, range(reader.num_record_batches))
+            yield reader.schema, batches
     except (pyarrow.ArrowException, OSError) as error:
         raise broken_arrow(path, error) from None
 
@@ -254,8 +239,9 @@ def rows_of(batch: Any, path: Path) -> list[Record]:
 
 def arrow_rows(path: Path) -> Records:
     """Stream the rows of a Parquet, Arrow or Feather file as they are."""
-    rows = chain.from_iterable(rows_of(batch, path) for batch in arrow_batches(path))
-    yield from ((row, f"{path}, row {number}") for number, row in enumerate(rows, 1))
+    with open_arrow(path) as (_, batches):
+        rows = chain.from_iterable(rows_of(batch, path) for batch in batches)
+        yield from ((row, f"{path}, row {number}") for number, row in enumerate(rows, 1))
 
 
 # spaCy's binary form

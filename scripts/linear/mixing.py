@@ -13,7 +13,15 @@ from wasabi import msg
 
 from scripts.common.cli import UserError
 from scripts.components import LINEAR_PARAMS, linear_logits, linear_part, mix_linear, set_linear
-from scripts.evaluation.thresholds import COMPONENT, best_adjustment, best_threshold, gold_and_scores, gold_of, macro_f1
+from scripts.evaluation.thresholds import (
+    COMPONENT,
+    best_adjustment,
+    best_threshold,
+    given_labels,
+    gold_and_scores,
+    gold_of,
+    macro_f1,
+)
 
 START = (0.3, 0.5)  # factors of the trained logits, which are too sure of themselves, and of the calibrated linear ones
 FINAL = "final_"  # before the names of the arrays of the model that has learned from dev, too
@@ -73,10 +81,8 @@ class Mix(NamedTuple):
 
 def score_alone(gold: np.ndarray, logits: np.ndarray, exclusive: bool) -> float:
     """Macro-F1 of logits, at the best threshold where a text may have several labels; shapes (texts, labels)."""
-    if exclusive:
-        return float(macro_f1(gold, np.eye(gold.shape[1], dtype=bool)[logits.argmax(axis=1)]))
-    scores = expit(logits)
-    return float(macro_f1(gold, scores >= best_threshold(gold, scores)))
+    scores = logits if exclusive else expit(logits)
+    return float(macro_f1(gold, given_labels(scores, None if exclusive else best_threshold(gold, scores))))
 
 
 def mix(nlp: Language, dev: Path) -> Mix:

@@ -17,7 +17,7 @@ from spacy.tokens import Doc, DocBin
 from scripts.common.cli import show_progress
 from scripts.common.files import whole_file
 from scripts.components import LINEAR_ROWS, count_words, hash_rows, split_pieces
-from scripts.evaluation.thresholds import macro_f1
+from scripts.evaluation.thresholds import given_labels, macro_f1
 from scripts.linear.mixing import FINAL
 
 STRENGTHS = (1.0, 0.3, 3.0)  # C of the support vector machine; the first of equals is taken
@@ -180,7 +180,7 @@ def calibrate(scores: np.ndarray, Y: np.ndarray, exclusive: bool, prior: float =
 def rate(logits: np.ndarray, Y: np.ndarray, exclusive: bool) -> float:
     """Macro-F1 of the best label; else of the common threshold that suits best."""
     if exclusive:
-        return float(macro_f1(Y > 0, np.eye(Y.shape[1], dtype=bool)[logits.argmax(1)]))
+        return float(macro_f1(Y > 0, given_labels(logits, None)))
     return max(float(macro_f1(Y > 0, logits > np.log(t / (1 - t)))) for t in THRESHOLDS)
 
 

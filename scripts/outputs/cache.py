@@ -6,6 +6,7 @@ from typing import Any
 
 from cloudpathlib.exceptions import MissingDependenciesError
 from weasel.cli.remote_storage import RemoteStorage, get_command_hash
+from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError
 from scripts.common.files import file_in_the_way
@@ -42,8 +43,9 @@ def open_remote(url: str, root: Path) -> RemoteStorage:
     return storage
 
 
-def commands_of(project: dict[str, Any]) -> list[dict[str, Any]]:
-    """The commands that have outputs."""
+def commands_of(root: Path, dataset: str) -> list[dict[str, Any]]:
+    """The project's commands that have outputs, for a data set."""
+    project = load_project_config(root, overrides={"vars.dataset": dataset})
     return [command for command in project["commands"] if command.get("outputs")]
 
 

@@ -15,7 +15,6 @@ from wasabi import msg
 from weasel.cli.remote_storage import RemoteStorage
 from weasel.cli.run import check_rerun, update_lockfile
 from weasel.util import download_file
-from weasel.util.config import load_project_config
 
 from scripts.common.archives import content_hash, extract, open_archive
 from scripts.common.cli import UserError, is_disk_full, run_cli, show_progress
@@ -88,7 +87,7 @@ def pull(
     if isinstance(cache, Path) and not cache.is_dir():
         raise UserError(f"{remote}: there is no such folder. Name the one that `push` has filled: --vars.remote")
     use_lock(dataset, root)
-    waiting = commands_of(load_project_config(root, overrides={"vars.dataset": dataset}))
+    waiting = commands_of(root, dataset)
     pulled, missing = [], []
     with show_progress(total=len(waiting), desc="pull", unit=" commands") as progress:
         # What one command makes another one needs, so go on as long as there is one whose inputs are here.

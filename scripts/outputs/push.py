@@ -14,7 +14,6 @@ import typer
 from wasabi import msg
 from weasel.cli.remote_storage import RemoteStorage, get_content_hash
 from weasel.cli.run import check_rerun
-from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import put, workspace
@@ -47,7 +46,7 @@ def push(
     check_dataset(dataset, root / "assets")
     storage = open_remote(remote, root)
     use_lock(dataset, root)
-    commands = commands_of(load_project_config(root, overrides={"vars.dataset": dataset}))
+    commands = commands_of(root, dataset)
     made = [c for c in commands if inputs_exist(c, root) and all((root / out).exists() for out in c["outputs"])]
     current = [command for command in made if not check_rerun(root, command)]
     for command in show_progress(current, desc="push", unit=" commands"):

@@ -43,9 +43,9 @@ def find_unfinished(runs: Path, variants: Sequence[dict[str, Any]]) -> list[str]
     return sorted({path.parent.name for path in runs.glob("*/config.cfg")} - measured)
 
 
-def find_strangers(runs: Path | None, variants: Sequence[dict[str, Any]]) -> list[str]:
+def find_strangers(runs: Path, variants: Sequence[dict[str, Any]]) -> list[str]:
     """Names of the variants whose metrics are of another pipeline than the trained one that is there."""
-    return [metrics["variant"] for metrics in variants if runs and is_of_another(metrics, runs / metrics["variant"])]
+    return [metrics["variant"] for metrics in variants if is_of_another(metrics, runs / metrics["variant"])]
 
 
 def columns(variants: Sequence[dict[str, Any]]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import srsly
 
 from scripts.common.cli import UserError
 from scripts.common.finished import check_finished, check_model, is_of_another, known_md5
-from scripts.deploy.answers import load_pipeline
+from scripts.deploy.labelling import load
 from tests.conftest import finish, message, snapshot
 from tests.deploy.test_answers import train_pipeline
 from tests.deploy.test_package import METRICS
@@ -52,10 +52,10 @@ def test_a_pipeline_whose_training_did_not_end_is_refused(run, tmp_path, trained
 
 
 def test_the_playground_says_why_one_is_left_out(trained):
-    load_pipeline(trained / "model-best")
+    load(str(trained / "model-best"), None)
     (trained / "train.json").unlink()
     with pytest.raises(UserError, match="has not come to its end"):
-        load_pipeline(trained / "model-best")
+        load(str(trained / "model-best"), None)
 
 
 def test_pipelines_from_elsewhere_are_taken_as_they_are(tmp_path, trained):

@@ -12,6 +12,7 @@ from spacy.training import Example
 from scripts.common.cli import UserError
 from scripts.deploy import answers
 from scripts.deploy.answers import Answer, ask, find_variants, group_answers, label_upload, leave_one_out
+from scripts.deploy.labelling import load
 
 TEXTS = {"sport": ["goal in the match", "the coach wins"], "money": ["shares of the bank", "the profit falls"]}
 
@@ -111,12 +112,12 @@ def test_texts_that_are_refused():
 def test_pipelines_that_are_refused(tmp_path, model):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "meta.json").write_text("{")
-    with pytest.raises(UserError, match="broken: cannot be loaded"):
-        answers.load_pipeline(tmp_path / "broken")
+    with pytest.raises(UserError, match="broken: no pipeline that can be loaded"):
+        load(str(tmp_path / "broken"), None)
     spacy.blank("en").to_disk(tmp_path / "blank")
-    with pytest.raises(UserError, match="blank: has no component 'textcat'"):
-        answers.load_pipeline(tmp_path / "blank")
-    assert answers.load_pipeline(model[1]).pipe_names == ["textcat"]
+    with pytest.raises(UserError, match="blank: this pipeline has no text classifier"):
+        load(str(tmp_path / "blank"), None)
+    assert load(str(model[1]), None).pipe_names == ["textcat"]
 
 
 def test_label_a_csv_file(nlp):

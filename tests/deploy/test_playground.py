@@ -87,7 +87,7 @@ def test_every_variant_answers(app):
     assert "The variants disagree. sport: right; <b>money</b>: wrong" in page
     assert '<div class="label odd">&lt;b&gt;money&lt;/b&gt;</div>' in page
     assert "Not trained yet, so not here: absent" in page
-    assert "broken/model-best: cannot be loaded" in page
+    assert "broken/model-best: no pipeline that can be loaded" in page
     assert " ms · " in page and " MB</div>" in page
     assert '<span style="background: rgba(11, 131, 136, 0.60)"' in page
 

@@ -14,13 +14,12 @@ from scripts.evaluation.evaluate import torch_models
 from scripts.evaluation.measure import measure_speed
 from scripts.evaluation.scores import (
     calibration,
-    indicators,
     macro_f1_interval,
     pack_answers,
     score_examples,
     unpack_answers,
 )
-from scripts.evaluation.thresholds import macro_f1
+from scripts.evaluation.thresholds import given_labels, macro_f1
 from tests.conftest import ROOT, finish, message
 
 
@@ -90,10 +89,10 @@ def test_calibration_error():
     assert calibration(np.array([1.0]), np.array([True]))[0] == 0
 
 
-def test_indicators():
-    cats = [{"a": 0.6, "b": 0.4}, {"a": 0.55, "b": 0.7}]
-    assert indicators(cats, ["a", "b"], True, 0.5).tolist() == [[True, False], [False, True]]
-    assert indicators(cats, ["a", "b"], False, 0.5).tolist() == [[True, False], [True, True]]
+def test_the_best_label_is_given_or_those_from_the_threshold_on():
+    scores = np.array([[0.6, 0.4], [0.55, 0.7]])
+    assert given_labels(scores, None).tolist() == [[True, False], [False, True]]
+    assert given_labels(scores, 0.5).tolist() == [[True, False], [True, True]]
 
 
 @pytest.fixture(scope="module")
