@@ -257,7 +257,7 @@ def caption(tasks: Sequence[Task]) -> str:
             f"the mean over {', '.join(real)}, with its 95 % interval where it is tested."
         )
         if without := [task.name for task in tasks if task.name not in real]:
-            text += f" {', '.join(without)}: no transformer, or none better by more than chance."
+            text += f" {', '.join(without)}: no transformer was measured, or none is better than labels alone for sure."
     return text
 
 

@@ -76,7 +76,8 @@ def pretrain(
     paths = read_paths(chain, corpus, training)
     read = [Path(value) for key, value in paths.items() if value and key != "init_tok2vec"]
     pass_on(read, files=[folder / name for name in ("pretrain.cfg", "weights.bin", "weights.cfg", "weights.jsonl")])
-    values: dict[str, Any] = {"initialize.init_tok2vec": None}
+    # What comes after the start is about the classifier, to which spaCy gives no weights here.
+    values: dict[str, Any] = {"initialize.init_tok2vec": None, "initialize.after_init": None}
     if epochs:
         values["pretraining.max_epochs"] = epochs
     if "pretraining_vectors" in chain["paths"]:

@@ -17,7 +17,7 @@ from thinc.api import Adam, fix_random_seed
 from scripts.common.cli import UserError
 from scripts.components import create_pretrain_vectors
 from scripts.training.inputs import check_inputs
-from tests.conftest import ROOT, fit_linear_model, message
+from tests.conftest import ROOT, fit_linear_model, message, toy_records
 
 CODE = ROOT / "scripts" / "components.py"
 SMALL = {
@@ -86,6 +86,19 @@ def test_the_weights_arrive_and_are_not_the_blank_ones(project, run, small, capl
     for key, value in arrived.items():
         np.testing.assert_array_equal(value, pretrained[key])
     assert any((value != before[key]).any() for key, value in arrived.items() if value.size > 100)
+
+
+@pytest.mark.slow
+def test_a_text_may_have_several_labels(project, run, small, toy_assets):
+    records = [{"text": r["text"], "labels": [r["label"], "odd"][: 1 + i % 2]} for i, r in enumerate(toy_records())]
+    srsly.write_jsonl(toy_assets / "train.jsonl", records)
+    assert run("convert", "toy", "corpus").returncode == 0
+    fit_linear_model(run)
+    for step, *options in (("pretrain", "--epochs", 1), ("train", "--max-epochs", 1)):
+        process = run(step, small, *options)
+        assert process.returncode == 0, process.output
+    nlp = spacy.load(project / "training" / "small" / "model-best")
+    assert set(nlp("a goal").cats) == {"film", "money", "odd", "sport"}
 
 
 @pytest.mark.slow
