@@ -13,7 +13,7 @@ from spacy.vocab import Vocab
 from weasel.util.config import load_project_config
 
 from scripts.evaluation.scores import unpack_answers
-from tests.conftest import toy_records
+from tests.conftest import DESKS, toy_records
 from tests.project.test_project import BY_HAND, PROJECT
 from tests.project.test_project import VARIANTS as ALL_VARIANTS
 
@@ -197,3 +197,34 @@ def test_a_second_clone_pulls_what_the_first_one_made(finished, tmp_path):
     assert output.count("nothing changed") == len(PROJECT["workflows"]["vectors"]) - 1
     assert re.findall(r"Running command: \S+ -m (\S+)", output) == ["scripts.outputs.select"]
     assert scores(second, "vectors") == scores(project, "vectors")
+
+
+def several(i, record):
+    """Every third text has a second label."""
+    if i % 3:
+        return {"text": record["text"], "labels": [record["label"]]}
+    other = [label for label in DESKS if label != record["label"]][i % 2]
+    words = DESKS[other]
+    text = f"{record['text']} while {words[i % 8]} and {words[(i + 3) % 8]}"
+    return {"text": text, "labels": [record["label"], other]}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["several", "binary"])
+def test_every_variant_learns_where_labels_do_not_exclude_each_other(toy_project, kind):
+    records = [
+        several(i, record)
+        if kind == "several"
+        else {"text": record["text"], "cats": {"sport": int(record["label"] == "sport")}}
+        for i, record in enumerate(toy_records())
+    ]
+    (toy_project / "assets" / kind).mkdir()
+    srsly.write_jsonl(toy_project / "assets" / kind / "train.jsonl", records)
+    for step in ("all", "transformer-distilled"):
+        run(toy_project, step, "--vars.dataset", kind)
+    for variant in [*VARIANTS, "transformer-distilled"]:
+        metrics = srsly.read_json(toy_project / "metrics" / kind / f"{variant}.json")
+        assert metrics["mode"] == ("multi" if kind == "several" else "binary")
+        # What labels alone give, spaCy's own models do not learn in so few updates.
+        least = 0.0 if variant in ("bow", "cnn", "ensemble") else metrics["baseline"]["majority"]["macro_f1"]
+        assert metrics["scores"]["macro_f1"] > least, variant
