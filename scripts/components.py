@@ -172,10 +172,25 @@ def split_word(word: str, find: Callable[[str], int]) -> list[int]:
 
 
 class _Unstored:
-    """What a layer remembers: no dict, so that thinc does not store it. A copy, and another process, begin anew."""
+    """What a layer remembers: no dict, so that thinc does not store it. A copy, and another process, begin anew.
+
+    Attributes:
+        fetched: arrays of the layer, and what they are on the CPU: on a GPU to fetch them takes time.
+    """
+
+    fetched: tuple[list[Any], dict[str, numpy.ndarray]] = ([], {})
 
     def __reduce__(self) -> tuple:
         return type(self), ()
+
+    def fetch(self, model: Model, names: Sequence[str]) -> dict[str, numpy.ndarray]:
+        """The layer's arrays of these names on the CPU, the same ones as long as the layer's are the same."""
+        known, fetched = self.fetched
+        own = [model.get_param(name) for name in names]
+        if len(known) != len(own) or any(one is not other for one, other in zip(known, own, strict=True)):
+            fetched = dict(zip(names, map(_on_cpu, own), strict=True))
+            self.fetched = own, fetched
+        return fetched
 
 
 class _Cache(_Unstored):
@@ -867,28 +882,17 @@ class _LinearCache(_Unstored):
     """What words contribute, by hash.
 
     Attributes:
-        params: the model's arrays, and what they are on the CPU: on a GPU to fetch them takes time.
-        weights: the one of these that the rest is for.
+        weights: the layer's array that the rest is for.
         rows: the words' rows in `parts`.
         parts: see `_linear_parts`.
         lock: several threads may predict at a time. Rows that another thread was given are never written again.
     """
 
     def __init__(self) -> None:
-        self.params: tuple[list[Any], dict[str, numpy.ndarray]] = ([], {})
         self.weights: numpy.ndarray | None = None
         self.rows: dict[int, int] = {}
         self.parts = numpy.zeros((0, 0), dtype="float32")
         self.lock = Lock()
-
-    def fetch(self, model: Model) -> dict[str, numpy.ndarray]:
-        """The arrays of a LinearScores layer on the CPU, the same ones as long as the layer's are the same."""
-        known, fetched = self.params
-        own = [model.get_param(name) for name in LINEAR_PARAMS]
-        if len(known) != len(own) or any(one is not other for one, other in zip(known, own, strict=True)):
-            fetched = dict(zip(LINEAR_PARAMS, map(_on_cpu, own), strict=True))
-            self.params = own, fetched
-        return fetched
 
 
 def LinearScores() -> Model[list[Doc], Floats2d]:
@@ -1028,7 +1032,7 @@ def linear_logits(model: Model, docs: Sequence[Doc]) -> numpy.ndarray:
     """The calibrated logits of a LinearScores layer: float32, shape (texts, nO). Always on the CPU."""
     if not docs:
         return numpy.zeros((0, model.get_dim("nO")), dtype="float32")
-    params = model.attrs["cache"].fetch(model)
+    params = model.attrs["cache"].fetch(model, tuple(LINEAR_PARAMS))
     weights, scales = params["weights"], params["scales"]
     words, (texts, index, values), (pair_texts, pairs, pair_values) = count_words(docs)
     n, n_labels = len(docs), weights.shape[1]
@@ -1386,7 +1390,7 @@ def encode_windows(
 
 def onnx_logits(model: Model, docs: Sequence[Doc]) -> numpy.ndarray:
     """The logits of an OnnxScores layer: float32, shape (texts, nO)."""
-    params = {name: _on_cpu(model.get_param(name)) for name in ("codes", "scales", "W", "b")}
+    params = model.attrs["engine"].fetch(model, ("codes", "scales", "W", "b"))
     session, tokenizer = model.attrs["engine"].open(*(model.get_param(name) for name in ("graph", "tokenizer")))
 
     def find_vectors(ids: numpy.ndarray) -> numpy.ndarray:

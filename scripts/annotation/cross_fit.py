@@ -4,12 +4,26 @@ The features, the support vector machine and its calibration are those of script
 tried first there: a search among them would take six times as long.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit, softmax
+from spacy.tokens import Doc
 
 from scripts.common.cli import show_progress
-from scripts.linear.svm import BALANCES, SIZE, STRENGTHS, calibrate, choose_rows, count_texts, fit_svm, split_folds
+from scripts.linear.svm import (
+    BALANCES,
+    SIZE,
+    STRENGTHS,
+    calibrate,
+    choose_rows,
+    count_texts,
+    featurize,
+    fit_svm,
+    split_folds,
+    weigh,
+)
 
 FOLDS = 5
 
@@ -19,6 +33,12 @@ def learn_table(counts: sp.csr_matrix, parts: sp.csr_matrix, pairs: sp.csr_matri
     df = count_texts(counts, parts, pairs)
     keys = choose_rows(df, 1, SIZE)
     return keys, np.log((1 + counts.shape[0]) / (1 + df[keys])) + 1
+
+
+def text_features(docs: Sequence[Doc]) -> sp.csr_matrix:
+    """The features of `linear` of texts, with a table learned from these alone; shape (texts, rows)."""
+    counted = featurize(docs)
+    return weigh(*counted, *learn_table(*counted))
 
 
 def probabilities(logits: np.ndarray, exclusive: bool) -> np.ndarray:

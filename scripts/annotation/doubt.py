@@ -13,7 +13,7 @@ import typer
 from wasabi import msg
 
 from scripts.annotation.confident import doubts, expected_errors
-from scripts.annotation.cross_fit import cross_fit, learn_table
+from scripts.annotation.cross_fit import cross_fit, text_features
 from scripts.annotation.labelled import Labelled, read_labelled
 from scripts.annotation.tasks import make_task, say, write_tasks
 from scripts.common.cli import run_cli
@@ -22,7 +22,6 @@ from scripts.common.locks import check_dataset
 from scripts.data.corpus import read_dataset
 from scripts.data.formats import ANNOTATED, AUTO, NONE, Notes, Options, Splits
 from scripts.data.splits import normalize
-from scripts.linear.svm import featurize, weigh
 
 SHOWN = 5
 PAIRS = 10  # of labels that are told
@@ -79,8 +78,7 @@ def doubt(
     data = read_labelled(corpus, "train", "dev")
     given = read_dataset(folder, Options(format_, text_column, label_column, label_separator, mode), Notes())
     sources, answered = find_sources(given), {normalize(example.text) for example in given.get(ANNOTATED, ())}
-    counted = featurize(data.docs)
-    P = cross_fit(weigh(*counted, *learn_table(*counted)), data.Y, data.exclusive)
+    P = cross_fit(text_features(data.docs), data.Y, data.exclusive)
     found, wrong = rank(data, P, answered), expected_errors(P, data.Y, data.exclusive)
     tasks = [
         to_task(data, P, i, score, sources.get(normalize(data.docs[i].text), str(corpus))) for i, score in found[:texts]

@@ -13,7 +13,7 @@ import typer
 from spacy.language import Language
 from wasabi import msg
 
-from scripts.annotation.cross_fit import learn_table
+from scripts.annotation.cross_fit import text_features
 from scripts.annotation.labelled import Labelled, read_labelled
 from scripts.annotation.picking import SPARE, Candidate, Pool, choose, reading_order, uncertainty
 from scripts.annotation.tasks import make_task, write_tasks
@@ -23,7 +23,6 @@ from scripts.data.splits import normalize
 from scripts.deploy.labelling import Reading, column_in, load, text_of
 from scripts.evaluation.thresholds import COMPONENT, decision_threshold
 from scripts.forms.records import AUTO, FORMS
-from scripts.linear.svm import featurize, weigh
 
 BATCH = 2_000  # texts that are labelled at a time
 MAX_LABELS = 3  # whose probabilities are shown
@@ -106,8 +105,7 @@ def pick(candidates: list[Candidate], data: Labelled, nlp: Language, wanted: int
     """Those to annotate: uncertain, of all labels, and no near-copies of one another or of a labelled text."""
     docs = [nlp.make_doc(candidate.text) for candidate in candidates]
     known = [nlp.make_doc(doc.text) for doc in data.docs]
-    counted = featurize(docs + known)
-    X = weigh(*counted, *learn_table(*counted))
+    X = text_features(docs + known)
     order = reading_order(
         np.array([candidate.score for candidate in candidates]),
         np.array([candidate.label for candidate in candidates]),

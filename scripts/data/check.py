@@ -225,7 +225,8 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
     counter = open_tokenizer(encoder)
     words: Counter[str] = Counter()
     lengths, pieces = [], []
-    for example in show_progress(all_examples(splits), desc="lengths", unit=" texts"):
+    examples = all_examples(splits)
+    for example in show_progress(examples, desc="lengths", unit=" texts"):
         tokens = nlp.make_doc(example.text)
         lengths.append(len(tokens))
         words.update(token.lower_ for token in tokens if token.is_alpha or word_pattern().fullmatch(token.text))
@@ -243,7 +244,7 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
                 f"{long} text(s) have more than the {limit} word pieces that {encoder} can read at once. Transformers "
                 "read the start of a text, in windows: max_words in configs/transformer.cfg",
             )
-        if reason := why_unfit(encoder, lang, counter[0], [example.text for example in all_examples(splits)]):
+        if reason := why_unfit(encoder, lang, counter[0], [example.text for example in examples]):
             findings.add("warning", "encoder_language", reason)
     result["stop_word_shares"] = find_language(words, lang, findings)
     return result

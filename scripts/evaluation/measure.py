@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.common.cli import UserError, run_cli
+from scripts.common.cli import UserError, import_factories_late, run_cli
 from scripts.common.files import write_json
 from scripts.evaluation.installed import SPACY, loaded_packages
 from scripts.evaluation.speed import latency, spread, throughput
@@ -32,9 +32,7 @@ def hide_torch() -> None:
     A pipeline that does without them is deployed without them, so it is measured without them.
     """
     sys.modules["torch"] = None  # type: ignore[assignment]  # the import system takes None for "not there"
-    from spacy.util import registry
-
-    registry._entry_point_factories.entry_points = False
+    import_factories_late()
 
 
 def measure_speed(nlp: "Language", texts: Sequence[str], repeats: int) -> dict[str, float | int | list[float]]:

@@ -36,23 +36,21 @@ def forget_training(nlp: Language) -> None:
     nlp.get_pipe_config("transformer")["model"]["mixed_precision"] = False
 
 
-def to_half(nlp: Language) -> None:
-    """Round the weights of the pipeline's transformer, in place; it can then be stored but no longer be used."""
-    nlp.get_pipe("transformer").model.transformer.half()
-
-
 def store_half(model: Path, dev: Path) -> None:
     """Store the transformer of a pipeline, changed in place, in half precision, unless the score on dev falls."""
     nlp = spacy.load(model)
     forget_training(nlp)
     with workspace(model) as folder:
         single, half = folder / "single", folder / "half"
-        nlp.to_disk(single)
-        to_half(nlp)
+        # It can be stored then, but no longer be used.
+        nlp.get_pipe("transformer").model.transformer.half()
         nlp.to_disk(half)
-        before, after = dev_score(single, dev), dev_score(half, dev)
+        before, after = dev_score(model, dev), dev_score(half, dev)
         change = f"score on dev {before:.4f} -> {after:.4f}"
         if after < before - TOLERANCE:
+            nlp = spacy.load(model)
+            forget_training(nlp)
+            nlp.to_disk(single)
             put(single, model)
             msg.warn(f"{model}: left in single precision, half precision costs too much ({change})")
             return
