@@ -22,7 +22,8 @@ INPUTS, OUTPUT = ("vectors", "mask", "shares"), "sums"
 TOLERANCE = 1e-3  # of the exported graph, for features of about 1
 LONGEST = 256  # pieces of a text on which the graph is compared with the encoder
 # A row's values have 8 bits, 128 is zero. The weights have 7: processors without instructions for neural networks
-# (VNNI) add two products of 8 bits in 16, and would cut off what is larger. So all processors compute the same.
+# (VNNI) add two products of 8 bits in 16, and would cut off what is larger. So all processors compute the same. Weights
+# of fewer bits are computed with likewise, and compressed to less.
 ROW_LEVELS, WEIGHT_LEVELS, ZERO = 127, 63, 128
 
 
@@ -105,16 +106,20 @@ def run_graph(graph: "ModelProto", inputs: dict[str, np.ndarray]) -> np.ndarray:
     return session.run(None, inputs)[0]
 
 
-def round_columns(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A matrix as int8 of 7 bits, and the scale of each column, float32."""
-    scales = np.maximum(np.abs(matrix).max(axis=0) / WEIGHT_LEVELS, 1e-12).astype("float32")
+def round_columns(matrix: np.ndarray, levels: int = WEIGHT_LEVELS) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix as int8 from -levels to levels, and the scale of each column, float32."""
+    scales = np.maximum(np.abs(matrix).max(axis=0) / levels, 1e-12).astype("float32")
     return np.rint(matrix / scales).astype("int8"), scales
 
 
-def to_integers(graph: "ModelProto") -> "ModelProto":
+def to_integers(graph: "ModelProto", levels: int = WEIGHT_LEVELS) -> "ModelProto":
     """The graph with products of integers instead of those with constant matrices; other tables in half precision.
 
     Each row is divided by its largest value when the graph runs. All is of ONNX's own operators.
+
+    Args:
+        graph: of `export_graph`.
+        levels: of a weight, on either side of 0.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -139,7 +144,7 @@ def to_integers(graph: "ModelProto") -> "ModelProto":
     for name, constant in constants.items():
         array = numpy_helper.to_array(constant)
         if name in matrices:
-            new[f"{name}.int8"], new[f"{name}.scales"] = round_columns(array)
+            new[f"{name}.int8"], new[f"{name}.scales"] = round_columns(array, levels)
         elif array.dtype == np.float32 and array.ndim == 2:
             new[f"{name}.half"] = array.astype("float16")
             add("Cast", [f"{name}.half"], name, to=TensorProto.FLOAT)

@@ -1,6 +1,7 @@
-"""Numbers of 4 and 7 bits for ONNX Runtime: an encoder, its tokenizer and a linear layer become one file.
+"""Numbers of 4 to 7 bits for ONNX Runtime: an encoder, its tokenizer and a linear layer become one file.
 
-Matrices get 7 bits a value, the table of word pieces gets 4, in groups of 32 values with a scale of their own. What is
+Matrices get 7 bits a value, or as many as an encoder has learned with, the table of word pieces gets 4, in groups of 32
+values with a scale of their own. What is
 then larger than it may be loses its rarest word pieces; words that had them are spelt with shorter ones.
 """
 
@@ -18,7 +19,7 @@ from wasabi import msg
 
 from scripts.common.files import whole_file
 from scripts.components import ONNX_PARAMS, TextCatOnnx, quantize_rows, set_onnx
-from scripts.compress.graph import export_graph, to_integers
+from scripts.compress.graph import WEIGHT_LEVELS, export_graph, to_integers
 from scripts.compress.pieces import (
     always_kept,
     count_pieces,
@@ -33,6 +34,8 @@ from scripts.encoder.encoders import max_pieces
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+# Text repeats itself; rounded weights do not, but some are far more frequent than others.
+STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY)
 GROUP = 32  # values of a piece's vector that share a scale, at most
 PIECE_BYTES = 8  # of a piece in the compressed tokenizer, about
 OTHER_BYTES = 80_000  # of a pipeline: vocabulary, config, labels; and what an estimate may be wrong by
@@ -52,6 +55,7 @@ class Trained:
         W: weights of the linear layer, (labels, width).
         b: its bias, (labels,).
         labels: in this order.
+        levels: of a weight of the encoder's matrices, on either side of 0.
     """
 
     encoder: "PreTrainedModel"
@@ -61,6 +65,7 @@ class Trained:
     W: np.ndarray
     b: np.ndarray
     labels: list[str]
+    levels: int = WEIGHT_LEVELS
 
 
 def describe_tokenizer(encoder: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> tuple[dict[str, Any], int]:
@@ -110,13 +115,18 @@ def pack_table(table: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def compress(data: bytes) -> np.ndarray:
-    """Bytes, compressed by zlib, as an array."""
-    return np.frombuffer(zlib.compress(data, 9), dtype="uint8")
+    """Bytes, compressed by zlib in the way that suits them best, as an array."""
+
+    def deflate(strategy: int) -> bytes:
+        stream = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
+        return stream.compress(data) + stream.flush()
+
+    return np.frombuffer(min(map(deflate, STRATEGIES), key=len), dtype="uint8")
 
 
-def compress_graph(encoder: "PreTrainedModel") -> np.ndarray:
+def compress_graph(trained: Trained) -> np.ndarray:
     """An encoder's layers on integers, compressed."""
-    return compress(to_integers(export_graph(encoder)).SerializeToString())
+    return compress(to_integers(export_graph(trained.encoder), trained.levels).SerializeToString())
 
 
 def room_for_pieces(size: int, graph: np.ndarray, trained: Trained, width: int) -> int:
@@ -159,7 +169,7 @@ def fit_pieces(trained: Trained, size: int, texts: Sequence[Path], least: float)
     """
     encoder = trained.encoder
     n_pieces, width = encoder.get_input_embeddings().weight.shape
-    room = room_for_pieces(size, compress_graph(encoder), trained, width)
+    room = room_for_pieces(size, compress_graph(trained), trained, width)
     if room < n_pieces and (rows := keep_pieces(trained.tokenizer, room, texts, least)):
         keep_rows(encoder, rows)
 
@@ -175,7 +185,7 @@ def pack(trained: Trained, size: int, texts: Sequence[Path], least: float = 1.0)
     """
     encoder, state = trained.encoder, trained.tokenizer
     table = encoder.get_input_embeddings().weight.detach().numpy()
-    graph = compress_graph(encoder)
+    graph = compress_graph(trained)
     room, n_pieces = room_for_pieces(size, graph, trained, table.shape[1]), len(table)
     remark = f"all {n_pieces:,} word pieces"
     if room < n_pieces:

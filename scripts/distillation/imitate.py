@@ -1,9 +1,9 @@
-"""Teach a trimmed encoder what the fine-tuned transformer says of tens of thousands of texts; round it to few bits.
+"""Teach a smaller encoder what the fine-tuned transformer says of tens of thousands of texts; round it to few bits.
 
-The student has half of the layers, and only the word pieces that fit into the pipeline's bytes: it learns without the
-others from the start. It learns the teacher's logits, as `compact-distilled` does, of the sentences of the raw text and
-of the training texts with altered copies of them (scripts.distillation.teach). In these the copies do most: Jiao et al.
-2020, "TinyBERT: distilling BERT for natural language understanding".
+The student has half of the layers, matrices of few bits, and as many word pieces as then fit into the pipeline's bytes.
+It learns with rounded matrices, and without the other pieces, from the start. It learns the teacher's logits, as
+`compact-distilled` does, of the sentences of the raw text and of the training texts with altered copies of them
+(scripts.distillation.teach). In these the copies do most: Jiao et al. 2020, "TinyBERT: distilling BERT for natural language understanding".
 """
 
 import json
@@ -42,6 +42,7 @@ from scripts.linear.mixing import stored_bytes
 from scripts.machines.machine import check_gpu
 from scripts.training.sizes import transformer_rate
 
+LEVELS = 15  # of a weight, on either side of 0: 5 bits. With 7, a third of the word pieces would have no room.
 # Share of the word pieces in the training texts, counted as often as they occur, that are kept at the least: without
 # the others the student learns to read, too.
 LEAST_PIECES = 0.95
@@ -68,7 +69,7 @@ def words_read(teacher: Path) -> int:
 
 
 def imitate(
-    encoder: Annotated[Path, typer.Argument(help="Folder of the trimmed encoder, made by `shrink-trim`.")],
+    encoder: Annotated[Path, typer.Argument(help="Folder of the encoder with fewer layers, made by `shrink-half`.")],
     teacher: Annotated[Path, typer.Argument(help="Trained pipeline, the teacher: it says how much of a text is read.")],
     output: Annotated[Path, typer.Argument(help="File to write (.npz).")],
     taught: Annotated[list[Path], typer.Option(help="Texts with the teacher's logits (.spacy), made by `teach`.")],
@@ -79,10 +80,10 @@ def imitate(
     max_epochs: Annotated[int, typer.Option(help="Passes over the texts; 0 for 2, or more of few texts.")] = 0,
     gpu_id: Annotated[int, typer.Option(help="GPU to use; -1 for the CPU.")] = -1,
 ) -> None:
-    """Train an encoder on a teacher's logits, and write it for ONNX Runtime: matrices in 7 bits, word pieces in 4."""
+    """Train an encoder on a teacher's logits, and write it for ONNX Runtime: matrices in 5 bits, word pieces in 4."""
     pass_on([encoder, teacher, *taught], files=[output])
     if not is_weights_folder(encoder):
-        raise UserError(f"{encoder}: no encoder there. Make it with the command `shrink-trim`.")
+        raise UserError(f"{encoder}: no encoder there. Make it with the command `shrink-half`.")
     for path in taught:
         if not path.is_file():
             raise UserError(f"{path}: no such file. Make it with the command `teach`.")
@@ -97,7 +98,7 @@ def imitate(
         state, max_pieces = describe_tokenizer(model, tokenizer)
         width = model.config.hidden_size
         nothing = np.zeros((len(labels), width), dtype="float32")
-        trained = Trained(model, state, max_pieces, words_read(teacher), nothing, nothing[:, 0], labels)
+        trained = Trained(model, state, max_pieces, words_read(teacher), nothing, nothing[:, 0], labels, LEVELS)
         texts, room = [corpus / "train.spacy", corpus / "raw.jsonl"], size - (stored_bytes(linear) if linear else 0)
         try:
             fit_pieces(trained, room, texts, LEAST_PIECES)
@@ -105,7 +106,7 @@ def imitate(
             skip(str(reason), files=[output])
         cutter = Tokenizer.from_str(json.dumps(state))
         lessons = prepare(read_taught(taught, nlp, labels), cutter, max_pieces)
-        student = Student(model, len(labels), f"cuda:{gpu_id}" if gpu_id >= 0 else "cpu")
+        student = Student(model, len(labels), f"cuda:{gpu_id}" if gpu_id >= 0 else "cpu", LEVELS)
         error = student.learn(lessons, exclusive, transformer_rate(width), seed, max_epochs)
         msg.info(f"{len(lessons.numbers):,} texts: {1 - error:.1%} of the variance of the teacher's logits is learned")
         dev = [

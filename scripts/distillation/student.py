@@ -32,6 +32,38 @@ WARMUP_SHARE, WEIGHT_DECAY, LARGEST_GRADIENT = 0.1, 0.01, 1.0
 TRIM_EVERY = 10  # updates, see `find_trim`
 
 
+def learn_rounded(encoder: "PreTrainedModel", levels: int) -> None:
+    """Let an encoder compute with rounded matrices, in place, while it learns the numbers behind them.
+
+    A matrix is rounded as `round_columns` does, which then changes nothing more; its numbers get the gradient of what
+    they are rounded to (Bengio et al. 2013, "Estimating or propagating gradients through stochastic neurons";
+    Jacob et al. 2018, "Quantization and training of neural networks for efficient integer-arithmetic-only inference").
+
+    Args:
+        encoder: its linear layers are rounded.
+        levels: of a weight, on either side of 0.
+    """
+    import torch
+    from torch.nn.utils import parametrize
+
+    class Rounded(torch.nn.Module):
+        def forward(self, weight: torch.Tensor) -> torch.Tensor:
+            found = weight.detach()
+            scales = (found.abs().amax(dim=1, keepdim=True) / levels).clamp(min=1e-12)
+            return weight + ((found / scales).round() * scales - found)
+
+    for layer in [layer for layer in encoder.modules() if isinstance(layer, torch.nn.Linear)]:
+        parametrize.register_parametrization(layer, "weight", Rounded())
+
+
+def keep_rounded(encoder: "PreTrainedModel") -> None:
+    """Leave an encoder, in place, nothing but the rounded matrices; see `learn_rounded`."""
+    from torch.nn.utils import parametrize
+
+    for layer in [layer for layer in encoder.modules() if parametrize.is_parametrized(layer, "weight")]:
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+
+
 @dataclass(frozen=True)
 class Lessons:
     """What is learned, text after text.
@@ -100,12 +132,13 @@ class Student:
     Attributes:
         encoder: in single precision.
         head: the linear layer; its weights are `HEAD_RATE` times as large as they stand there.
+        levels: of a weight of the encoder's matrices while it learns, on either side of 0; 0 rounds nothing.
     """
 
-    def __init__(self, encoder: "PreTrainedModel", n_labels: int, device: str = "cpu") -> None:
+    def __init__(self, encoder: "PreTrainedModel", n_labels: int, device: str = "cpu", levels: int = 0) -> None:
         import torch
 
-        self.encoder, self.device = encoder.to(device).eval(), device
+        self.encoder, self.device, self.levels = encoder.to(device).eval(), device, levels
         self.head = torch.nn.Linear(encoder.config.hidden_size, n_labels, device=device)
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
@@ -153,6 +186,8 @@ class Student:
 
         lengths = np.asarray([len(window) for window in lessons.numbers])
         batches = plan(lengths, np.random.default_rng(seed), passes)
+        if self.levels:
+            learn_rounded(self.encoder, self.levels)
         parameters = [*self.encoder.parameters(), *self.head.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
         n_updates, warmup = len(batches), WARMUP_SHARE * len(batches)
@@ -177,4 +212,5 @@ class Student:
             errors.append(float(loss.detach()))
             if trim and step % TRIM_EVERY == 0:
                 trim(0)
+        keep_rounded(self.encoder)
         return float(np.mean(errors[-max(1, n_updates // 10) :]) / max(float(lessons.logits.var()), 1e-8))

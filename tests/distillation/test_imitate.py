@@ -163,7 +163,7 @@ def test_few_texts_are_repeated(texts, given, passes):
 
 def test_mistakes_are_named_and_what_was_skipped_is_passed_on(tmp_path, run):
     make_task(tmp_path, True)
-    assert "none: no encoder there. Make it with the command `shrink-trim`" in message(run(STEP[0], "none", *STEP[2:]))
+    assert "none: no encoder there. Make it with the command `shrink-half`" in message(run(STEP[0], "none", *STEP[2:]))
     (tmp_path / "copies.spacy").unlink()
     assert "copies.spacy: no such file. Make it with the command `teach`" in message(run(*STEP))
     (tmp_path / "copies.spacy").write_text(f"{MARK}no encoder for this language\n", encoding="utf-8")
