@@ -3,7 +3,8 @@
 The student has half of the layers, matrices of few bits, and as many word pieces as then fit into the pipeline's bytes.
 It learns with rounded matrices, and without the other pieces, from the start. It learns the teacher's logits, as
 `compact-distilled` does, of the sentences of the raw text and of the training texts with altered copies of them
-(scripts.distillation.teach). In these the copies do most: Jiao et al. 2020, "TinyBERT: distilling BERT for natural language understanding".
+(scripts.distillation.teach). In these the copies do most: Jiao et al. 2020, "TinyBERT: distilling BERT for natural
+language understanding".
 """
 
 import json
