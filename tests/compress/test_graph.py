@@ -1,5 +1,7 @@
 """The graph gives what the encoder gives; on integers, nearly so, and each text by itself."""
 
+import zlib
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ from scripts.compress.graph import (
     run_graph,
     to_integers,
 )
+from scripts.compress.packing import compress
 from tests.encoder.test_transformer import make_encoder
 
 SMALL = {
@@ -87,6 +90,17 @@ def test_matrices_have_seven_bits_and_no_large_table_is_left(graph):
     # So that no processor has to cut off the sum of two products, which some keep in 16 bits.
     assert 2 * 255 * WEIGHT_LEVELS < 2**15
     assert all(array.nbytes <= 4 * 96 for array in arrays if array.dtype == np.float32)
+
+
+def test_fewer_levels_are_compressed_to_less(graph):
+    whole, few = (to_integers(graph, levels).SerializeToString() for levels in (WEIGHT_LEVELS, 15))
+    matrices = [numpy_helper.to_array(constant) for constant in to_integers(graph, 15).graph.initializer]
+    assert max(np.abs(matrix).max() for matrix in matrices if matrix.dtype == np.int8) == 15
+    assert len(whole) == len(few)
+    packed = [compress(data) for data in (whole, few)]
+    assert [zlib.decompress(array.tobytes()) for array in packed] == [whole, few]
+    assert packed[1].nbytes < 0.9 * packed[0].nbytes
+    assert packed[1].nbytes < len(zlib.compress(few, 9)), "rounded numbers do not repeat themselves"
 
 
 def test_rows_of_zeros_give_zeros():

@@ -9,6 +9,7 @@ from spacy.tokens import DocBin
 pytest.importorskip("onnx", reason="the variant transformer-distilled needs requirements.txt")
 pytest.importorskip("spacy_transformers", reason="the transformer variants need requirements.txt")
 
+import torch
 from tokenizers import Tokenizer
 
 from scripts.common.skipping import MARK
@@ -134,6 +135,29 @@ def test_a_text_is_learned_as_the_pipeline_reads_it(tmp_path):
     student = Student(model, 2)
     together = student.logits(lessons, [0, 1, 2]).detach().numpy()
     assert together == pytest.approx(np.zeros((3, 2))), "it starts at nothing"
+
+
+def test_rounding_changes_nothing_in_what_has_learned_with_it(tmp_path):
+    model, tokenizer = load_encoder(str(make_encoder(tmp_path / "tiny")), attn_implementation="eager")
+    tokenizer.backend_tokenizer.no_padding()
+    state, limit = describe_tokenizer(model, tokenizer)
+    texts = [(spacy.blank("en")(text), [1.0, -1.0]) for text in ("The goal and coach", "a bank")]
+    student = Student(model, 2, levels=3)
+    before = {name: layer.weight.detach().clone() for name, layer in linear_layers(model)}
+    student.learn(prepare(texts, Tokenizer.from_str(srsly.json_dumps(state)), limit), True, 1e-2, passes=20)
+    assert not [name for name in model.state_dict() if "parametrizations" in name]
+    for name, layer in linear_layers(model):
+        matrix = layer.weight.detach().numpy().T
+        integers, scales = graph.round_columns(matrix, 3)
+        assert integers * scales == pytest.approx(matrix, rel=1e-5, abs=1e-9), name
+    used = [name for name, layer in linear_layers(model) if "pooler" not in name]
+    # All have learned: with so few levels a rounded number moves seldom, but the scales do always.
+    assert used and all((before[name].abs().amax(1) != layer.weight.abs().amax(1)).any()
+                        for name, layer in linear_layers(model) if name in used)  # fmt: skip
+
+
+def linear_layers(model):
+    return [(name, layer) for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
 
 
 def test_each_pass_has_all_texts_in_batches_within_bounds():
