@@ -4,10 +4,16 @@ Where each comes from, and its licence: assets/NAME/README.md and project.yml.
 """
 
 import csv
+import hashlib
 import importlib.util
+import io
+import tarfile
+import zipfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from scipy.cluster.hierarchy import DisjointSet
@@ -20,6 +26,12 @@ from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, drop_repeat
 BBC_SECTIONS = {"business": 510, "entertainment": 386, "politics": 417, "sports": 511, "tech": 401}
 BBC_MD5 = "a3e6311972f4bbc5cfe50ca4f97bb8d4"
 SENTIMENT = {"0": "negative", "1": "positive"}
+# In the source package of vaderSentiment 0.5: each line an id, the mean of 20 ratings from -4 to 4, and a text.
+RATED_PACKAGE = "vaderSentiment-0.5.zip"
+RATED_ARCHIVE = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
+RATED_MEMBER = "hutto_ICWSM_2014/{}_GroundTruth.txt"
+NEUTRAL = 0.5  # ratings up to so far from 0 are left out
+TEST_SHARE = 4  # one of so many documents is in the test set
 
 
 def read_bbc(folder: Path) -> Splits:
@@ -147,10 +159,52 @@ def read_gnad(folder: Path) -> Splits:
     return {"train": examples}
 
 
+def read_rated(folder: Path, name: str, member: str) -> Splits:
+    """Sentences with ratings, of the package vaderSentiment: positive or negative; a quarter of the documents is test.
+
+    Args:
+        folder: holds the package.
+        name: of the data set; with it a document's id is hashed.
+        member: beginning of the file's name. Ids are those of documents, `12_3` is a sentence of the document 12.
+    """
+    path = folder / RATED_PACKAGE
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Fetch it: python -m spacy project assets . --extra")
+    splits: Splits = {"train": [], "test": []}
+    try:
+        with (
+            zipfile.ZipFile(path) as package,
+            package.open(RATED_ARCHIVE) as packed,
+            tarfile.open(fileobj=packed) as tar,
+        ):
+            stream = tar.extractfile(RATED_MEMBER.format(member))
+            lines = io.TextIOWrapper(stream or io.BytesIO(), encoding="latin-1").read().split("\n")
+    except (zipfile.BadZipFile, tarfile.TarError, KeyError, zlib.error, EOFError, OSError) as error:
+        raise UserError(f"{path}: is not as published ({error}). Remove it, and fetch it again.") from None
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        source = f"{path}, {member}, line {number}"
+        identity, _, rest = line.partition("\t")
+        rating, _, text = rest.partition("\t")
+        try:
+            value = float(rating)
+        except ValueError:
+            raise broken(source, "an id, a rating and a text with tabs between them", line) from None
+        if abs(value) > NEUTRAL and text.strip():
+            document = identity.partition("_")[0]
+            held = int(hashlib.sha256((name + document).encode()).hexdigest(), 16) % TEST_SHARE == 0
+            example = Example(text.strip(), (SENTIMENT["1" if value > 0 else "0"],), source)
+            splits["test" if held else "train"].append(example)
+    return splits
+
+
 READERS: dict[str, Callable[[Path], Splits]] = {
     "bbc": read_bbc,
     "bbc-articles": read_bbc_articles,
     "sst2": read_sst2,
     "trec": read_trec,
     "gnad": read_gnad,
+    "amazon": partial(read_rated, name="amazon", member="amazonReviewSnippets"),
+    "tweets": partial(read_rated, name="tweets", member="tweets"),
 }

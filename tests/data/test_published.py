@@ -1,5 +1,8 @@
 """Published data sets in forms of their own, as toy files; and what is counted when raw text is cleaned."""
 
+import io
+import tarfile
+import zipfile
 from collections import Counter
 
 import pytest
@@ -7,7 +10,20 @@ import pytest
 from scripts.common.cli import UserError
 from scripts.data.corpus import clean_raw, read_dataset
 from scripts.data.formats import Example, Notes, Options
-from scripts.data.published import READERS, read_gnad, read_sst2, read_trec
+from scripts.data.published import RATED_ARCHIVE, RATED_MEMBER, RATED_PACKAGE, READERS, read_gnad, read_sst2, read_trec
+
+
+def rated(member, lines):
+    """The package vaderSentiment with one file of ratings."""
+    inner, outer = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
+        info = tarfile.TarInfo(RATED_MEMBER.format(member))
+        info.size = len(lines)
+        tar.addfile(info, io.BytesIO(lines))
+    with zipfile.ZipFile(outer, "w") as package:
+        package.writestr(RATED_ARCHIVE, inner.getvalue())
+    return {RATED_PACKAGE: outer.getvalue()}
+
 
 FILES = {
     "sst2": {
@@ -17,6 +33,12 @@ FILES = {
     },
     "trec": {"TREC.train": b"HUM:ind Who is Ren\xe9 ?\nNUM:date When : now ?\n", "TREC.test": b"LOC:city Where ?\n"},
     "gnad": {"test.csv": "Web;'Schnell; und groß'\nSport;Österreich siegt\n".encode()},
+    # By their hashes the documents 1 of amazon and 2 of tweets are test.
+    "amazon": rated(
+        "amazonReviewSnippets",
+        b"2_1\t0.55\tcaf\xe9 is fine\r\n2_2\t-2\tdull\r\n1_1\t-0.5\tblue\r\n1_2\t-0.6\tbad\r\n",
+    ),
+    "tweets": rated("tweets", b"1\t3.1\tYay :)\n2\t-1.5\tnay\n"),
 }
 
 
@@ -41,6 +63,9 @@ def labelled(splits):
         ("trec", {
             "train": [("Who is René ?", ("HUM",)), ("When : now ?", ("NUM",))], "test": [("Where ?", ("LOC",))]}),
         ("gnad", {"train": [("Schnell; und groß", ("Web",)), ("Österreich siegt", ("Sport",))]}),
+        ("amazon", {
+            "train": [("café is fine", ("positive",)), ("dull", ("negative",))], "test": [("bad", ("negative",))]}),
+        ("tweets", {"train": [("Yay :)", ("positive",))], "test": [("nay", ("negative",))]}),
     ],
 )  # fmt: skip
 def test_each_form_is_read(tmp_path, name, expected):
@@ -62,6 +87,9 @@ def test_a_text_knows_its_line_blank_ones_counted(tmp_path):
         ("trec", "TREC.train", b"HUM:ind Who ?\nHUM Who ?\n", r"TREC\.train, line 2: expected CLASS:subclass"),
         ("trec", "TREC.test", b":ind Who ?\n", r"TREC\.test, line 1: expected CLASS:subclass, a space and a question"),
         ("gnad", "test.csv", b"Web;a\nWeb;b;c\n", r"test\.csv, record 2: expected a section.*found 'Web;b;c'"),
+        ("tweets", RATED_PACKAGE, rated("tweets", b"1\t3\ta\n2\tb\n")[RATED_PACKAGE], r"line 2: expected an id"),
+        ("tweets", RATED_PACKAGE, rated("other", b"")[RATED_PACKAGE], r"\.zip: is not as published .*fetch it"),
+        ("amazon", RATED_PACKAGE, FILES["amazon"][RATED_PACKAGE][:-30], r"\.zip: is not as published .*fetch it again"),
         ("sst2", "stsa.binary.train", b"1 caf\xe9\n", r"binary\.train: is not utf-8 .*fetch it again"),
     ],
 )  # fmt: skip
@@ -76,7 +104,7 @@ def test_a_long_broken_line_is_cut_short(tmp_path):
     assert len(str(error.value)) < 300 + len(str(tmp_path))
 
 
-@pytest.mark.parametrize("reader", [read_sst2, read_trec, read_gnad])
+@pytest.mark.parametrize("reader", [read_sst2, read_trec, read_gnad, READERS["amazon"]])
 def test_a_missing_file_says_how_to_fetch_it(tmp_path, reader):
     with pytest.raises(UserError, match="no such file. Fetch it: python -m spacy project assets . --extra"):
         reader(tmp_path)
