@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY)
 GROUP = 32  # values of a piece's vector that share a scale, at most
 PIECE_BYTES = 8  # of a piece in the compressed tokenizer, about
+WITHOUT_ROOM = 20_000  # pieces at most, of an encoder whose matrices alone are too large: some have 250,000
 OTHER_BYTES = 80_000  # of a pipeline: vocabulary, config, labels; and what an estimate may be wrong by
 CHECKED_TEXTS = 500  # of dev, on which the labels before and after are compared
 LEAST_AGREEMENT = 0.97  # of these labels, below which a warning is given
@@ -161,6 +162,8 @@ def keep_pieces(state: dict[str, Any], room: int, texts: Sequence[Path], least: 
 def fit_pieces(trained: Trained, size: int, texts: Sequence[Path], least: float) -> None:
     """Leave in an encoder, in place, only the word pieces for which `pack` has room, so that it learns without others.
 
+    Where there is no room for what the texts need, it keeps `WITHOUT_ROOM`.
+
     Args:
         trained: the encoder has yet to learn.
         size: bytes of the pipeline, at most.
@@ -170,8 +173,12 @@ def fit_pieces(trained: Trained, size: int, texts: Sequence[Path], least: float)
     encoder = trained.encoder
     n_pieces, width = encoder.get_input_embeddings().weight.shape
     room = room_for_pieces(size, compress_graph(trained), trained, width)
-    if room < n_pieces and (rows := keep_pieces(trained.tokenizer, room, texts, least)):
-        keep_rows(encoder, rows)
+    if room >= n_pieces:
+        return
+    for most in (room, min(WITHOUT_ROOM, n_pieces)):
+        if rows := keep_pieces(trained.tokenizer, most, texts, least):
+            keep_rows(encoder, rows)
+            return
 
 
 def pack(trained: Trained, size: int, texts: Sequence[Path], least: float = 1.0) -> tuple[dict[str, np.ndarray], str]:

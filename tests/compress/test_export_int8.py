@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from email import message_from_bytes
 
 import numpy as np
@@ -52,6 +53,7 @@ from scripts.compress.graph import export_graph
 from scripts.compress.packing import (
     OTHER_BYTES,
     PIECE_BYTES,
+    fit_pieces,
     group_width,
     keep_pieces,
     pack,
@@ -266,6 +268,25 @@ def test_the_budget_decides_how_many_pieces_stay(untrained, capsys):
     left = state["model"]["vocab"].keys()
     assert counts.keys() - left == {min(counts.keys() - left, key=counts.__getitem__)}
     assert counts[(counts.keys() - left).pop()] == counts[spare]
+
+
+def test_what_has_yet_to_learn_keeps_some_pieces_where_there_is_room_for_none(untrained, monkeypatch):
+    nlp, folder = untrained
+    files = [folder / "train.spacy", folder / "raw.jsonl"]
+
+    def left(size, most):
+        monkeypatch.setattr("scripts.compress.packing.WITHOUT_ROOM", most)
+        trained = take_apart(nlp, "toy")
+        n_all = len(trained.encoder.get_input_embeddings().weight)
+        trained = replace(trained, encoder=copy.deepcopy(trained.encoder), tokenizer=copy.deepcopy(trained.tokenizer))
+        fit_pieces(trained, size, files, 0.95)
+        n_left = len(trained.encoder.get_input_embeddings().weight)
+        assert n_left == len(trained.tokenizer["model"]["vocab"])
+        return n_all - n_left
+
+    assert left(10**7, 10) == 0, "there is room for all"
+    assert left(1000, 10**6) == 0
+    assert left(1000, len(take_apart(nlp, "toy").tokenizer["model"]["vocab"]) - 2) == 2
 
 
 # Errors
