@@ -31,7 +31,6 @@ from spacy.tokens import DocBin  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
 from scripts.components import CLIPPING, cut_up, encode_windows  # noqa: E402
-from scripts.compress import graph as integers  # noqa: E402
 from scripts.compress.export_int8 import take_apart  # noqa: E402
 from scripts.compress.graph import export_graph, to_integers  # noqa: E402
 from scripts.compress.packing import GROUP  # noqa: E402
@@ -152,8 +151,7 @@ def main(folder: str, texts: str) -> None:
     choices = [(8, 32, width), (7, 32, width), (6, 32, width), (7, 8, width), (7, 6, width), (7, 5, GROUP)]
     choices += [(7, 4, width), (7, 4, 64), (7, 4, GROUP), (7, 4, 16), (7, 3, 16)]
     for bits, table_bits, group in choices:
-        integers.WEIGHT_LEVELS = 2 ** (bits - 1) - 1
-        session = open_session(to_integers(graph).SerializeToString())
+        session = open_session(to_integers(graph, 2 ** (bits - 1) - 1).SerializeToString())
         vectors = table if table_bits == 32 else round_groups(table, table_bits, group)
         name = f"{table_bits}, {group}" if table_bits < 32 else "32"
         print(f"| {' | '.join([str(bits), name, *compare(session, vectors)])} |", flush=True)
