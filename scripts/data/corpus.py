@@ -29,7 +29,7 @@ from scripts.data.formats import (
     read_folder,
 )
 from scripts.data.labels import resolve_mode
-from scripts.data.published import READERS
+from scripts.data.published import find_reader, holds_data
 from scripts.data.splits import Fold, normalize, unite_labels
 
 OUTLIER = 10  # see `typical_mean`
@@ -44,7 +44,7 @@ def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
     What was annotated after the split is there as `ANNOTATED`, if there is any. In mode `multi` rows of one text, a
     label each, are put together.
     """
-    own = READERS.get(folder.name)
+    own = find_reader(folder)
     given = own(folder) if own else read_folder(folder, options, notes)
     if options.mode == "multi":
         given = {split: unite_labels(examples) for split, examples in given.items()}
@@ -190,13 +190,16 @@ def typical_mean(lengths: Sequence[int]) -> float:
 def check_assets(project: Path, folder: Path) -> None:
     """Compare the files of a data set with the checksums in project.yml; weasel itself only prints a mismatch.
 
+    A folder that holds other files, and none of these, is of somebody's own data.
+
     Raises:
         UserError: a file is missing or differs.
     """
-    for asset in srsly.read_yaml(project).get("assets", []):
-        path = project.parent / asset["dest"]
-        if folder.resolve() not in path.resolve().parents:
-            continue
+    assets = {project.parent / asset["dest"]: asset for asset in srsly.read_yaml(project).get("assets", [])}
+    ours = {path: asset for path, asset in assets.items() if folder.resolve() in path.resolve().parents}
+    if holds_data(folder) and not any(path.exists() for path in ours):
+        return
+    for path, asset in ours.items():
         if not path.exists():
             raise UserError(
                 f"{path}: the file is missing. Fetch it: python -m spacy project assets . --extra"

@@ -208,3 +208,25 @@ READERS: dict[str, Callable[[Path], Splits]] = {
     "amazon": partial(read_rated, name="amazon", member="amazonReviewSnippets"),
     "tweets": partial(read_rated, name="tweets", member="tweets"),
 }
+NO_DATA = ("README", "raw.", "annotated", ".")
+# By these files, if there are other ones, is told whether a folder of that name holds the published data set.
+FILES = {
+    "sst2": "stsa.binary.*",
+    "trec": "TREC.*",
+    "gnad": "test.csv",
+    "amazon": RATED_PACKAGE,
+    "tweets": RATED_PACKAGE,
+}
+
+
+def find_reader(folder: Path) -> Callable[[Path], Splits] | None:
+    """The reader of a published data set; None for any other, also one that happens to have its name."""
+    pattern = FILES.get(folder.name)
+    if pattern and holds_data(folder) and not any(folder.glob(pattern)):
+        return None
+    return READERS.get(folder.name)
+
+
+def holds_data(folder: Path) -> bool:
+    """Whether a folder may have labelled texts of its own: files that are no README, raw text, answers or hidden."""
+    return folder.is_dir() and any(not path.name.startswith(NO_DATA) for path in folder.iterdir())

@@ -110,6 +110,25 @@ def test_a_missing_file_says_how_to_fetch_it(tmp_path, reader):
         reader(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["tweets", "amazon", "trec"])
+def test_somebodys_own_data_may_have_the_name_of_a_published_one(tmp_path, run, name):
+    folder = tmp_path / "assets" / name
+    folder.mkdir(parents=True)
+    lines = [
+        f'{{"text": "the {label} of day {i}", "label": "{label}"}}' for i in range(20) for label in ("goal", "bank")
+    ]
+    (folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    file = next(iter(FILES[name]))
+    asset = f"assets:\n  - dest: assets/{name}/{file}\n    checksum: abc\n"
+    (tmp_path / "project.yml").write_text(asset, encoding="utf-8")
+    process = run("convert", name, "corpus")
+    assert process.returncode == 0 and "2 labels" in process.output, process.output
+    # As soon as one of the published files is there, it is the published data set.
+    (folder / file).write_bytes(FILES[name][file])
+    process = run("convert", name, "corpus")
+    assert process.returncode == 1 and f"{file}: its checksum is" in " ".join(process.output.split())
+
+
 def test_the_step_says_it_in_one_message(tmp_path, run):
     (tmp_path / "assets").mkdir()
     write(tmp_path / "assets", "trec", **{"TREC.test": b"nothing\n"})
