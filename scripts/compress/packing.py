@@ -175,8 +175,8 @@ def fit_pieces(trained: Trained, size: int, texts: Sequence[Path], least: float)
     room = room_for_pieces(size, compress_graph(trained), trained, width)
     if room >= n_pieces:
         return
-    for most in (room, min(WITHOUT_ROOM, n_pieces)):
-        if rows := keep_pieces(trained.tokenizer, most, texts, least):
+    for most in (room, WITHOUT_ROOM):
+        if most < n_pieces and (rows := keep_pieces(trained.tokenizer, most, texts, least)):
             keep_rows(encoder, rows)
             return
 

@@ -100,14 +100,23 @@ def group_versions(examples: Sequence[Example]) -> list[Example]:
     ]
 
 
+def check_fetched(path: Path) -> None:
+    """Make sure that there is a file of a published data set.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Fetch it: python -m spacy project assets . --extra")
+
+
 def numbered_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[str, str]]:
     """The lines of a file that hold something, each with its source.
 
     Raises:
         UserError: there is no such file, or it is in another encoding.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Fetch it: python -m spacy project assets . --extra")
+    check_fetched(path)
     try:
         lines = path.read_text(encoding=encoding).split("\n")
     except UnicodeDecodeError as error:
@@ -168,8 +177,7 @@ def read_rated(folder: Path, name: str, member: str) -> Splits:
         member: beginning of the file's name. Ids are those of documents, `12_3` is a sentence of the document 12.
     """
     path = folder / RATED_PACKAGE
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Fetch it: python -m spacy project assets . --extra")
+    check_fetched(path)
     splits: Splits = {"train": [], "test": []}
     try:
         with (
@@ -208,8 +216,9 @@ READERS: dict[str, Callable[[Path], Splits]] = {
     "amazon": partial(read_rated, name="amazon", member="amazonReviewSnippets"),
     "tweets": partial(read_rated, name="tweets", member="tweets"),
 }
+# Beginnings of names of files that are no labelled texts which a split is made of.
 NO_DATA = ("README", "raw.", "annotated", ".")
-# By these files, if there are other ones, is told whether a folder of that name holds the published data set.
+# A folder of that name with other labelled texts and none of these files is somebody's own data.
 FILES = {
     "sst2": "stsa.binary.*",
     "trec": "TREC.*",

@@ -43,7 +43,7 @@ from scripts.linear.mixing import stored_bytes
 from scripts.machines.machine import check_gpu
 from scripts.training.sizes import transformer_rate
 
-LEVELS = 15  # of a weight, on either side of 0: 5 bits. With 7, a third of the word pieces would have no room.
+LEVELS = 15  # of a weight, on either side of 0: 5 bits. With 7 there is room for a third fewer word pieces.
 # Share of the word pieces in the training texts, counted as often as they occur, that are kept at the least: without
 # the others the student learns to read, too.
 LEAST_PIECES = 0.95
@@ -107,7 +107,7 @@ def imitate(
             skip(str(reason), files=[output])
         cutter = Tokenizer.from_str(json.dumps(state))
         lessons = prepare(read_taught(taught, nlp, labels), cutter, max_pieces)
-        student = Student(model, len(labels), f"cuda:{gpu_id}" if gpu_id >= 0 else "cpu", LEVELS)
+        student = Student(model, len(labels), f"cuda:{gpu_id}" if gpu_id >= 0 else "cpu", trained.levels)
         error = student.learn(lessons, exclusive, transformer_rate(width), seed, max_epochs)
         msg.info(f"{len(lessons.numbers):,} texts: {1 - error:.1%} of the variance of the teacher's logits is learned")
         dev = [
