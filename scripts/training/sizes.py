@@ -7,6 +7,12 @@ from typing import Any
 
 from scripts.common.files import read_json
 
+# What learns from labelled texts by itself (bow, cnn, vectors, ...): passes and texts of a batch, and words read in all
+# passes, unless PASSES_ALONE[0] want more: a quarter of an hour for a convolution on one core. Texts beyond LONG_TEXT
+# come in smaller batches, and so much fewer are the updates that there are at the least.
+PASSES_ALONE, BATCH_ALONE, MAX_WORDS_ALONE = (5, 30), (8, 32), 10_000_000
+UPDATES_ALONE, PATIENCE_ALONE = 2000, 500
+
 # A linear model stores 4 bytes for each label and row. This leaves the pipeline well below 10 MB.
 LINEAR_MODEL_BYTES = 8_000_000
 MAX_NGRAM_ROWS = 262_144  # spaCy's default; more rows than this brought nothing
@@ -46,9 +52,23 @@ def ngram_rows(n_labels: int) -> int:
     return rows
 
 
+def length_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Of what learns from the labelled texts alone: passes, batches and patience, by their number and length."""
+    texts, mean = facts["examples"]["train"], max(1.0, facts["words"]["train"]["mean"])
+    share = max(BATCH_ALONE[0] / BATCH_ALONE[1], min(1.0, LONG_TEXT / mean))
+    passes = round(max(PASSES_ALONE[0], min(PASSES_ALONE[1], MAX_WORDS_ALONE / (texts * mean))))
+    return {
+        "passes": passes,
+        "batch_texts": round(BATCH_ALONE[1] * share),
+        "min_updates": round(UPDATES_ALONE * share),
+        "min_patience": round(PATIENCE_ALONE * share),
+        "patience_epochs": math.ceil(passes / 3),
+    }
+
+
 def linear_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Of linear models on hashed words: the rows that keep the table within its bytes, given so many labels."""
-    return {"ngram_rows": ngram_rows(len(facts["labels"]))}
+    """Of linear models on hashed words: the rows that keep the table within its bytes, given so many labels, too."""
+    return length_sizes(facts, config) | {"ngram_rows": ngram_rows(len(facts["labels"]))}
 
 
 def compact_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +87,9 @@ def compact_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, An
 
 
 def taught_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Of `compact` with a teacher, whose texts are many, whatever the number of labelled ones."""
+    """Of what has a teacher, whose texts are many, whatever the number of labelled ones: `compact`'s layers."""
+    if "depth" not in config["task"]:
+        return {}  # distilled: its layers have one size
     return {"hidden_width": READING_WIDTH if config["task"]["depth"] else TAUGHT_WIDTH, "window_size": 1}
 
 
@@ -111,6 +133,7 @@ def encoder_shape(folder: Path) -> tuple[int, int]:
 
 # Each gives values of the section [task] from the task facts that convert wrote (task.json) and the merged config.
 SIZES: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = {
+    "length": length_sizes,
     "linear": linear_sizes,
     "compact": compact_sizes,
     "taught": taught_sizes,

@@ -40,7 +40,7 @@ def test_misspelt_keys_are_errors(tmp_path):
 
 def test_unknown_rules_for_sizes_are_named():
     facts = {"lang": "en", "exclusive": True, "labels": ["a"], "examples": {"train": 9}}
-    with pytest.raises(UserError, match=r"sizes = 'huge' is unknown. Choose linear, compact"):
+    with pytest.raises(UserError, match=r"sizes = 'huge' is unknown. Choose length, linear, compact"):
         task_settings(facts, "huge")
 
 
@@ -67,7 +67,8 @@ def test_setting_in_unknown_section():
 
 
 def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
-    facts = {"lang": "de", "exclusive": False, "labels": [f"l{i}" for i in range(150)], "examples": {"train": 5000}}
+    facts = {"lang": "de", "exclusive": False, "labels": [f"l{i}" for i in range(150)]}
+    facts |= {"examples": {"train": 5000}, "words": {"train": {"mean": 2.0}}}
     (tmp_path / "corpus").mkdir()
     srsly.write_json(tmp_path / "corpus" / "task.json", facts)
     DocBin(docs=[spacy.blank("de")(f"Text {i}") for i in range(70)]).to_disk(tmp_path / "corpus" / "train.spacy")

@@ -4,7 +4,15 @@ import pytest
 import srsly
 
 from scripts.training.fitting import judge_training
-from scripts.training.sizes import MAX_BATCH_WORDS, compact_sizes, encoder_shape, taught_sizes, transformer_sizes
+from scripts.training.sizes import (
+    MAX_BATCH_WORDS,
+    MAX_WORDS_ALONE,
+    compact_sizes,
+    encoder_shape,
+    length_sizes,
+    taught_sizes,
+    transformer_sizes,
+)
 
 
 def facts(texts, mean, labels=5):
@@ -59,6 +67,23 @@ def test_the_rate_falls_with_the_width(tmp_path):
     assert rates[0] == rates[1] > 2 * rates[2] > 4 * rates[3]
 
 
+@pytest.mark.parametrize(
+    ("texts", "mean", "passes", "batch_texts", "updates"),
+    [(1300, 6.0, 30, 32, 2000), (9000, 12.0, 30, 32, 2000), (660, 420.0, 30, 10, 595), (60, 3000.0, 30, 8, 500)],
+)
+def test_long_texts_come_in_smaller_batches_and_make_fewer_updates(texts, mean, passes, batch_texts, updates):
+    found = length_sizes(facts(texts, mean), {})
+    assert (found["passes"], found["batch_texts"], found["min_updates"]) == (passes, batch_texts, updates)
+
+
+def test_many_long_texts_are_read_a_few_times_only():
+    """20,000 reviews of 230 words in 30 passes would take a convolution four hours."""
+    many = length_sizes(facts(20_000, 230.0), {})
+    assert (many["passes"], many["patience_epochs"]) == (5, 2)
+    some = length_sizes(facts(5000, 230.0), {})
+    assert 5 < some["passes"] < 30 and some["passes"] * 5000 * 230 <= 1.1 * MAX_WORDS_ALONE
+
+
 def at_depth(depth):
     return {"task": {"depth": depth, "max_words": 1000}}
 
@@ -84,6 +109,10 @@ def test_compact_does_not_learn_few_texts_by_heart(texts, updates):
 def test_compact_is_wider_and_sees_neighbours_given_thousands_of_texts_unless_it_reads(texts, depth, width, window):
     found = compact_sizes(facts(texts, 9.0), at_depth(depth))
     assert (found["hidden_width"], found["window_size"]) == (width, window)
+
+
+def test_a_student_without_layers_of_its_own_has_one_size():
+    assert taught_sizes(facts(60, 9.0), {"task": {"passes": 30}}) == {}
 
 
 @pytest.mark.parametrize(("depth", "width"), [(0, 512), (2, 192)])
