@@ -80,8 +80,7 @@ def find_doubts(metrics: dict[str, Any], linear: dict[str, Any] | None) -> list[
         ]
         if below:
             doubts.append(
-                f"{name} scores {', and '.join(below)} without any other knowledge than the labels: prefer `linear` "
-                "here, or train longer (--vars.max_epochs)."
+                f"{name} scores {', and '.join(below)}, which knows nothing but the labels: prefer `linear` here."
             )
     return doubts
 
