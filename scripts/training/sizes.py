@@ -98,11 +98,8 @@ def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str
 
     A batch is learned from in as many parts as the memory wants.
     """
-    texts, words, limit = facts["examples"]["train"], facts["words"]["train"], config["task"]["max_words"]
-    longer = config["task"].get("long_words", 0)
-    if 0 < limit < min(longer, words["max"]) and PASSES[0] * texts * min(longer, words["mean"]) <= MAX_WORDS_READ:
-        limit = longer
-    mean = min(words["mean"], limit or words["mean"])
+    texts, limit = facts["examples"]["train"], config["task"]["max_words"]
+    mean = min(facts["words"]["train"]["mean"], limit or facts["words"]["train"]["mean"])
     wanted = MIN_UPDATES + UPDATES_PER_LABEL * len(facts["labels"])
     passes = max(PASSES[0], min(PASSES[1], wanted * BATCH_TEXTS[1] / texts, MAX_WORDS_READ / (texts * mean)))
     batch_texts = min(BATCH_TEXTS[1], max(BATCH_TEXTS[0], texts * passes / wanted))
@@ -111,7 +108,6 @@ def transformer_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str
     # What a word takes while an encoder learns goes with its layers and their width: MPNet took 15 GB for 1,667.
     parts = math.ceil(batch_words * layers * width / (MAX_BATCH_WORDS * LAYERS * WIDTH))
     return {
-        "max_words": limit,
         "batch_words": batch_words,
         "batch_parts": max(1, parts),
         "passes": round(passes),

@@ -72,7 +72,7 @@ def make_task(folder, exclusive):
         DocBin(docs=part, store_user_data=True).to_disk(folder / "corpus" / f"{name}.spacy")
     srsly.write_jsonl(folder / "corpus" / "raw.jsonl", [{"text": "zebra striker"}])
     facts = {"lang": "en", "exclusive": exclusive, "labels": LABELS, "examples": {"train": 36}}
-    srsly.write_json(folder / "corpus" / "task.json", facts | {"words": {"train": {"mean": 9.0, "max": 9}}})
+    srsly.write_json(folder / "corpus" / "task.json", facts | {"words": {"train": {"mean": 9.0}}})
     save_encoder(*load_encoder(str(make_encoder(folder / "tiny"))), folder / "encoder")
     make_teacher(folder / "teacher", make_encoder(folder / "other", kind="distilbert"))
     write_taught(folder / "sentences.spacy", [], np.zeros((0, 3)), LABELS)

@@ -35,7 +35,7 @@ def corpus(tmp_path, monkeypatch):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         docs.to_disk(tmp_path / path)
     facts = {"lang": "en", "exclusive": True, "labels": ["film", "money", "sport"], "examples": {"train": len(docs)}}
-    facts["words"] = {"train": {"mean": 9.0, "max": 9}}
+    facts["words"] = {"train": {"mean": 9.0}}
     srsly.write_json(tmp_path / "corpus" / "task.json", facts)
     monkeypatch.chdir(tmp_path)
     return tmp_path

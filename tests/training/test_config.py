@@ -94,7 +94,7 @@ def many_texts(tmp_path, monkeypatch):
     labels = [f"l{i}" for i in range(77)]
     facts = {"lang": "en", "exclusive": True, "labels": labels, "examples": {"train": 4000}}
     (tmp_path / "corpus").mkdir()
-    srsly.write_json(tmp_path / "corpus" / "task.json", facts | {"words": {"train": {"mean": 9.0, "max": 9}}})
+    srsly.write_json(tmp_path / "corpus" / "task.json", facts | {"words": {"train": {"mean": 9.0}}})
     DocBin(docs=[spacy.blank("en")(f"Text {i}") for i in range(70)]).to_disk(tmp_path / "corpus" / "train.spacy")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -16,14 +16,12 @@ from scripts.training.sizes import (
 
 
 def facts(texts, mean, labels=5):
-    words = {"mean": mean, "max": 3 * mean}
-    return {"examples": {"train": texts}, "words": {"train": words}, "labels": ["x"] * labels}
+    return {"examples": {"train": texts}, "words": {"train": {"mean": mean}}, "labels": ["x"] * labels}
 
 
-def transformer(tmp_path, *arguments, width=384, layers=6, max_words=128, long_words=256):
+def transformer(tmp_path, *arguments, width=384, layers=6, max_words=128):
     srsly.write_json(tmp_path / "config.json", {"hidden_size": width, "num_hidden_layers": layers})
-    task = {"max_words": max_words, "long_words": long_words}
-    config = {"task": task, "paths": {"weights": tmp_path.as_posix()}}
+    config = {"task": {"max_words": max_words}, "paths": {"weights": tmp_path.as_posix()}}
     return transformer_sizes(facts(*arguments), config)
 
 
@@ -48,7 +46,7 @@ def test_a_batch_of_a_larger_encoder_is_learned_from_in_parts(tmp_path):
 def test_few_updates_become_more_by_smaller_batches(tmp_path):
     """Where texts are few, or long, down to 8 texts."""
     few, long = transformer(tmp_path, 270, 10.0, 6), transformer(tmp_path, 1700, 110.0, 11)
-    assert few == {"max_words": 128, "batch_words": 87, "batch_parts": 1, "passes": 20, "learn_rate": 1.5e-4}
+    assert few == {"batch_words": 87, "batch_parts": 1, "passes": 20, "learn_rate": 1.5e-4}
     assert (long["batch_words"], long["passes"]) == (1667, 6)
 
 
@@ -62,18 +60,6 @@ def test_passes_fit_texts_and_labels(tmp_path, texts, mean, labels, low, high):
 
 def test_long_texts_are_read_within_a_budget(tmp_path):
     assert transformer(tmp_path, 1700, 110.0, 11)["passes"] < transformer(tmp_path, 1700, 10.0, 11)["passes"]
-
-
-@pytest.mark.parametrize(
-    ("texts", "mean", "read"), [(500, 100.0, 256), (1500, 400.0, 256), (20_000, 100.0, 128), (500, 20.0, 128)]
-)
-def test_more_is_read_of_long_texts_where_they_are_few(tmp_path, texts, mean, read):
-    assert transformer(tmp_path, texts, mean)["max_words"] == read
-
-
-@pytest.mark.parametrize(("own", "longer", "read"), [(0, 256, 0), (300, 256, 300), (128, 0, 128)])
-def test_what_a_user_says_of_long_texts_holds(tmp_path, own, longer, read):
-    assert transformer(tmp_path, 500, 100.0, max_words=own, long_words=longer)["max_words"] == read
 
 
 def test_the_rate_falls_with_the_width(tmp_path):
