@@ -156,6 +156,7 @@ def test_missing_files_are_named(tmp_path, run):
 def test_blank_variants_learn_one_and_several_labels(tmp_path, run, variant, labels):
     (tmp_path / "corpus").mkdir()
     facts = {"lang": "en", "exclusive": False, "labels": labels, "examples": {"train": 9}}
+    facts |= {"words": {"train": {"mean": 3.0}}}
     srsly.write_json(tmp_path / "corpus" / "task.json", facts)
     docs = DocBin()
     for i in range(40):
