@@ -32,7 +32,6 @@ from scripts.components import (
 )
 from scripts.compress.packing import pack, pieces_within
 from scripts.compress.pieces import trim_tokenizer
-from scripts.distillation.imitate import take_layers
 from scripts.distillation.student import Student, prepare
 from scripts.distillation.teach import ask
 from scripts.encoder.embed import Encoder, text_encoder
@@ -184,16 +183,6 @@ def test_int8_is_what_the_trainer_gives(untrained):
     assert [rows[i] for text in train for i in small.encode(text).ids] == [
         i for text in train for i in tokenizer.encode(text).ids
     ]
-
-
-def test_a_student_takes_the_layers_of_its_teacher(untrained, source, tmp_path):
-    nlp, _ = untrained
-    nlp.to_disk(tmp_path / "teacher")
-    taken = take_layers(tmp_path / "teacher", *load_encoder(source.as_posix()))
-    expected = nlp.get_pipe("transformer").model.transformer.state_dict()
-    assert taken, "both are of one kind"
-    for encoder in taken:
-        assert all(torch.equal(weights, expected[name]) for name, weights in encoder.state_dict().items())
 
 
 def test_it_says_nearly_the_same_in_half_of_the_bits(untrained, monkeypatch):
