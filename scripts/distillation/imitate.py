@@ -4,20 +4,17 @@ The student has half of the layers, matrices of few bits, and as many word piece
 It learns with rounded matrices, and without the other pieces, from the start. It learns the teacher's logits, as
 `compact-distilled` does, of the sentences of the raw text and of the training texts with altered copies of them
 (scripts.distillation.teach). In these the copies do most: Jiao et al. 2020, "TinyBERT: distilling BERT for natural
-language understanding". If the teacher is the same encoder, the student begins as some of its layers, and learns the
-vectors that it makes the logits of, too: Sanh et al. 2019, "DistilBERT, a distilled version of BERT".
+language understanding".
 """
 
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
-import spacy
 import typer
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -28,7 +25,6 @@ from wasabi import msg
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import one_at_a_time, read_json
 from scripts.common.skipping import Unsuited, pass_on, skip
-from scripts.compress.layers import keep_layers
 from scripts.compress.packing import (
     CHECKED_TEXTS,
     LEAST_AGREEMENT,
@@ -40,24 +36,17 @@ from scripts.compress.packing import (
     packed_scores,
     write_packed,
 )
-from scripts.distillation.student import MAX_WORDS, Student, prepare, with_vectors
-from scripts.encoder.encoders import is_weights_folder, load_encoder, save_encoder
+from scripts.distillation.student import MAX_WORDS, Student, prepare
+from scripts.encoder.encoders import is_weights_folder, load_encoder
 from scripts.evaluation.thresholds import DEFAULT
 from scripts.linear.mixing import stored_bytes
 from scripts.machines.machine import check_gpu
 from scripts.training.sizes import transformer_rate
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
 LEVELS = 15  # of a weight, on either side of 0: 5 bits. With 7 there is room for a third fewer word pieces.
 # Share of the word pieces in the training texts, counted as often as they occur, that are kept at the least: without
 # the others the student learns to read, too.
 LEAST_PIECES = 0.95
-# Encoders of one kind have these in common, and their word pieces, whatever the number of their layers.
-KIND = ("model_type", "hidden_size", "intermediate_size", "num_attention_heads")
-# The usual attention is slow at learning from numbers of 16 bits on the CPU.
-ATTENTION = {"attn_implementation": "eager"}
 
 
 def read_taught(paths: Sequence[Path], nlp: Language, labels: Sequence[str]) -> Iterator[tuple[Doc, list[float]]]:
@@ -78,28 +67,6 @@ def words_read(teacher: Path) -> int:
             f"{teacher}: is no transformer with PyTorch; transformer-distilled learns from one. Name it: --vars.teacher"
         )
     return config["components"]["transformer"]["model"]["get_spans"]["max_words"]
-
-
-def take_layers(
-    teacher: Path, encoder: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast"
-) -> tuple["PreTrainedModel", "PreTrainedModel"] | None:
-    """A teacher's encoder, and as many layers of it as another encoder has; None if they are of different kinds.
-
-    Args:
-        teacher: a trained pipeline with a transformer.
-        encoder: the other one.
-        tokenizer: of the other one.
-    """
-    transformer = spacy.load(teacher).get_pipe("transformer").model
-    both = (transformer.transformer.config, encoder.config)
-    alike = all(len({getattr(config, name, None) for config in both}) == 1 for name in KIND)
-    if not alike or transformer.tokenizer.get_vocab() != tokenizer.get_vocab():
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        save_encoder(transformer.transformer.float(), transformer.tokenizer, Path(folder) / "encoder")
-        whole, part = (load_encoder(f"{folder}/encoder", **ATTENTION)[0] for _ in range(2))
-    keep_layers(part, encoder.config.num_hidden_layers)
-    return whole, part
 
 
 def imitate(
@@ -127,11 +94,9 @@ def imitate(
     facts = read_json(corpus / "task.json")
     nlp, labels, exclusive = get_lang_class(facts["lang"])(), facts["labels"], facts["exclusive"]
     with one_at_a_time(output):
-        model, tokenizer = load_encoder(encoder.as_posix(), **ATTENTION)
+        # The usual attention is slow at learning from numbers of 16 bits on the CPU.
+        model, tokenizer = load_encoder(encoder.as_posix(), attn_implementation="eager")
         state, max_pieces = describe_tokenizer(model, tokenizer)
-        whole_cutter = Tokenizer.from_str(json.dumps(state))
-        if taken := take_layers(teacher, model, tokenizer):
-            model = taken[1]
         width = model.config.hidden_size
         nothing = np.zeros((len(labels), width), dtype="float32")
         trained = Trained(model, state, max_pieces, words_read(teacher), nothing, nothing[:, 0], labels, LEVELS)
@@ -140,13 +105,9 @@ def imitate(
             fit_pieces(trained, room, texts, LEAST_PIECES)
         except Unsuited as reason:
             skip(str(reason), files=[output])
-        cutter, device = Tokenizer.from_str(json.dumps(state)), f"cuda:{gpu_id}" if gpu_id >= 0 else "cpu"
+        cutter = Tokenizer.from_str(json.dumps(state))
         lessons = prepare(read_taught(taught, nlp, labels), cutter, max_pieces)
-        if taken:
-            seen = prepare(read_taught(taught, nlp, labels), whole_cutter, max_pieces)
-            lessons = with_vectors(lessons, Student(taken[0], len(labels), device), seen)
-            taken[0].cpu()  # it is needed no more
-        student = Student(model, len(labels), device, trained.levels)
+        student = Student(model, len(labels), f"cuda:{gpu_id}" if gpu_id >= 0 else "cpu", trained.levels)
         error = student.learn(lessons, exclusive, transformer_rate(width), seed, max_epochs)
         msg.info(f"{len(lessons.numbers):,} texts: {1 - error:.1%} of the variance of the teacher's logits is learned")
         dev = [

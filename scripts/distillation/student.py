@@ -1,4 +1,4 @@
-"""An encoder that learns what a teacher says of texts, in PyTorch: spaCy's own training would take several times more.
+"""An encoder that learns to give a teacher's logits, in PyTorch: spaCy's own training would take several times as long.
 
 Texts go through it as they do in the pipeline that is made of it (`cut_up`): the same pieces, with the same shares in
 the mean of their vectors. Nothing is dropped at random: the texts are many, and what the teacher says of them is exact.
@@ -6,7 +6,7 @@ the mean of their vectors. Nothing is dropped at random: the texts are many, and
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +30,6 @@ PASSES, MIN_UPDATES, MAX_PASSES = 2, 1000, 20
 HEAD_RATE = 10.0  # of the linear layer on top, which starts at nothing, in learning rates of the encoder
 WARMUP_SHARE, WEIGHT_DECAY, LARGEST_GRADIENT = 0.1, 0.01, 1.0
 TRIM_EVERY = 10  # updates, see `find_trim`
-# The error on the teacher's vectors counts as much as that on its logits, both as shares of their variance.
-VECTORS_SHARE = 1.0
 
 
 def learn_rounded(encoder: "PreTrainedModel", levels: int) -> None:
@@ -74,13 +72,11 @@ class Lessons:
         numbers: of word pieces.
         shares: of the pieces in the mean.
         logits: the teacher's, float32, shape (texts, labels).
-        vectors: the teacher's, of which it made the logits, float32, (texts, width); None if they are not learned.
     """
 
     numbers: list[np.ndarray]
     shares: list[np.ndarray]
     logits: np.ndarray
-    vectors: np.ndarray | None = None
 
 
 def prepare(texts: Iterable[tuple[Doc, Sequence[float]]], tokenizer: "Tokenizer", max_pieces: int) -> Lessons:
@@ -149,36 +145,17 @@ class Student:
         known = torch.cuda.is_bf16_supported() if device != "cpu" else has_bfloat16()
         self.half = known and bears_bfloat16(self.encoder)
 
-    def vectors(self, lessons: Lessons, batch: Sequence[int], half: bool = False) -> "torch.Tensor":
-        """The mean of the encoder's outputs for each of some texts: float32, shape (texts, width)."""
+    def logits(self, lessons: Lessons, batch: Sequence[int], half: bool = False) -> "torch.Tensor":
+        """The student's logits of some texts: float32, shape (texts, labels)."""
         import torch
 
         padded = pad_windows(lessons.numbers, lessons.shares, batch)
         numbers, seen, weights = (torch.from_numpy(array).to(self.device) for array in padded)
-        pieces = self.encoder.get_input_embeddings()(numbers)
+        vectors = self.encoder.get_input_embeddings()(numbers)
         with torch.autocast(self.device.partition(":")[0], dtype=torch.bfloat16, enabled=half):
-            states = self.encoder(inputs_embeds=pieces, attention_mask=seen).last_hidden_state
-        return (states.float() * weights[:, :, None]).sum(dim=1)
-
-    def classify(self, vectors: "torch.Tensor") -> "torch.Tensor":
-        """The logits of texts, (texts, labels), by their vectors, (texts, width)."""
-        return vectors @ (HEAD_RATE * self.head.weight).T + self.head.bias
-
-    def logits(self, lessons: Lessons, batch: Sequence[int], half: bool = False) -> "torch.Tensor":
-        """The student's logits of some texts: float32, shape (texts, labels)."""
-        return self.classify(self.vectors(lessons, batch, half))
-
-    def all_vectors(self, lessons: Lessons) -> np.ndarray:
-        """The vectors of all texts, float32, shape (texts, width)."""
-        import torch
-
-        lengths = np.asarray([len(window) for window in lessons.numbers])
-        found = np.empty((len(lengths), self.encoder.config.hidden_size), dtype="float32")
-        batches = list(make_batches(lengths, np.random.default_rng(0)))
-        with torch.inference_mode():
-            for batch in show_progress(batches, desc="the teacher's vectors", unit=" batches"):
-                found[batch] = self.vectors(lessons, batch.tolist(), self.half).cpu().numpy()
-        return found
+            states = self.encoder(inputs_embeds=vectors, attention_mask=seen).last_hidden_state
+        features = (states.float() * weights[:, :, None]).sum(dim=1)
+        return features @ (HEAD_RATE * self.head.weight).T + self.head.bias
 
     def layer(self) -> tuple[np.ndarray, np.ndarray]:
         """The weights, (labels, width), and the bias, (labels,), of the linear layer."""
@@ -195,8 +172,6 @@ class Student:
     def learn(self, lessons: Lessons, exclusive: bool, rate: float, seed: int = 0, passes: int = 0) -> float:
         """Learn by the squared error on logits, up to a constant for each text where labels exclude each other.
 
-        And by that on the vectors, if there are any: Romero et al. 2015, "FitNets: hints for thin deep nets".
-
         Args:
             lessons: what is learned.
             exclusive: whether a text has exactly one label.
@@ -205,7 +180,7 @@ class Student:
             passes: see `plan`.
 
         Returns:
-            The mean error on logits over the last tenth of the updates, as a share of their variance.
+            The mean error over the last tenth of the updates, as a share of the logits' variance.
         """
         import torch
 
@@ -222,38 +197,20 @@ class Student:
 
         schedule: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_rate)
         targets, trim, errors = torch.from_numpy(lessons.logits), find_trim(), []
-        variance = max(float(lessons.logits.var()), 1e-8)
-        hints = None if lessons.vectors is None else torch.from_numpy(lessons.vectors)
-        weight = 0.0 if hints is None else VECTORS_SHARE * variance / max(float(hints.var(dim=0).mean()), 1e-8)
         if not exclusive:  # most logits are far below 0, and a bias moves by no more than the sum of the rates
             self.head.bias.data = targets.mean(dim=0).to(self.device)
         for step, batch in enumerate(show_progress(batches, desc="learn from the teacher", unit=" updates")):
-            vectors = self.vectors(lessons, batch.tolist(), self.half)
-            found = self.classify(vectors)
+            found = self.logits(lessons, batch.tolist(), self.half)
             if exclusive:
                 found = found - found.mean(dim=1, keepdim=True)
-            error = (found - targets[batch].to(self.device)).square().mean()
-            loss = error
-            if hints is not None:
-                loss = error + weight * (vectors - hints[batch].to(self.device)).square().mean()
+            loss = (found - targets[batch].to(self.device)).square().mean()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT)
             optimizer.step()
             optimizer.zero_grad()
             schedule.step()
-            errors.append(float(error.detach()))
+            errors.append(float(loss.detach()))
             if trim and step % TRIM_EVERY == 0:
                 trim(0)
         keep_rounded(self.encoder)
-        return float(np.mean(errors[-max(1, n_updates // 10) :]) / variance)
-
-
-def with_vectors(lessons: Lessons, teacher: Student, seen: Lessons) -> Lessons:
-    """The same lessons, with the teacher's vectors.
-
-    Args:
-        lessons: as the student cuts the texts up.
-        teacher: its encoder has learned.
-        seen: the same texts, as the teacher cuts them up.
-    """
-    return replace(lessons, vectors=teacher.all_vectors(seen))
+        return float(np.mean(errors[-max(1, n_updates // 10) :]) / max(float(lessons.logits.var()), 1e-8))

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
 from scripts.common.skipping import Unsuited
-from scripts.compress.layers import layer_stack, spaced
 from scripts.compress.pieces import add_frequent, read_texts, trim_tokenizer, unseen_share
+from scripts.compress.shrink import layer_stack, spaced
 from tests.conftest import message, toy_records
 from tests.encoder.test_transformer import TEXTS, hidden_states, make_encoder
 

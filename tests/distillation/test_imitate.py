@@ -1,7 +1,5 @@
 """imitate: the student says what the teacher says, in the pipeline too; what is learned in which batches; mistakes."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import spacy
@@ -18,7 +16,6 @@ from scripts.common.skipping import MARK
 from scripts.components import onnx_logits
 from scripts.compress import graph
 from scripts.compress.packing import OTHER_BYTES, PIECE_BYTES, describe_tokenizer
-from scripts.distillation.imitate import take_layers
 from scripts.distillation.student import (
     BATCH_PIECES,
     BATCH_TEXTS,
@@ -30,7 +27,6 @@ from scripts.distillation.student import (
     make_batches,
     plan,
     prepare,
-    with_vectors,
 )
 from scripts.distillation.teach import write_taught
 from scripts.encoder.encoders import load_encoder, save_encoder
@@ -45,18 +41,6 @@ def logits_of(text, exclusive):
     """What the toy teacher says: it counts the words of each label."""
     row = np.array([sum(word in DESKS[label] for word in text.split()) * 2.0 for label in LABELS])
     return row - row.mean() if exclusive else row - 1.5
-
-
-def make_teacher(folder, encoder):
-    """Write a pipeline with nothing but a transformer; of the other parts the step needs only what they have said."""
-    spans = {"@misc": "textcat_ladder.first_words.v1", "max_words": 128}
-    architecture = "spacy-transformers.TransformerModel.v3"
-    nlp = spacy.blank("en")
-    nlp.add_pipe(
-        "transformer", config={"model": {"@architectures": architecture, "name": str(encoder), "get_spans": spans}}
-    )
-    nlp.initialize()
-    nlp.to_disk(folder)
 
 
 def make_task(folder, exclusive):
@@ -74,7 +58,10 @@ def make_task(folder, exclusive):
     facts = {"lang": "en", "exclusive": exclusive, "labels": LABELS, "examples": {"train": 36}}
     srsly.write_json(folder / "corpus" / "task.json", facts | {"words": {"train": {"mean": 9.0}}})
     save_encoder(*load_encoder(str(make_encoder(folder / "tiny"))), folder / "encoder")
-    make_teacher(folder / "teacher", make_encoder(folder / "other", kind="distilbert"))
+    (folder / "teacher").mkdir()
+    spans = "[components.transformer.model.get_spans]\nmax_words = 128\n"
+    sections = "[components]\n\n[components.transformer]\n\n[components.transformer.model]\n\n"
+    (folder / "teacher" / "config.cfg").write_text(sections + spans, encoding="utf-8")
     write_taught(folder / "sentences.spacy", [], np.zeros((0, 3)), LABELS)
     rng = np.random.default_rng(0)
     copies = [" ".join(rng.permutation(text.split())[: rng.integers(3, 9)]) for text in texts[::2] * 4]
@@ -167,52 +154,6 @@ def test_rounding_changes_nothing_in_what_has_learned_with_it(tmp_path):
     # All have learned: with so few levels a rounded number moves seldom, but the scales do always.
     assert used and all((before[name].abs().amax(1) != layer.weight.abs().amax(1)).any()
                         for name, layer in linear_layers(model) if name in used)  # fmt: skip
-
-
-def test_a_student_of_the_same_kind_begins_as_layers_of_its_teacher(tmp_path):
-    encoder, tokenizer = load_encoder(str(make_encoder(tmp_path / "three", layers=3)))
-    with torch.no_grad():
-        for weights in encoder.parameters():
-            weights.add_(0.1)  # it has learned since
-    save_encoder(encoder, tokenizer, tmp_path / "learned")
-    make_teacher(tmp_path / "teacher", tmp_path / "learned")
-    plain, same = load_encoder(str(make_encoder(tmp_path / "two", layers=2)))
-    whole, part = take_layers(tmp_path / "teacher", plain, same)
-    expected = encoder.state_dict()
-    assert all(torch.equal(weights, expected[name]) for name, weights in whole.state_dict().items())
-    for name, weights in part.state_dict().items():
-        assert torch.equal(weights, expected[name.replace("layer.1.", "layer.2.")]), name
-    assert part.config.num_hidden_layers == 2
-    make_teacher(tmp_path / "other", make_encoder(tmp_path / "distil", kind="distilbert"))
-    assert take_layers(tmp_path / "other", plain, same) is None
-    same.add_tokens(["goalkeeper"])
-    assert take_layers(tmp_path / "teacher", plain, same) is None, "its word pieces are others"
-
-
-def test_the_teachers_vectors_are_learned_too(tmp_path):
-    nlp = spacy.blank("en")
-    texts = [(nlp.make_doc(record["text"]), [0.0] * 3) for record in toy_records()]
-
-    def learned(with_them):
-        whole, tokenizer = load_encoder(str(make_encoder(tmp_path / f"{with_them}2", layers=2)))
-        part, _ = load_encoder(str(make_encoder(tmp_path / f"{with_them}1", layers=1)))
-        tokenizer.backend_tokenizer.no_padding()
-        state, limit = describe_tokenizer(part, tokenizer)
-        lessons = prepare(texts, Tokenizer.from_str(srsly.json_dumps(state)), limit)
-        vectors = Student(whole, 3).all_vectors(lessons)
-        # A teacher makes its logits of its vectors.
-        logits = 5 * (vectors - vectors.mean(axis=0))[:, :3]
-        lessons = replace(lessons, logits=logits - logits.mean(axis=1, keepdims=True))
-        more = with_vectors(lessons, Student(whole, 3), lessons)
-        assert more.vectors.shape == (len(texts), whole.config.hidden_size)
-        student = Student(part, 3)
-        error = student.learn(more if with_them else lessons, True, 3e-3, passes=20)
-        found = student.all_vectors(lessons)
-        return error, float(np.square(found - more.vectors).mean() / more.vectors.var(axis=0).mean())
-
-    (alone, far), (both, near) = learned(False), learned(True)
-    assert near < 0.5 * far
-    assert max(alone, both) < 0.3, "it learns the logits in both ways"
 
 
 def linear_layers(model):

@@ -263,7 +263,7 @@ def test_a_tokenizer_of_another_model_is_refused(roberta):
 
 
 def test_what_a_family_cannot_is_skipped_with_a_sentence(roberta, tmp_path, run, monkeypatch):
-    monkeypatch.setattr("scripts.compress.layers.layer_stack", lambda model: (model, "pooler", [None] * 2))
+    monkeypatch.setattr("scripts.compress.shrink.layer_stack", lambda model: (model, "pooler", [None] * 2))
     process = run("shrink", roberta, "out", "--layers", 1)
     assert process.returncode == 0, process.output
     said = (tmp_path / "out" / "skipped.txt").read_text(encoding="utf-8")
