@@ -7,11 +7,9 @@ from typing import Any
 
 from scripts.common.files import read_json
 
-# What learns from labelled texts by itself (bow, cnn, vectors, ...): passes and texts of a batch, and words read in all
-# passes, unless PASSES_ALONE[0] want more: a quarter of an hour for a convolution on one core. Texts beyond LONG_TEXT
-# come in smaller batches, and so much fewer are the updates that there are at the least.
-PASSES_ALONE, BATCH_ALONE, MAX_WORDS_ALONE = (5, 30), (8, 32), 10_000_000
-UPDATES_ALONE, PATIENCE_ALONE = 2000, 500
+# What learns from labelled texts by itself (bow, cnn, vectors, ...): words read in all passes (a quarter of an hour for
+# a convolution on one core), unless so many passes want more; and the least share of a batch's texts, of long ones.
+MAX_WORDS_ALONE, LEAST_PASSES, LEAST_BATCH_SHARE = 10_000_000, 5, 0.25
 
 # A linear model stores 4 bytes for each label and row. This leaves the pipeline well below 10 MB.
 LINEAR_MODEL_BYTES = 8_000_000
@@ -53,16 +51,17 @@ def ngram_rows(n_labels: int) -> int:
 
 
 def length_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Of what learns from the labelled texts alone: passes, batches and patience, by their number and length."""
-    texts, mean = facts["examples"]["train"], max(1.0, facts["words"]["train"]["mean"])
-    share = max(BATCH_ALONE[0] / BATCH_ALONE[1], min(1.0, LONG_TEXT / mean))
-    passes = round(max(PASSES_ALONE[0], min(PASSES_ALONE[1], MAX_WORDS_ALONE / (texts * mean))))
+    """Of what learns from the labelled texts alone: the config's passes, batches and patience, or less of long texts.
+
+    Long texts come in smaller batches, with so many fewer updates at the least; of many there are fewer passes.
+    """
+    texts, mean, task = facts["examples"]["train"], max(1.0, facts["words"]["train"]["mean"]), config["task"]
+    share = max(LEAST_BATCH_SHARE, min(1.0, LONG_TEXT / mean))
+    passes = round(min(task["passes"], max(LEAST_PASSES, MAX_WORDS_ALONE / (texts * mean))))
     return {
         "passes": passes,
-        "batch_texts": round(BATCH_ALONE[1] * share),
-        "min_updates": round(UPDATES_ALONE * share),
-        "min_patience": round(PATIENCE_ALONE * share),
-        "patience_epochs": math.ceil(passes / 3),
+        "patience_epochs": math.ceil(task["patience_epochs"] * passes / task["passes"]),
+        **{name: round(task[name] * share) for name in ("batch_texts", "min_updates", "min_patience")},
     }
 
 

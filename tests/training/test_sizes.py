@@ -3,6 +3,7 @@
 import pytest
 import srsly
 
+from scripts.common.variants import read_config
 from scripts.training.fitting import judge_training
 from scripts.training.sizes import (
     MAX_BATCH_WORDS,
@@ -13,6 +14,9 @@ from scripts.training.sizes import (
     taught_sizes,
     transformer_sizes,
 )
+from tests.conftest import ROOT
+
+BASE = read_config(ROOT / "configs" / "base.cfg")
 
 
 def facts(texts, mean, labels=5):
@@ -72,15 +76,15 @@ def test_the_rate_falls_with_the_width(tmp_path):
     [(1300, 6.0, 30, 32, 2000), (9000, 12.0, 30, 32, 2000), (660, 420.0, 30, 10, 595), (60, 3000.0, 30, 8, 500)],
 )
 def test_long_texts_come_in_smaller_batches_and_make_fewer_updates(texts, mean, passes, batch_texts, updates):
-    found = length_sizes(facts(texts, mean), {})
+    found = length_sizes(facts(texts, mean), BASE)
     assert (found["passes"], found["batch_texts"], found["min_updates"]) == (passes, batch_texts, updates)
 
 
 def test_many_long_texts_are_read_a_few_times_only():
     """20,000 reviews of 230 words in 30 passes would take a convolution four hours."""
-    many = length_sizes(facts(20_000, 230.0), {})
+    many = length_sizes(facts(20_000, 230.0), BASE)
     assert (many["passes"], many["patience_epochs"]) == (5, 2)
-    some = length_sizes(facts(5000, 230.0), {})
+    some = length_sizes(facts(5000, 230.0), BASE)
     assert 5 < some["passes"] < 30 and some["passes"] * 5000 * 230 <= 1.1 * MAX_WORDS_ALONE
 
 
