@@ -261,7 +261,7 @@ def run_debug_data(task: dict[str, Any], corpus: Path, configs: Path) -> str:
         corpus: the folder with it; a config is written there.
         configs: folder of the configs.
     """
-    settings = task_settings(task, "linear") | {"paths.corpus": corpus.as_posix()}
+    settings = task_settings(task) | {"paths.corpus": corpus.as_posix()}
     path = corpus / "config.cfg"
     write_text(path, compose_config(configs / "bow.cfg", settings).to_str() + "\n")
     output = io.StringIO()
