@@ -123,7 +123,11 @@ class Encoder:
         return self._encode([[*self.before, i, *self.after] for i in ids])
 
     def _encode(self, sequences: Sequence[list[int]]) -> np.ndarray:
-        """The mean of the encoder's outputs over each sequence, padding left out; of too long ones, over the start."""
+        """The mean of what all layers give, over each sequence, padding left out; of too long ones, over the start.
+
+        What words mean alone is spread over the layers: Vulić et al. 2020, "Probing pretrained language models for
+        lexical semantics".
+        """
         import torch
 
         limit = max_pieces(self.model, self.tokenizer)
@@ -140,7 +144,8 @@ class Encoder:
                 for row, i in enumerate(batch):
                     ids[row, : len(sequences[i])] = torch.tensor(sequences[i])
                     mask[row, : len(sequences[i])] = 1
-                output = self.model(input_ids=ids, attention_mask=mask).last_hidden_state * mask[:, :, None]
-                result[batch] = (output.sum(dim=1) / mask.sum(dim=1, keepdim=True)).numpy()
+                layers = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+                outputs = sum(layers) / len(layers) * mask[:, :, None]
+                result[batch] = (outputs.sum(dim=1) / mask.sum(dim=1, keepdim=True)).numpy()
                 bar.update(len(batch))
         return result

@@ -1,6 +1,6 @@
 """Build the quantized table of word vectors that `compact` reads: domain vectors ⊕ static vectors of an encoder.
 
-The static vector of a word is what the encoder gives for the word alone, averaged over its pieces (the idea of
+The static vector of a word is what the encoder's layers give for the word alone, averaged over its pieces (the idea of
 Model2Vec, https://github.com/MinishLab/model2vec), reduced by PCA. Frequent words of the domain get the first share of
 the rows. The rest goes to the encoder's own word pieces, those first that the other words of the domain are made of:
 from them, unknown words are put together when the pipeline runs.

@@ -64,12 +64,17 @@ def source(family, tmp_path_factory):
     return make_family(tmp_path_factory.mktemp("families") / family, family)
 
 
-def states_of(folder, text):
-    """The encoder's outputs for a text, loaded and called as its publishers say."""
+def run_encoder(folder, text):
+    """What an encoder gives for a text, loaded and called as its publishers say."""
     model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=POSITIONS - 4)
     with torch.inference_mode():
-        return model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state[0]
+        return model(**{name: inputs[name] for name in ("input_ids", "attention_mask")}, output_hidden_states=True)
+
+
+def states_of(folder, text):
+    """Its outputs for each word piece."""
+    return run_encoder(folder, text).last_hidden_state[0]
 
 
 def fetched(source, tmp_path, run):
@@ -126,7 +131,8 @@ def test_words_of_the_table_are_as_within_a_text(family, source):
     encoder = Encoder(source.as_posix())
     words = ["goal", "bank", "naïve", "striking", "don't", "coach", "shares", "actor", "award", "movie", "match", "cup"]
     before = "" if encoder.tokenizer.tokenize("goal") == encoder.tokenizer.tokenize(" goal") else " "
-    expected = np.stack([states_of(source, before + word).mean(dim=0).numpy() for word in words])
+    layers = [torch.stack(run_encoder(source, before + word).hidden_states)[:, 0] for word in words]
+    expected = np.stack([of_word.mean(dim=(0, 1)).numpy() for of_word in layers])
     assert encoder.encode_words(words) == pytest.approx(expected, abs=1e-4)
     assert np.isfinite(encoder.encode_words(["x" * 5000])).all(), "longer than the encoder can read"
     pieces = encoder.pieces()
