@@ -224,7 +224,7 @@ def test_unrelated_words_get_different_vectors():
     common = encoder.encode_ids(list(pieces.values())[1000:1500]).mean(axis=0)
     vectors = unit_rows(encoder.encode_words(["football", "soccer", "inflation", "unbelievableness"]) - common)
     similarity = vectors @ vectors.T
-    assert similarity[0, 1] > 0.7 > 0.2 > similarity[0, 2]
+    assert similarity[0, 1] > 0.7 > 0.5 > similarity[0, 2]
     assert {"football", "##ing"} <= set(pieces)
     assert "[CLS]" not in pieces
     np.testing.assert_allclose(unit_rows(encoder.encode_ids([pieces["football"]]) - common)[0], vectors[0], atol=1e-4)
