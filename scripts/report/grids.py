@@ -13,7 +13,7 @@ import altair as alt
 from wasabi import msg
 
 from scripts.common.files import read_json
-from scripts.evaluation.paired import describe_gap, format_share
+from scripts.evaluation.paired import describe_gap, format_share, has_answers
 from scripts.experiments.pairs import SEEDS
 from scripts.forms.tables import markdown_table
 
@@ -35,7 +35,8 @@ def read_comparison(folder: Path, dataset: str) -> dict[str, Any] | None:
     path = folder / "compare.json"
     runs = sorted(run.stem for run in folder.glob(RUNS))
     if not path.is_file():
-        if runs:
+        # An earlier version kept no answers: its runs can be counted, but not compared any more.
+        if runs and all(has_answers(read_json(folder / f"{run}.json")) for run in runs):
             msg.warn(f"{folder}: {len(runs)} runs, not compared yet: python -m spacy project run compare")
         return None
     comparison = read_json(path)

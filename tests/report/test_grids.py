@@ -3,6 +3,7 @@
 import json
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 import srsly
 
@@ -43,8 +44,6 @@ def tuned(metrics):  # noqa: F811
 @pytest.fixture
 def seeds(metrics):  # noqa: F811
     """A folder of metrics with a grid of three seeds: `good` is better than `bad`, and `small` is not told from it."""
-    import numpy as np
-
     rng = np.random.default_rng(1)
     for variant, accuracy in (("good", 0.9), ("small", 0.895), ("bad", 0.7)):
         for seed, run in enumerate(make_runs(accuracy, 3, rng)):
@@ -114,6 +113,20 @@ def test_a_comparison_of_other_runs_is_left_out(seeds, run):
     assert "left out, there are other runs now" in run("report", "metrics", "--dataset", "toy").output
     markdown = (seeds / "report.md").read_text(encoding="utf-8")
     assert "| bad | 2 |" in markdown and "| good | 3 |" in markdown, "its own tests are of the runs that there are"
+
+
+def test_runs_that_cannot_be_compared_any_more_still_count(seeds, run):
+    """An earlier version kept no answers; `compare` refuses such runs, so that nobody is sent there."""
+    path = seeds / "seeds" / "bad--default--2.json"
+    metrics = srsly.read_json(path)
+    del metrics["scores"]["answers"]
+    srsly.write_json(path, metrics)
+    process = run("report", "metrics", "--dataset", "toy")
+    assert process.returncode == 0 and "not compared yet" not in process.output
+    page = (seeds / "report.html").read_text(encoding="utf-8")
+    runs = [srsly.read_json(seeds / "seeds" / f"bad--default--{seed}.json") for seed in range(3)]
+    assert f"{np.mean([one['scores']['macro_f1'] for one in runs]):.3f} ±" in page
+    assert "an earlier version has made it" in run("compare", "metrics/seeds").output
 
 
 def test_compare_json_is_no_run(seeds, run):
