@@ -118,9 +118,9 @@ def test_a_comparison_of_other_runs_is_left_out(seeds, run):
 def test_runs_that_cannot_be_compared_any_more_still_count(seeds, run):
     """An earlier version kept no answers; `compare` refuses such runs, so that nobody is sent there."""
     path = seeds / "seeds" / "bad--default--2.json"
-    metrics = srsly.read_json(path)
-    del metrics["scores"]["answers"]
-    srsly.write_json(path, metrics)
+    earlier = srsly.read_json(path)
+    del earlier["scores"]["answers"]
+    srsly.write_json(path, earlier)
     process = run("report", "metrics", "--dataset", "toy")
     assert process.returncode == 0 and "not compared yet" not in process.output
     page = (seeds / "report.html").read_text(encoding="utf-8")
