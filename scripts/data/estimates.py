@@ -23,7 +23,7 @@ from scripts.common.cli import show_progress
 from scripts.common.variants import config_chain, merge_configs
 from scripts.components import quantize_rows, word_key
 from scripts.machines.machine import peak_rss_bytes
-from scripts.training.config import compose_config, count_updates, set_values, task_settings
+from scripts.training.config import compose_config, count_updates, set_values, size_settings, task_settings
 
 # A variant that is timed, the one of its candidates, and what others cost, as a share of its time. What is said of a
 # variant more than once is added up. The shares of `cnn` are medians of the published trainings of five tasks, of which
@@ -85,7 +85,7 @@ def probe(
         values["components.textcat.model.linear"] = False
     chosen = variant["candidates"][candidate] if candidate else {}
     set_values(merged, chosen)
-    values = task_settings(facts, variant.get("sizes"), merged) | values | chosen
+    values = task_settings(facts) | size_settings(facts, variant.get("sizes"), merged) | values | chosen
     config = compose_config(overlay, values).interpolate()
     updates = (a_pass := count_updates(config)) * config["training"]["max_epochs"]
     if config["training"]["max_steps"]:

@@ -134,28 +134,31 @@ def compose_config(overlay: Path, settings: dict[str, Any], configs: Path | None
     return filled
 
 
-def task_settings(
-    facts: dict[str, Any], sizes: str | None = None, config: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """What a config takes from the task facts: dotted names and their values.
-
-    Args:
-        facts: those that convert wrote, task.json.
-        sizes: the variant's rule for its sizes, a name in `SIZES`.
-        config: the variant's merged config, if its rule needs it.
-
-    Raises:
-        UserError: there is no such rule.
-    """
-    if sizes is not None and sizes not in SIZES:
-        raise UserError(f"[variant] sizes = {sizes!r} is unknown. Choose {', '.join(SIZES)}.")
-    found = SIZES[sizes](facts, config or {}) if sizes else {}
+def task_settings(facts: dict[str, Any]) -> dict[str, Any]:
+    """What every config takes from the task facts, those that convert wrote: dotted names and their values."""
     return {
         "nlp.lang": facts["lang"],
         "task.factory": "textcat" if facts["exclusive"] else "textcat_multilabel",
         "task.exclusive": facts["exclusive"],
-        **{f"task.{name}": value for name, value in found.items()},
     }
+
+
+def size_settings(facts: dict[str, Any], sizes: str | None, config: dict[str, Any]) -> dict[str, Any]:
+    """What a variant's rule for its sizes makes of the task facts: dotted names and their values.
+
+    Args:
+        facts: those that convert wrote, task.json.
+        sizes: the rule, a name in `SIZES`; None if the variant has none.
+        config: the variant's merged config.
+
+    Raises:
+        UserError: there is no such rule.
+    """
+    if sizes is None:
+        return {}
+    if sizes not in SIZES:
+        raise UserError(f"[variant] sizes = {sizes!r} is unknown. Choose {', '.join(SIZES)}.")
+    return {f"task.{name}": value for name, value in SIZES[sizes](facts, config).items()}
 
 
 def read_paths(config: Config, corpus: Path, training: Path) -> dict[str, Any]:
@@ -195,7 +198,8 @@ def write_config(
     import_code(variant.get("code"))
     config["paths"] = read_paths(config, corpus, training)
     set_values(config, settings or {})
-    values = task_settings(facts or read_json(corpus / "task.json"), variant.get("sizes"), config)
+    facts = facts or read_json(corpus / "task.json")
+    values = task_settings(facts) | size_settings(facts, variant.get("sizes"), config)
     values |= {"paths.corpus": corpus.as_posix(), "paths.training": training.as_posix()}
     values |= {"system.seed": seed, "paths.log": (output.parent / "log.jsonl").as_posix()}
     # One update changes nothing where all is learned before (linear, transformer-int8), and more take time only.

@@ -13,7 +13,7 @@ import scripts.components  # noqa: F401  registers the architecture of compact
 from scripts.common.cli import UserError
 from scripts.common.variants import merge_configs
 from scripts.training.compose import parse_setting
-from scripts.training.config import compose_config, task_settings, write_candidates
+from scripts.training.config import compose_config, size_settings, write_candidates
 from scripts.training.sizes import LINEAR_MODEL_BYTES, ngram_rows
 from tests.conftest import ROOT, message
 
@@ -41,7 +41,7 @@ def test_misspelt_keys_are_errors(tmp_path):
 def test_unknown_rules_for_sizes_are_named():
     facts = {"lang": "en", "exclusive": True, "labels": ["a"], "examples": {"train": 9}}
     with pytest.raises(UserError, match=r"sizes = 'huge' is unknown. Choose length, linear, compact"):
-        task_settings(facts, "huge")
+        size_settings(facts, "huge", {})
 
 
 def test_unknown_architecture_is_named(tmp_path):
