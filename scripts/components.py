@@ -32,6 +32,7 @@ from typing import Any
 from weakref import WeakSet
 
 import numpy
+import srsly
 from spacy import registry
 from spacy.attrs import IS_SPACE, LOWER
 from spacy.language import Language
@@ -86,7 +87,7 @@ LINEAR_ROWS = 1 << 22  # that features are hashed to; the first half for words a
 PIECE_SIZES = (3, 4, 5)  # characters
 # Characters that say as much as a word elsewhere, kana and the common ideographs, have pieces of 1 and 2, too.
 DENSE_CHARACTERS = (0x3040, 0xA000)
-MAX_WORD_LENGTH = 1000  # characters of a word that are looked at
+MAX_WORD_LENGTH = 10_000  # characters of a word that are looked at; where nothing splits words, a text is one
 CHUNK_FLOATS = 1 << 20  # of what is looked up at a time
 _MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
 # The arrays of a transformer for ONNX Runtime: name, type, dimensions. And its numbers.
@@ -1707,6 +1708,25 @@ def TextStarts(path: Path, max_words: int) -> Callable[[Language], Iterator[Exam
                 start.cats = example.reference.cats
                 example = Example(nlp.make_doc(start.text), start)
             yield example
+
+    return read
+
+
+@registry.readers("textcat_ladder.RawTexts.v1")
+def RawTexts(path: Path, max_words: int) -> Callable[[Language], Iterator[Example]]:
+    """Texts without labels (`{"text": ...}` a line) for pretraining; longer ones in parts of `max_words` words.
+
+    `spacy.JsonlCorpus.v1` leaves them out.
+    """
+
+    def read(nlp: Language) -> Iterator[Example]:
+        for record in srsly.read_jsonl(path):
+            text = record["text"]
+            for begin in range(0, len(text), nlp.max_length):
+                doc = nlp.make_doc(text[begin : begin + nlp.max_length])
+                for first in range(0, len(doc), max_words):
+                    part = doc[first : first + max_words].as_doc()
+                    yield Example(part, part.copy())
 
     return read
 

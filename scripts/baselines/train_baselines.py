@@ -25,6 +25,7 @@ from wasabi import msg
 from scripts.baselines.classifiers import ENCODERS, fasttext_line, load_fasttext, load_peer, squash
 from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import folder_bytes, read_json, whole_file, whole_folder, write_json, write_jsonl
+from scripts.common.skipping import reason_to_skip
 from scripts.encoder.encoders import is_weights_folder, load_encoder, save_encoder
 from scripts.evaluation.provenance import environment
 from scripts.evaluation.scores import score_examples
@@ -229,7 +230,8 @@ def fit_model2vec(data: Data, folder: Path, _: dict[str, Any] | None = None) -> 
         model = StaticModel.from_pretrained(source, dimensionality=width, quantize_to="int8", force_download=False)
         save(model, target / "static")
 
-    vocabularies = ["word pieces", *(["word pieces and words"] if data.vectors.is_file() else [])]
+    with_words = data.vectors.is_file() and not reason_to_skip([data.vectors])
+    vocabularies = ["word pieces", *(["word pieces and words"] if with_words else [])]
     start = time.perf_counter()
     options = []
     with tempfile.TemporaryDirectory(prefix="model2vec-") as name:

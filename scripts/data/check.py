@@ -36,12 +36,15 @@ from scripts.encoder.encoders import is_weights_folder, resolve
 from scripts.encoder.languages import why_unfit
 from scripts.evaluation.scores import detectable
 from scripts.training.config import compose_config, task_settings
+from scripts.vectors.words import MIN_COUNT
 
 FEW_TO_TRAIN = 20  # examples of a label; below, even pretrained encoders guess
 FEW_TO_SCORE = 10  # of a label in dev or test; below, its F1 moves by whole tenths
 FEW_TEXTS = 2000  # labelled; below, one split leaves too few to test
 NEAR_COPY_WORDS = 15  # of a text, at the least, to be told from another in nearly the same words
 PERCENTILES = (50, 90, 99, 100)
+# Of linear, for each label of a text of so many words: one fit to 600,000 of them took 7.5 s of an AMD EPYC.
+LINEAR_SECONDS, SHORT_TEXT = 1e-4, 20
 SHOWN = 5  # cases of one finding that are listed
 
 
@@ -246,6 +249,13 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
             )
         if reason := why_unfit(encoder, lang, counter[0], [example.text for example in examples]):
             findings.add("warning", "encoder_language", reason)
+    if sum(count >= MIN_COUNT for count in words.values()) < 2:
+        findings.add(
+            "warning",
+            "few_words",
+            f"Hardly a word occurs {MIN_COUNT} times. Without raw text, vectors, pruned, floret, pretrain-vectors and "
+            "compact-domain are skipped, and compact* know the encoder's words alone.",
+        )
     result["stop_word_shares"] = find_language(words, lang, findings)
     return result
 
@@ -330,7 +340,9 @@ def show(facts: dict[str, Any], findings: Findings) -> None:
             for found in facts["estimates"]
         ]
         msg.table(rows, header=("variant", "minutes", "memory GB"), aligns=("l", "r", "r"), divider=True)
-        msg.info("linear takes a minute or two at most. The times in help texts are those of BBC headlines.")
+        minutes = linear_minutes(facts)
+        takes = f"some {minutes:.0f} minutes" if minutes > 2 else "a minute or two at most"
+        msg.info(f"linear takes {takes}. The times in help texts are those of BBC headlines.")
     msg.divider("Findings")
     for item in findings.items:
         if item["level"] == "error":
@@ -339,6 +351,12 @@ def show(facts: dict[str, Any], findings: Findings) -> None:
             msg.warn(item["text"])
         for case in item["cases"]:
             print(f"    {case}")
+
+
+def linear_minutes(facts: dict[str, Any]) -> float:
+    """What fitting the linear model takes, some eight fits whose time goes with texts, their words, and labels."""
+    median = next(iter(facts["length"]["words"].values()))
+    return facts["examples"]["train"] * max(1.0, median / SHORT_TEXT) * len(facts["labels"]) * LINEAR_SECONDS / 60
 
 
 def check(

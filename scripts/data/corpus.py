@@ -74,12 +74,12 @@ def clean_raw(splits: Splits, extra: Iterable[str] = (), dropped: Counter[str] |
     forbidden = {normalize(line) for example in held_out for line in (example.text, *example.raw)}
     parts = {normalize(line) for example in held_out for line in example.text.splitlines()}
     forbidden |= {part for part in parts if len(part.split()) >= MIN_LEAK_WORDS}
-    # Held-out texts by their first words, so that each raw line is scanned once.
-    starts = defaultdict(list)
+    # The lengths of held-out texts by their first words: each raw line is scanned once, however many begin alike.
+    lengths = defaultdict(set)
     for example in held_out:
         words = normalize(example.text).split()
         if len(words) >= MIN_LEAK_WORDS:
-            starts[tuple(words[:MIN_LEAK_WORDS])].append(" ".join(words))
+            lengths[tuple(words[:MIN_LEAK_WORDS])].add(len(words))
     known: set[int] = set()
     dropped = Counter() if dropped is None else dropped
 
@@ -89,9 +89,9 @@ def clean_raw(splits: Splits, extra: Iterable[str] = (), dropped: Counter[str] |
             return "equal a dev or test text"
         words = normal.split()
         if any(
-            f" {text} " in f" {normal} "
+            i + length <= len(words) and " ".join(words[i : i + length]) in forbidden
             for i in range(len(words) - MIN_LEAK_WORDS + 1)
-            for text in starts.get(tuple(words[i : i + MIN_LEAK_WORDS]), ())
+            for length in lengths.get(tuple(words[i : i + MIN_LEAK_WORDS]), ())
         ):
             return "hold a dev or test text"
         key = get_string_id(normal)

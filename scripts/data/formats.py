@@ -56,6 +56,7 @@ MODES = (AUTO, "single", "multi", "binary")
 # An item of a list, as Python, JSON or NumPy, which has no commas, writes it.
 ITEM = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+)"""
 LIST = re.compile(rf"\s*\[\s*(?:{ITEM}(?:(?:\s*,\s*|\s+){ITEM})*\s*,?\s*)?\]\s*")
+NO_ANSWERS = ("reject", "ignore")  # of an annotated task of Prodigy, among records that are none
 UNLABELLED = "a row without a label, left out"
 ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"  # white space, too, where it stands around a label
 
@@ -261,6 +262,11 @@ def to_example(record: object, source: str, options: Options, notes: Notes) -> E
     """
     if not isinstance(record, dict):
         raise UserError(f'{source}: expected an object like {{"text": "…", "label": "…"}}, found {record!r:.60}.')
+    if record.get("answer") in NO_ANSWERS and "answer" not in (options.text_column, options.label_column):
+        raise UserError(
+            f"{source}: the answer is {record['answer']!r}, so that the label is none. Put what Prodigy exported into "
+            "a file of its own, or remove the line."
+        )
     text = read_text(record, source, options, notes)
     return Example(text, read_labels(record, source, options, notes), source)
 
@@ -593,8 +599,13 @@ def read_input(path: Path, options: Options, notes: Notes) -> list[Example]:
 
 
 def is_data(path: Path) -> bool:
-    """Whether an entry of a data set's folder is to be read: not a hidden file, document, or note of another tool."""
+    """Whether an entry of a data set's folder is to be read: not a hidden file, document, or note of another tool.
+
+    The name of a folder may be that of a label: `licensing`.
+    """
     name = path.name.casefold()
+    if path.is_dir():
+        return not name.startswith((".", "__"))
     return not name.startswith((".", "_", "license", "readme", RAW)) and name not in {
         "dataset_infos.json",
         "dataset_dict.json",

@@ -1,5 +1,6 @@
 """Tell the mode of a task by its labels, and make sure that they can be learned."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from scripts.common.cli import UserError
 from scripts.data.formats import ANNOTATED, AUTO, MODES, SPLITS, Example, Splits
 
 SEPARATORS = "|;,/+&"  # what may stand between the labels of one field
+NAMED = 10  # labels in one message
 MIN_EXAMPLES = 4  # of a label, so that one can stand in dev, one in test and two in train
 
 
@@ -79,6 +81,11 @@ def check_spellings(given: Splits) -> None:
 def find_joined(labels: Iterable[str]) -> str | None:
     """What to say if a label is others joined, as where several stand in one field; None if there is none."""
     known = set(labels)
+    if listed := next((label for label in sorted(known) if re.fullmatch(r"\[.*,.*\]", label)), None):
+        return (
+            f"The label {listed!r} looks like a list, and counts as one label. If it is several: write them as "
+            """['a', 'b'], or a|b with --vars.label_separator "|"."""
+        )
     for label in sorted(known):
         for separator in SEPARATORS:
             parts = [part.strip() for part in label.split(separator)]
@@ -105,12 +112,13 @@ def check_labels(given: Splits, mode: str = "single") -> list[str]:
             f"{given['train'][0].source}: all examples have the same label, {list(counts)}; "
             f"a classifier needs two or more, or {MIN_EXAMPLES} examples or more without it."
         )
-    for label, count in counts.items():
-        if count < MIN_EXAMPLES:
-            raise UserError(
-                f"{first[label]}: label {label!r} has {count} example(s), at least {MIN_EXAMPLES} are "
-                "needed. Add some, or remove the label."
-            )
+    rare = [label for label, count in counts.items() if count < MIN_EXAMPLES]
+    if rare:
+        more = f" Others have too few, too ({len(rare) - 1}): {', '.join(map(repr, rare[1:NAMED]))}" if rare[1:] else ""
+        raise UserError(
+            f"{first[rare[0]]}: label {rare[0]!r} has {counts[rare[0]]} example(s), at least {MIN_EXAMPLES} are "
+            f"needed. Add some, or remove the label.{more}{', …' if rare[NAMED:] else ''}{'.' if more else ''}"
+        )
     for example in given.get(ANNOTATED, ()):
         if mode == "single" and len(example.labels) != 1:
             raise UserError(

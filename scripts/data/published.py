@@ -218,7 +218,8 @@ READERS: dict[str, Callable[[Path], Splits]] = {
 }
 # Beginnings of names of files that are no labelled texts which a split is made of.
 NO_DATA = ("README", "raw.", "annotated", ".")
-# A folder of that name with other labelled texts and none of these files is somebody's own data.
+# A folder of that name with other labelled texts and none of these files is somebody's own data; so is all that lies
+# in the folder of a data set that comes in a package.
 FILES = {
     "sst2": "stsa.binary.*",
     "trec": "TREC.*",
@@ -231,7 +232,7 @@ FILES = {
 def find_reader(folder: Path) -> Callable[[Path], Splits] | None:
     """The reader of a published data set; None for any other, also one that happens to have its name."""
     pattern = FILES.get(folder.name)
-    if pattern and holds_data(folder) and not any(folder.glob(pattern)):
+    if holds_data(folder) and not (pattern and any(folder.glob(pattern))):
         return None
     return READERS.get(folder.name)
 

@@ -47,7 +47,8 @@ def normalize(text: str) -> str:
 
     Where no spaces stand between words, each letter is one.
     """
-    folded = INVISIBLE.sub("", fold(text))
+    # Turkish has the pairs I, ı and İ, i, which all are one letter here.
+    folded = INVISIBLE.sub("", fold(text)).replace("i\u0307", "i").replace("ı", "i")
     if UNUSUAL.search(folded):
         words = word_pattern().findall(re.sub(UNSPACED, r" \g<0> ", folded))
     else:  # the same, in a tenth of the time

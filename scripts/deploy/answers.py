@@ -149,7 +149,7 @@ def label_upload(
         def labelled() -> Iterator[Record]:
             for start in range(0, len(records), BATCH):
                 with nlp.memory_zone():
-                    batch = list(pipe(nlp, iter(records[start : start + BATCH]), AUTO, 1))
+                    batch = list(pipe(nlp, iter(records[start : start + BATCH]), AUTO))
                 for record, text in zip(batch, texts[start:], strict=False):
                     if len(shown) < SHOWN_ROWS:
                         shown.append(describe_row(record, text, several))

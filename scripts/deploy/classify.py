@@ -8,10 +8,14 @@ machines of a Ray cluster, with the same results in the same order.
 import os
 import pickle
 import tempfile
+from collections import deque
 from collections.abc import Generator, Iterator
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
+from functools import cache, partial
 from itertools import groupby
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +37,9 @@ MADE_BY = ".classify.json"  # in a folder of labelled shards: by which model
 # What travels to a worker at once, at most: small enough to spread, large enough for the overhead not to matter.
 PIECE_TEXTS = 2_000
 PIECE_CHARS = 500_000
+PIECES_AHEAD = 2  # for each process, so that none waits and memory does not grow with the input
+
+Piece = list[tuple[Record, str]]
 
 
 # Shards
@@ -102,36 +109,87 @@ def unfinished(shards: dict[Path, Path], output: Path, made_by: Record) -> dict[
 
 
 def label_here(
-    nlp: Language, sources: list[Path], reading: Reading, n_process: int
+    nlp: Language, code: Path | None, sources: list[Path], reading: Reading, n_process: int
 ) -> Generator[tuple[int, Iterator[Record]]]:
-    """Label files one after another, in some processes."""
-    for number, source in enumerate(sources):
-        yield number, pipe(nlp, reading.records(source), reading.text_column, n_process)
+    """Label files one after another, in this process or in some others."""
+    if n_process == 1:
+        for number, source in enumerate(sources):
+            yield number, pipe(nlp, reading.records(source), reading.text_column)
+        return
+    # Processes that begin anew, as on Windows: they load the pipeline themselves, and nothing of it must be pickled.
+    with ProcessPoolExecutor(n_process, get_context("spawn")) as pool:
+        for number, source in enumerate(sources):
+            label = partial(label_piece, nlp.path, code, reading.text_column)
+            futures = (pool.submit(label, piece) for piece in cut(source, reading))
+            yield number, in_order(futures, PIECES_AHEAD * n_process)
+
+
+def in_order(futures: Iterator[Future[list[Record]]], ahead: int) -> Iterator[Record]:
+    """The records of some results, in turn, while no more than so many are waited for.
+
+    Raises:
+        UserError: one of the processes has ended.
+    """
+    waiting: deque[Future[list[Record]]] = deque()
+    try:
+        for future in futures:
+            waiting.append(future)
+            if len(waiting) > ahead:
+                yield from waiting.popleft().result()
+        for future in waiting:
+            yield from future.result()
+    except BrokenExecutor:
+        raise UserError(
+            "One of the processes that label has ended: was there memory enough? Take fewer: --vars.processes 1."
+        ) from None
+
+
+@cache
+def open_pipeline(model: Path, code: Path | None) -> Language:
+    """A pipeline, loaded once in each process."""
+    import_code(code)
+    return spacy.load(model)
+
+
+def label_piece(model: Path, code: Path | None, text_column: str, piece: Piece) -> list[Record]:
+    """Label some records, in another process than the one that reads them."""
+    return list(pipe(open_pipeline(model, code), iter(piece), text_column))
+
+
+def cut(path: Path, reading: Reading) -> Iterator[Piece]:
+    """Cut a file into lists of records with their sources.
+
+    Raises:
+        UserError: there is a mistake in the file.
+    """
+    piece: Piece = []
+    chars = 0
+    for record, source in reading.records(path):
+        piece.append((record, source))
+        chars += len(text_of(record, source, reading.text_column))
+        if len(piece) == PIECE_TEXTS or chars > PIECE_CHARS:
+            yield piece
+            piece, chars = [], 0
+    if piece:
+        yield piece
 
 
 def read_pieces(batch: dict[str, Any], reading: Reading) -> Iterator[dict[str, list[Any]]]:
-    """Cut a file into pickled lists of records with their sources; at least one, so that no file is forgotten.
+    """The pieces of a file, pickled, and an empty one, so that no file is forgotten.
 
     A mistake in the file comes as the last piece: the files before it shall be finished.
     """
     (number,), (path,) = batch["number"], batch["path"]
 
-    def row(piece: list[tuple[Record, str]] | UserError) -> dict[str, list[Any]]:
+    def row(piece: Piece | UserError) -> dict[str, list[Any]]:
         return {"number": [number], "piece": [pickle.dumps(piece)]}
 
-    piece: list[tuple[Record, str]] = []
-    chars = 0
     try:
-        for record, source in reading.records(Path(path)):
-            piece.append((record, source))
-            chars += len(text_of(record, source, reading.text_column))
-            if len(piece) == PIECE_TEXTS or chars > PIECE_CHARS:
-                yield row(piece)
-                piece, chars = [], 0
+        yield from map(row, cut(Path(path), reading))
     except UserError as error:
         yield row(error)
     else:
-        yield row(piece)
+        yield row([])
 
 
 def records_of(rows: Iterator[dict[str, Any]]) -> Iterator[Record]:
@@ -165,7 +223,7 @@ class Worker:
         (number,), (piece,) = batch["number"], batch["piece"]
         records = pickle.loads(piece)
         if not isinstance(records, UserError):
-            piece = pickle.dumps(list(pipe(self.nlp, iter(records), self.text_column, 1)))
+            piece = pickle.dumps(list(pipe(self.nlp, iter(records), self.text_column)))
         return {"number": [number], "piece": [piece]}
 
 
@@ -247,7 +305,7 @@ def classify(
             raise UserError(f"{source}: there is no text in it.")
     sources = list(todo)
     if engine == "local" or not todo:
-        outcomes = label_here(nlp, sources, reading, n_process)
+        outcomes = label_here(nlp, code, sources, reading, n_process)
     else:
         outcomes = label_on_ray(nlp.path, code, sources, reading, n_process, address)
     count = 0

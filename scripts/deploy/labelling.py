@@ -156,7 +156,7 @@ def set_aside(entries: Record, added: frozenset[str]) -> Record:
     return found
 
 
-def pipe(nlp: Language, records: Iterator[tuple[Record, str]], text_column: str, n_process: int) -> Iterator[Record]:
+def pipe(nlp: Language, records: Iterator[tuple[Record, str]], text_column: str) -> Iterator[Record]:
     """Stream the records with label and scores added; entries of the same name are set aside."""
     threshold, added = decision_threshold(nlp), added_names(nlp)
 
@@ -167,18 +167,14 @@ def pipe(nlp: Language, records: Iterator[tuple[Record, str]], text_column: str,
             full = not is_blank(text)
             yield text if full else "-", (record, full)
 
-    def label(some: Iterable[tuple[str, tuple[Record, bool]]]) -> Iterator[Record]:
-        for doc, (record, full) in nlp.pipe(some, as_tuples=True, n_process=n_process):
-            yield set_aside(record, added) | answer(doc.cats if full else {}, threshold)
-
-    if n_process > 1:
-        yield from label(inputs())
-        return
     waiting = inputs()
     while batch := list(islice(waiting, BATCH)):
         # So that spaCy forgets the words that it has not met before: a million new ones take gigabytes.
         with nlp.memory_zone():
-            labelled = list(label(batch))
+            labelled = [
+                set_aside(record, added) | answer(doc.cats if full else {}, threshold)
+                for doc, (record, full) in nlp.pipe(batch, as_tuples=True)
+            ]
         yield from labelled
 
 

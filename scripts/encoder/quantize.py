@@ -19,7 +19,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import whole_file
-from scripts.common.skipping import pass_on
+from scripts.common.skipping import pass_on, reason_to_skip, skip
 from scripts.components import TABLE_PARAMS, quantize_rows, split_word, word_key
 from scripts.encoder.embed import Encoder, unit_rows
 from scripts.vectors.words import lower_counts
@@ -193,6 +193,11 @@ def quantize(
 ) -> None:
     """Build the quantized table of word vectors for `compact`."""
     pass_on([encoder] if encoder else [], files=[output])
+    if vectors and (reason := reason_to_skip([vectors])):
+        if encoder is None:
+            skip(reason, files=[output])
+        msg.warn(f"The table holds the encoder's vectors alone. {reason}")
+        vectors = None
     domain = reduce_width(read_vectors(vectors), domain_width) if vectors else {}
     if encoder is not None and not encoder.is_dir():
         msg.warn(f"{encoder}: no encoder there. The table holds domain vectors alone.")

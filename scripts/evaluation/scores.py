@@ -217,7 +217,7 @@ def chance(documents: float) -> float:
     return math.sqrt(DISAGREEMENT / max(1.0, documents))
 
 
-def detectable(texts: int) -> float:
+def detectable(texts: float) -> float:
     """The smallest difference in accuracy of two variants that so many test texts can tell from chance.
 
     The half width of the 95 % interval of a paired difference near zero, 1.96 · sqrt(disagreement / texts): only texts
@@ -226,7 +226,7 @@ def detectable(texts: int) -> float:
     for classifiers of text.
 
     Args:
-        texts: of the test set.
+        texts: of the test set; see `even_documents`.
     """
     return 1.96 * chance(texts)
 
@@ -265,12 +265,11 @@ def threshold_scores(nlp: Language, each: dict[str, float], test: list[dict[str,
 
 
 def majority_baseline(corpus: Path, labels: list[str]) -> dict[str, Any]:
-    """Test scores of always giving the label that is most frequent in train, or, of one label, none if that is so."""
+    """Test scores of always giving the label that is most frequent in train, or none, if more texts have none."""
     gold = {split: gold_of(corpus / f"{split}.spacy", labels) for split in ("train", "test")}
     counts = gold["train"].sum(0)
     best = int(counts.argmax())
-    # Of one label, most texts may be without it: then that is the majority.
-    none = len(labels) == 1 and counts[best] < len(gold["train"]) / 2
+    none = counts[best] < (~gold["train"].any(1)).sum()
     predicted = np.zeros_like(gold["test"])
     predicted[:, best] = not none
     return {

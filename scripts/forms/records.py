@@ -20,6 +20,7 @@ from spacy.tokens import Doc, DocBin
 
 from scripts.common.cli import UserError
 from scripts.forms.lines import MAX_WHOLE_BYTES, Watch, read_head, text_lines
+from scripts.forms.quotes import OpenQuotes
 
 AUTO = "auto"
 FASTTEXT = "__label__"  # before each label in fastText's form
@@ -130,11 +131,13 @@ def table_records(path: Path) -> Records:
     Raises:
         UserError: the table is broken, or two columns have one name.
     """
-    reader = table_reader(text_lines(path))
+    quotes = OpenQuotes(text_lines(path))
+    reader = table_reader(iter(quotes))
     header: list[str] = []
     try:
         for row in reader:
             source = f"{path}, line {reader.line_num}"
+            quotes.add(row, reader.line_num, reader.dialect.delimiter)
             if not row:
                 continue
             if not header:
@@ -148,6 +151,7 @@ def table_records(path: Path) -> Records:
                     "Mend the line; a field with a delimiter or a line break in it needs double quotes."
                 )
             yield dict(zip(header, row, strict=True)), source
+        quotes.check(path)
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: broken CSV ({error}). Mend the line.") from None
 
@@ -343,7 +347,7 @@ def detect_file(path: Path, text_column: str = AUTO) -> tuple[str, str]:
         )
     lines = (line.strip() for line in text_lines(path, MAX_WHOLE_BYTES) if line.strip())
     line = next(lines, "")
-    if line.startswith("[") or line == "{":
+    if line.startswith("[") or (line.startswith("{") and line.endswith(("{", "[", ","))):
         return "json", line
     if line.startswith("{"):
         if holds_one_list(line, text_column) and next(lines, None) is None:
@@ -405,7 +409,7 @@ def column(record: Record, wanted: str, candidates: Sequence[str], setting: str,
     if wanted != AUTO:
         if wanted not in record:
             raise UserError(
-                f"{source}: no column {wanted!r}; there are {', '.join(map(repr, record))}. "
+                f"{source}: no column {wanted!r}; there are {', '.join(map(repr, record)):.300}. "
                 f"Correct the setting {setting}."
             )
         return wanted
@@ -415,7 +419,7 @@ def column(record: Record, wanted: str, candidates: Sequence[str], setting: str,
             return by_name[name]
     if setting == "text_column":
         raise UserError(
-            f"{source}: no column with a known name of texts; there are {', '.join(map(repr, record)) or 'none'}. "
+            f"{source}: no column with a known name of texts; there are {', '.join(map(repr, record)) or 'none':.300}. "
             f"Set text_column to the one that holds the text (known: {', '.join(candidates)}); if these are no names, "
             "but the first text already, put a line with names above it."
         )

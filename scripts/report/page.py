@@ -65,6 +65,7 @@ def flatten(metrics: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": metrics["variant"],
         "f1": scores["macro_f1"],
+        "learned": scores["macro_f1"] > metrics.get("baseline", {}).get("majority", {}).get("macro_f1", 0.0),
         "low": low,
         "high": high,
         "accuracy": scores.get("micro_f1" if task_mode(metrics) == "multi" else "accuracy"),

@@ -29,7 +29,7 @@ FROM_TRANSFORMERS = (
 )  # the transformer made small
 # Variants that have learned before they are trained, and the nearest that has not.
 NEAREST = {"transformer-int8": "transformer-trim", "transformer-distilled": "transformer-trim"}
-FEW_TESTED = 200  # with fewer, the sentence says how little a test set tells
+FEW_TESTED = 200  # with fewer, evenly spread over the labels, the sentence says how little a test set tells
 MUCH = 1.1  # times as fast: worth a word
 FEW_TEXTS = 2000  # tested: with fewer, cross-validation tells more
 
@@ -42,8 +42,8 @@ def describe_size(cost: dict[str, Any]) -> str:
 def name_rule(task: Task) -> str:
     """The test behind “as good”, and how little it can tell where there are few texts."""
     texts = f"on the {task.documents:,} test texts"
-    if task.documents < FEW_TESTED:
-        points = 100 * detectable(task.documents)
+    if task.even_documents < FEW_TESTED:
+        points = 100 * detectable(task.even_documents)
         texts += f", too few to tell differences below some {points:.0f} points"
     return f"{name_test(task.pairs, task.runs)} {texts}"
 
@@ -199,6 +199,8 @@ def recommend(
     facts = read_any(corpus / "task.json")
     msg.good(smallest_sentence(task))
     msg.good(fastest_sentence(task))
+    for doubt in task.runs[task.best()[1][0]["name"]][0].get("doubts", ()):
+        msg.warn(doubt)
     msg.info(next_sentence(task, variant_names(project), found, facts, encoder))
 
 

@@ -10,8 +10,16 @@ from wasabi import msg
 
 from scripts.common.cli import UserError
 from scripts.common.files import read_json
-from scripts.evaluation.paired import as_good_as_best, find_ends, find_worse, mean_and_std
+from scripts.evaluation.paired import (
+    as_good_as_best,
+    find_ends,
+    find_worse,
+    has_answers,
+    label_matrices,
+    mean_and_std,
+)
 from scripts.evaluation.provenance import labelled, labelled_now
+from scripts.evaluation.scores import even_documents
 from scripts.experiments.pairs import SEEDS, Runs, compare_variants, find_runs, is_run
 from scripts.report.grids import read_comparison, read_tuning
 from scripts.report.page import flatten, read_any
@@ -205,6 +213,12 @@ class Task:
     def documents(self) -> int:
         """Test texts."""
         return next(iter(self.runs.values()))[0]["scores"].get("documents", 0)
+
+    @property
+    def even_documents(self) -> float:
+        """Test texts that, evenly spread over the labels, would tell as much; all, if the answers are not known."""
+        run = next(iter(self.runs.values()))[0]
+        return even_documents(label_matrices(run)[0].sum(0).tolist()) if has_answers(run) else self.documents
 
     @property
     def scores(self) -> dict[str, float]:

@@ -47,9 +47,8 @@ def learn(work: Path, overlay: Path, folder: Path, gpu_id: int) -> tuple[int, in
     spacy_pretrain(settings, work / "passes", use_gpu=gpu_id, silent=False)
     log = list(srsly.read_jsonl(work / "passes" / "log.jsonl"))
     if not log[-1]["nr_word"]:
-        shortest = settings["corpora"]["pretrain"]["min_length"]
         raise UserError(
-            f"{raw}: no text of {shortest} words or more: nothing was learned. "
+            f"{raw}: no words in it: nothing was learned. "
             "Pretraining needs raw text: give the data set a raw.jsonl (docs/own-task.md)."
         )
     # What the weights were made for; scripts.training.train compares it.

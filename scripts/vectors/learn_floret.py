@@ -20,7 +20,8 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, whole_file, whole_folder
-from scripts.vectors.words import lower_counts
+from scripts.common.skipping import Unsuited, skip
+from scripts.vectors.words import MIN_COUNT, lower_counts, too_few_words
 
 MIN_THREADS = 10
 
@@ -90,7 +91,7 @@ def learn_floret(
     max_n: Annotated[int, typer.Option(help="Letters of the longest subword.")] = 5,
     window: Annotated[int, typer.Option(help="Words looked at on each side.", min=1)] = 5,
     epochs: Annotated[int, typer.Option(help="Passes over the text.", min=1)] = 15,
-    min_count: Annotated[int, typer.Option(help="Rarer words are not learned from.", min=1)] = 3,
+    min_count: Annotated[int, typer.Option(help="Rarer words are not learned from.", min=1)] = MIN_COUNT,
     threads: Annotated[int, typer.Option(help="Threads; ten or more.")] = MIN_THREADS,
     task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
 ) -> None:
@@ -98,10 +99,10 @@ def learn_floret(
     check_settings(buckets, hashes, min_n, max_n, threads)
     words, lang = lower_counts(counts), read_json(task)["lang"]
     if not any(count >= min_count for count in words.values()):
-        raise UserError(
-            f"None of the raw text's words occurs {min_count} times or more. "
-            "Lower it (`--vars.vectors_min_count 1`) or add raw text."
-        )
+        reason = too_few_words("None of the raw text's words occurs", min_count)
+        if not isinstance(reason, Unsuited):
+            raise reason
+        skip(str(reason), files=[output], folders=[table])
     trained = floret.train_unsupervised(
         str(tokens), mode="floret", model=model.value, dim=dim, bucket=buckets, hashCount=hashes, minn=min_n,
         maxn=max_n, ws=window, epoch=epochs, minCount=min_count, thread=threads,

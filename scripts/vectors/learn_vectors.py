@@ -19,9 +19,10 @@ from gensim.models.keyedvectors import KeyedVectors
 from gensim.models.word2vec import MAX_WORDS_IN_BATCH as MAX_SENTENCE
 from wasabi import msg
 
-from scripts.common.cli import UserError, run_cli, show_progress
+from scripts.common.cli import run_cli, show_progress
 from scripts.common.files import whole_file, write_json
-from scripts.vectors.words import read_spellings
+from scripts.common.skipping import Unsuited, skip
+from scripts.vectors.words import MIN_COUNT, read_spellings, too_few_words
 
 ALPHA = 0.025  # first learning rate, falling to nearly nothing: gensim's and the original word2vec's default
 FASTTEXT_BUCKETS = 100_000  # gensim's 2,000,000 would take 800 MB; only the vectors of whole words are kept
@@ -96,7 +97,7 @@ def fit_vectors(
         The vectors, most frequent word first.
 
     Raises:
-        UserError: no two words are frequent enough.
+        Unsuited: no two words are frequent enough; a mistake only if `min_count` is higher than usual.
     """
     settings = {
         "vector_size": dim, "window": window, "epochs": epochs, "min_count": min_count, "seed": seed,
@@ -107,10 +108,7 @@ def fit_vectors(
     source = {"corpus_iterable": sentences} if workers == 1 else {"corpus_file": str(tokens)}
     trainer.build_vocab(**source)
     if len(trainer.wv) < 2:
-        raise UserError(
-            f"Only {len(trainer.wv)} of the raw text's words occur {min_count} times or more, too few to learn vectors."
-            " Lower it (`--vars.vectors_min_count 1`) or add raw text."
-        )
+        raise too_few_words(f"Only {len(trainer.wv)} of the raw text's words occur", min_count)
     totals = {"total_examples": trainer.corpus_count, "total_words": trainer.corpus_total_words}
     if workers == 1:
         trainer.train(sentences, epochs=epochs, **totals)
@@ -151,13 +149,16 @@ def learn_vectors(
     dim: Annotated[int, typer.Option(help="Length of a vector.", min=1)] = 100,
     window: Annotated[int, typer.Option(help="Words looked at on each side.", min=1)] = 5,
     epochs: Annotated[int, typer.Option(help="Passes over the text.", min=1)] = 15,
-    min_count: Annotated[int, typer.Option(help="Rarer words get no vector.", min=1)] = 3,
+    min_count: Annotated[int, typer.Option(help="Rarer words get no vector.", min=1)] = MIN_COUNT,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     workers: Annotated[int, typer.Option(help="Threads; only 1 gives the same vectors in each run.", min=1)] = 1,
 ) -> None:
     """Train word vectors on raw text."""
     seen = read_spellings(counts)
-    vectors = fit_vectors(tokens, seen.total(), model, dim, window, epochs, min_count, seed, workers)
+    try:
+        vectors = fit_vectors(tokens, seen.total(), model, dim, window, epochs, min_count, seed, workers)
+    except Unsuited as reason:
+        skip(str(reason), files=[output, spellings])
     words = vectors.index_to_key
     write_vectors(output, words, vectors.vectors)
     write_json(spellings, group_spellings(words, seen))

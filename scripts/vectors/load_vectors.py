@@ -8,6 +8,7 @@ from wasabi import msg
 
 from scripts.common.cli import run_cli
 from scripts.common.files import read_json
+from scripts.common.skipping import pass_on
 from scripts.vectors.words import make_table
 
 
@@ -18,6 +19,7 @@ def load_vectors(
     task: Annotated[Path, typer.Option(help="Task facts written by convert.")] = Path("corpus/task.json"),
 ) -> None:
     """Write a vectors table."""
+    pass_on([words], folders=[table])
     vectors = make_table(words, read_json(spellings), read_json(task)["lang"], table).vectors
     msg.good(f"{table}: {vectors.shape[0]:,} rows; {vectors.n_keys:,} words and spellings")
 

@@ -19,6 +19,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import folder_bytes, read_json, write_json
+from scripts.common.skipping import pass_on
 from scripts.vectors.words import make_table
 
 
@@ -88,6 +89,7 @@ def prune_vectors(
     rows: Annotated[int, typer.Option(min=1, help="Rows that the table keeps.")] = 4000,
 ) -> None:
     """Write a pruned vectors table, and compare it with the full one."""
+    pass_on([words], files=[output], folders=[pruned])
     before = load_table(full)
     after = make_table(words, read_json(spellings), before.lang, pruned, rows)
     texts = {path.stem: count_words(path) for path in corpora}

@@ -10,6 +10,9 @@ from spacy.vocab import Vocab
 
 from scripts.common.cli import UserError
 from scripts.common.files import read_json, whole_folder
+from scripts.common.skipping import Unsuited
+
+MIN_COUNT = 3  # how often a word occurs that gets a vector of its own, unless told otherwise
 
 
 def add_keys(vocab: Vocab, spellings: dict[str, list[str]]) -> int:
@@ -23,6 +26,19 @@ def add_keys(vocab: Vocab, spellings: dict[str, list[str]]) -> int:
                 vectors.add(other, row=row)
                 added += 1
     return added
+
+
+def too_few_words(found: str, min_count: int) -> UserError:
+    """Too little text to learn vectors from: a reason to skip it, or a mistake if `min_count` is higher than usual.
+
+    Args:
+        found: begin of the message, what words occur.
+        min_count: how often at least.
+    """
+    message = f"{found} {min_count} times or more, too few to learn vectors."
+    if min_count > MIN_COUNT:
+        return UserError(f"{message} Lower it (`--vars.vectors_min_count {MIN_COUNT}`) or add raw text.")
+    return Unsuited(f"{message} What learns from them needs more raw text, or a tokenizer that splits these texts.")
 
 
 def lower_counts(path: Path) -> Counter[str]:

@@ -34,6 +34,7 @@ def read_docs(path):
 def test_normalize_ignores_case_and_punctuation():
     assert normalize("Blair 'backs'  the DEAL!") == normalize("blair backs, the deal") == "blair backs the deal"
     assert normalize("???") == "???"
+    assert normalize("I\u015eIKLAR \u0130STANBUL") == normalize("\u0131\u015f\u0131klar istanbul")
     assert normalize("caf\u00e9") == normalize("cafe\u0301") != normalize("cafe")
 
 
@@ -103,6 +104,14 @@ def test_raw_text_holds_no_held_out_text():
         "a dev text inside is too short to tell",
         "fine",
     ]
+
+
+def test_texts_that_begin_alike_are_looked_for_in_no_more_time():
+    """Each line is compared with the texts of its length, not with all that begin as it does."""
+    held_out = [example(f"I am writing to you about the order of number {i} and more") for i in range(3000)]
+    splits = {"train": [], "dev": [], "test": held_out}
+    lines = [f"I am writing to you about the order of letter {i} and more" for i in range(3000)]
+    assert list(clean_raw(splits, [*lines, f"Sir! {held_out[7].text.upper()}!"])) == lines
 
 
 def test_no_line_of_a_held_out_text_is_raw_text():

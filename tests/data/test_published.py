@@ -10,7 +10,16 @@ import pytest
 from scripts.common.cli import UserError
 from scripts.data.corpus import clean_raw, read_dataset
 from scripts.data.formats import Example, Notes, Options
-from scripts.data.published import RATED_ARCHIVE, RATED_MEMBER, RATED_PACKAGE, READERS, read_gnad, read_sst2, read_trec
+from scripts.data.published import (
+    RATED_ARCHIVE,
+    RATED_MEMBER,
+    RATED_PACKAGE,
+    READERS,
+    find_reader,
+    read_gnad,
+    read_sst2,
+    read_trec,
+)
 
 
 def rated(member, lines):
@@ -108,6 +117,16 @@ def test_a_long_broken_line_is_cut_short(tmp_path):
 def test_a_missing_file_says_how_to_fetch_it(tmp_path, reader):
     with pytest.raises(UserError, match="no such file. Fetch it: python -m spacy project assets . --extra"):
         reader(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["bbc", "bbc-articles"])
+def test_what_lies_in_the_folder_of_a_data_set_that_comes_in_a_package_is_read(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "README.md").write_text("News.", encoding="utf-8")
+    assert find_reader(folder) is READERS[name]
+    (folder / "train.jsonl").write_text('{"text": "the goal", "label": "a"}', encoding="utf-8")
+    assert find_reader(folder) is None
 
 
 @pytest.mark.parametrize("name", ["tweets", "amazon", "trec"])

@@ -14,8 +14,10 @@ import srsly
 from scripts.deploy.classify import MADE_BY
 from scripts.deploy.labelling import Reading, answer, pipe
 from scripts.forms.records import import_pyarrow
-from tests.conftest import message
+from tests.conftest import ROOT, fit_linear_model, message
 from tests.evaluation.test_thresholds import BOW
+
+CODE = ROOT / "scripts" / "components.py"
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def test_answers():
 
 def test_streams_an_endless_input(models):
     endless = (({"text": f"text {i}"}, "x") for i in itertools.count())
-    labelled = pipe(spacy.load(models / "single"), endless, "auto", 1)
+    labelled = pipe(spacy.load(models / "single"), endless, "auto")
     assert [record["text"] for record in itertools.islice(labelled, 3)] == ["text 0", "text 1", "text 2"]
 
 
@@ -84,7 +86,7 @@ def test_new_words_do_not_stay_in_memory(models):
     nlp = spacy.load(models / "single")
     before = len(nlp.vocab.strings), len(list(nlp.vocab))  # len(nlp.vocab) counts what was forgotten
     texts = [f"new{i}a and new{i}b" for i in range(2500)]
-    labelled = list(pipe(nlp, iter([({"text": text}, "x") for text in texts]), "auto", 1))
+    labelled = list(pipe(nlp, iter([({"text": text}, "x") for text in texts]), "auto"))
     assert [record["text"] for record in labelled] == texts and all(record["label"] for record in labelled)
     assert len(nlp.vocab.strings) - before[0] < 100 and len(list(nlp.vocab)) - before[1] < 100
     single = [nlp(text).cats for text in (texts[0], texts[-1])]
@@ -178,6 +180,29 @@ def test_several_processes_give_the_same(tmp_path, run, models):
     for n in (1, 2):
         assert run("classify", models / "single", "in.txt", f"{n}.jsonl", "--n-process", n).returncode == 0
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_several_processes_load_what_the_project_has_registered(toy_assets, run, tmp_path):
+    """They begin anew, as on Windows and macOS: nothing of the pipeline can be pickled."""
+    assert run("convert", "toy", "corpus").returncode == 0
+    fit_linear_model(run)
+    assert run("train", "linear", "--configs", ROOT / "configs").returncode == 0
+    (tmp_path / "in.txt").write_text("\n".join(f"the goal and match of day {i}" for i in range(5000)), encoding="utf-8")
+    for n in (1, 2):
+        process = run(
+            "classify", "training/linear/model-best", "in.txt", f"{n}.jsonl", "--n-process", n, "--code", CODE
+        )
+        assert process.returncode == 0, process.output
+    assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
+    assert len((tmp_path / "2.jsonl").read_text(encoding="utf-8").splitlines()) == 5000
+    # A mistake that comes late is said as by one process, and nothing is left half-written.
+    with (tmp_path / "late.jsonl").open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps({"text": f"text {i}"}) + "\n" for i in range(4500))
+        stream.write("{broken\n")
+    late = ("late.jsonl", "out.jsonl", "--n-process", 2, "--code", CODE)
+    said = message(run("classify", "training/linear/model-best", *late))
+    assert "late.jsonl, line 4501: broken JSON" in said and not (tmp_path / "out.jsonl").exists()
 
 
 def test_no_output_is_written_twice(tmp_path, run, models):

@@ -73,3 +73,14 @@ def test_the_majority_of_a_binary_task_may_be_no(tmp_path):
         DocBin(docs=docs).to_disk(tmp_path / f"{split}.spacy")
     found = majority_baseline(tmp_path, ["SPAM"])
     assert found["label"] is None and found["accuracy"] == pytest.approx(2 / 3) and found["macro_f1"] == 0
+
+
+def test_the_majority_of_several_labels_may_be_none(tmp_path):
+    nlp = spacy.blank("en")
+    for split in ("train", "test"):
+        docs = [nlp(f"text {i}") for i in range(10)]
+        for i, doc in enumerate(docs):
+            doc.cats = {"a": float(i < 2), "b": float(i == 2), "c": float(i == 1)}
+        DocBin(docs=docs).to_disk(tmp_path / f"{split}.spacy")
+    found = majority_baseline(tmp_path, ["a", "b", "c"])
+    assert found["label"] is None and found["accuracy"] == pytest.approx(0.7)

@@ -4,17 +4,21 @@ import numpy as np
 import pytest
 
 from scripts.evaluation.paired import (
+    as_good_as_best,
     best_of,
     compare_groups,
     describe_gap,
     draw_documents,
     find_ends,
+    find_worse,
     label_matrices,
     mean_share,
     run_scores,
 )
 from scripts.evaluation.thresholds import macro_f1
 from tests.experiments.test_experiment import make_runs
+
+POINTS = {"bow": 0.0, "cnn": 0.0, "linear": 1.0, "compact": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,17 @@ def test_who_is_worse_than_whom(compared):
     assert rows["compact-distilled"]["worse_than"] == [], "the difference to the best is chance"
     assert set(rows["compact"]["worse_than"]) >= {"compact-distilled", "transformer"}
     assert set(rows["bow"]["worse_than"]) == rows.keys() - {"bow"}
+
+
+def test_what_has_learned_nothing_is_worse_than_all_that_have_however_few_are_tested():
+    points = [{"name": name, "f1": f1, "low": 0.0, "high": 1.0, "learned": f1 > 0} for name, f1 in POINTS.items()]
+    rows = [{"name": name, "worse_than": []} for name in POINTS]
+    worse = find_worse(points, {"rows": rows})
+    assert worse == {"bow": ["linear", "compact"], "cnn": ["linear", "compact"], "linear": [], "compact": []}
+    assert [point["name"] for point in as_good_as_best([p | {"size": 1} for p in points], POINTS, worse)[1]] == [
+        "linear",
+        "compact",
+    ]
 
 
 def test_no_share_of_a_gap_that_could_be_chance():

@@ -120,6 +120,16 @@ def test_linear_reads_texts_without_spaces(lang):
     assert (fit.logits.argmax(1) == gold.argmax(1)).mean() > 0.9, "texts that were left out"
 
 
+def test_a_long_text_without_spaces_is_read_to_its_end():
+    """Of a language whose words nothing splits, a sentence is one word."""
+    rows = records("ja", 120)
+    nlp = spacy.blank("xx")
+    docs = [nlp.make_doc("これはそのことです" * 150 + record["text"]) for record in rows]
+    assert max(len(token) for doc in docs for token in doc) > 1300
+    gold = np.array([[float(record["label"] == label) for label in ("money", "sport")] for record in rows])
+    assert (fit_linear(docs, gold, True).logits.argmax(1) == gold.argmax(1)).mean() > 0.9, "texts that were left out"
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("lang", WORDS)
 def test_what_needs_no_encoder_learns_it(lang, toy_assets, run, tmp_path, make_variant):

@@ -86,6 +86,18 @@ def test_few_test_texts_are_said_to_tell_little(root, tmp_path):
     assert "on the 20 test texts, too few to tell differences below some 14 points" in sentence
 
 
+def test_what_has_learned_nothing_is_not_advised_however_few_are_tested(root, run, tmp_path):
+    write_task(tmp_path, "rare", {"linear": 0.9, "compact": 0.5}, n=12)
+    path = tmp_path / "metrics" / "rare" / "compact.json"
+    doubt = "compact has learned nothing: its macro-F1 on test is that of the majority class."
+    other = srsly.read_json(path)
+    other["baseline"]["majority"]["macro_f1"] = other["scores"]["macro_f1"]
+    srsly.write_json(path, other | {"doubts": [doubt]})
+    task, _ = load(tmp_path, "rare")
+    assert [cost["name"] for cost in task.best()[1]] == ["linear"]
+    assert smallest_sentence(task).startswith("Take linear,") and "no other is as good" in smallest_sentence(task)
+
+
 def test_a_variant_that_cannot_be_done_is_not_advised(root):
     task, _ = load(root, "first")
     task.skipped["transformer"] = "The encoder is for English."

@@ -151,11 +151,19 @@ def test_only_variants_with_a_pretraining_block_can_be_pretrained(project, run):
 
 
 def test_nothing_to_learn_from(project, run, small):
-    srsly.write_jsonl(project / "corpus" / "raw.jsonl", [{"text": "too short"}])
-    assert "no text of 5 words or more: nothing was learned" in message(run("pretrain", small))
+    (project / "corpus" / "raw.jsonl").write_text("", encoding="utf-8")
+    assert "no words in it: nothing was learned" in message(run("pretrain", small))
     assert not list((project / "training" / "small").glob("*"))
     (project / "corpus" / "raw.jsonl").unlink()
     assert "raw.jsonl: no such file" in message(run("pretrain", small))
+
+
+def test_short_texts_and_long_ones_are_learned_from(project, run, small):
+    """spaCy's own reader leaves out texts of 500 words and more."""
+    texts = [{"text": "goal"}, {"text": " ".join(f"goal{i}" for i in range(1200))}]
+    srsly.write_jsonl(project / "corpus" / "raw.jsonl", texts)
+    process = run("pretrain", small, "--epochs", 1)
+    assert process.returncode == 0 and "pretrained on 1,201 words in 1 passes" in process.output, process.output
 
 
 def config_with(**paths):

@@ -12,6 +12,7 @@ from spacy.tokens import DocBin
 from spacy.training.initialize import convert_vectors
 from spacy.vectors import Vectors
 
+from scripts.common.skipping import reason_to_skip
 from scripts.vectors.learn_vectors import MAX_SENTENCE, TokenFile, group_spellings
 from scripts.vectors.neighbours import nearest
 from scripts.vectors.tokenize_raw import BATCH, BATCH_CHARS, batches
@@ -80,6 +81,25 @@ def test_no_word_is_frequent_enough(raw, run, tmp_path):
     error = message(train(run, "--min-count", 1000))
     assert "occur 1000 times or more" in error and "--vars.vectors_min_count" in error
     assert not (tmp_path / "v" / "words.txt").exists()
+
+
+def test_texts_without_a_repeated_word_are_passed_over(raw, run, tmp_path):
+    """Names, or a language whose words nothing splits: what learns from vectors is skipped, the workflow goes on."""
+    srsly.write_jsonl(raw, [{"text": f"name{i}"} for i in range(90)])
+    assert tokenize(run).returncode == 0
+    process = train(run)
+    assert process.returncode == 0 and "Skipped. Only 0 of the raw text's words occur 3 times" in process.output
+    floret = run("learn_floret", *WORDS, "f/table.floret", "f/table", "--task", "task.json")
+    assert floret.returncode == 0 and "Skipped. None of the raw text's words occurs 3 times" in floret.output
+    (tmp_path / "task.json").write_text('{"lang": "en"}', encoding="utf-8")
+    load = run("load_vectors", "v/words.txt", "v/spellings.json", "v/table", "--task", "task.json")
+    prune = run("prune_vectors", "v/table", "v/words.txt", "v/spellings.json", "p/table", "p/coverage.json", WORDS[0])
+    table = run("quantize", "counts.json", "table.npz", "--vectors", "v/words.txt")
+    for process in (load, prune, table):
+        assert process.returncode == 0 and "Skipped. Only 0" in process.output, process.output
+    assert reason_to_skip([tmp_path / "p" / "table"]) == reason_to_skip([tmp_path / "f" / "table.floret"]).replace(
+        "None of the raw text's words occurs", "Only 0 of the raw text's words occur"
+    )
 
 
 def test_several_threads_learn_as_well(raw, run, tmp_path):
