@@ -201,6 +201,16 @@ def test_what_an_earlier_version_measured_is_named_and_what_it_found_kept(task, 
     assert "spacy project run evaluate-compact" in process.output
 
 
+def test_more_rows_without_an_end_of_the_gap_do_not_take_the_place_of_those_with_both(task):
+    before, _ = compared(task)
+    for name in ("linear", "transformer"):
+        drop_answers(task / "metrics" / "toy" / f"{name}.json")
+    for i, name in enumerate(("bow", "compact", "compact-small", "vectors")):
+        write_single(task, name, exact(make_runs(0.6, 1, np.random.default_rng(i))[0]))
+    pairs, new = compared(task)
+    assert not new and rows_of(pairs).keys() == {"linear", "transformer"} and pairs["gap"] == before["gap"]
+
+
 @pytest.mark.parametrize(
     "broken", [{}, {"gold": "0 1"}, {"given": "-1 " * 400}, {"given": "9 " * 400}, {"labels": None}, {"given": ["0"]}]
 )
