@@ -425,7 +425,7 @@ def read_fasttext(path: Path, options: Options, notes: Notes) -> Iterator[Exampl
 
 def read_label_folders(path: Path, options: Options, notes: Notes) -> Iterator[Example]:
     """Read a folder for each label, a text in each file of it."""
-    for folder in sorted(p for p in path.iterdir() if p.is_dir() and is_data(p)):
+    for folder in sorted(p for p in path.iterdir() if is_label(p)):
         for file in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
             if file.suffix not in {".txt", ".gz", ""}:
                 notes.add("a file that is not text (.txt), left out", str(file))
@@ -599,18 +599,18 @@ def read_input(path: Path, options: Options, notes: Notes) -> list[Example]:
 
 
 def is_data(path: Path) -> bool:
-    """Whether an entry of a data set's folder is to be read: not a hidden file, document, or note of another tool.
-
-    The name of a folder may be that of a label: `licensing`.
-    """
+    """Whether an entry of a data set's folder is to be read: not a hidden file, document, or note of another tool."""
     name = path.name.casefold()
-    if path.is_dir():
-        return not name.startswith((".", "__"))
     return not name.startswith((".", "_", "license", "readme", RAW)) and name not in {
         "dataset_infos.json",
         "dataset_dict.json",
         "source.json",
     }
+
+
+def is_label(path: Path) -> bool:
+    """Whether an entry may be the folder of a label, which may be called as a document is: `licensing`."""
+    return path.is_dir() and not path.name.startswith((".", "__"))
 
 
 def split_of(path: Path) -> str | None:
@@ -629,6 +629,8 @@ def data_entries(folder: Path) -> list[Path]:
 
     def entries_of(place: Path) -> list[Path]:
         entries = sorted(path for path in place.iterdir() if is_data(path))
+        if all(path.is_dir() for path in entries):
+            entries = sorted(path for path in place.iterdir() if is_label(path))
         # A file of that name alone is the data set itself.
         return [path for path in entries if not is_annotated(path)] or entries
 

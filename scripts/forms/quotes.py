@@ -20,8 +20,10 @@ def places(fields: Sequence[str]) -> Places:
 class OpenQuotes:
     """Looks at the rows of a table beside the lines that they were made of.
 
-    A row of several lines is doubted if each of them but the last has, in one place, a value that stands there in two
-    rows of one line or more: that is how labels look, and hardly ever how the lines of a text do.
+    A row of three lines or more is doubted if in each of them, in one place, stands a value that stands there in two
+    rows of one line or more: that is how labels look, and hardly ever how the lines of a text do. What stands before
+    the quote that opens, or behind the one that closes, belongs to the row in any case: places are counted from the
+    right in all lines but the last, or from the left in all but the first.
 
     Args:
         lines: of the table; to be read from here.
@@ -32,7 +34,7 @@ class OpenQuotes:
         self.own: list[str] = []  # lines since the row before
         self.once: Places = set()
         self.often: Places = set()
-        self.doubted: list[tuple[int, list[Places]]] = []
+        self.doubted: list[tuple[int, list[Places], list[Places]]] = []
 
     def __iter__(self) -> Iterator[str]:
         for line in self.lines:
@@ -53,8 +55,14 @@ class OpenQuotes:
             self.often |= self.once & found
             if len(self.once) < MAX_VALUES:
                 self.once |= found
-        elif len(self.doubted) < MAX_VALUES:
-            self.doubted.append((last - len(lines) + 1, [places(line.split(delimiter)) for line in lines[:-1]]))
+        elif len(lines) > 2 and len(self.doubted) < MAX_VALUES:
+            fields = [line.split(delimiter) for line in lines]
+            first = max((i for i, field in enumerate(fields[0]) if field.startswith('"')), default=0)
+            end = next((i for i, field in enumerate(fields[-1]) if field.rstrip().endswith('"')), 0)
+            inner = [places(line) for line in fields[1:-1]]
+            right = [{(p, value) for p, value in found if p < 0} for found in (places(fields[0][first + 1 :]), *inner)]
+            left = [{(p, value) for p, value in found if p >= 0} for found in (*inner, places(fields[-1][:end]))]
+            self.doubted.append((last - len(lines) + 1, right, left))
 
     def check(self, path: Path) -> None:
         """Make sure that no row is several, once all have been looked at.
@@ -62,9 +70,9 @@ class OpenQuotes:
         Raises:
             UserError: one is.
         """
-        for number, lines in self.doubted:
-            if set.intersection(*({place for place, _ in found & self.often} for found in lines)):
+        for number, *sides in self.doubted:
+            if any(set.intersection(*({place for place, _ in found & self.often} for found in side)) for side in sides):
                 raise UserError(
-                    f"{path}, line {number}: a quote opens here and closes {len(lines)} line(s) later, with other rows "
-                    "between. Remove it; or put the field into quotes, and write those that belong to the text twice."
+                    f"{path}, line {number}: a quote opens here and closes {len(sides[0])} lines later, with other "
+                    "rows between. Remove it; or put the field into quotes, and write those of the text twice."
                 )

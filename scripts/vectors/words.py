@@ -10,7 +10,7 @@ from spacy.vocab import Vocab
 
 from scripts.common.cli import UserError
 from scripts.common.files import read_json, whole_folder
-from scripts.common.skipping import Unsuited
+from scripts.common.skipping import Unsuited, reason_to_skip
 
 MIN_COUNT = 3  # how often a word occurs that gets a vector of its own, unless told otherwise
 
@@ -83,6 +83,8 @@ def make_table(words: Path, spellings: dict[str, list[str]], lang: str, folder: 
     """
     if not words.is_file():
         raise UserError(f"{words}: no such file. Make it with the command `learn-vectors`.")
+    if reason := reason_to_skip([words]):
+        raise UserError(f"{words}: no vectors. {reason}")
     nlp = spacy.blank(lang)
     convert_vectors(nlp, words, truncate=-1, prune=rows or -1)
     add_keys(nlp.vocab, spellings)
