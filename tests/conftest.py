@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import srsly
 from thinc.api import Config
+from weasel.util.config import load_project_config
 
 from scripts.common.cli import run_cli
 from scripts.common.files import md5_folder
@@ -41,6 +42,8 @@ def pytest_collection_modifyitems(items):
 def pytest_configure():
     """Test files run side by side: one core for each, and for what it starts."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    # It makes the project's folders, which files that are collected side by side in a new clone would do at once.
+    load_project_config(ROOT)
 
 
 def toy_records(per_label=24):
