@@ -10,7 +10,7 @@ from scripts.common.cli import UserError
 from scripts.data.formats import ANNOTATED, AUTO, MODES, SPLITS, Example, Splits
 
 SEPARATORS = "|;,/+&"  # what may stand between the labels of one field
-NAMED = 10  # labels in one message
+NAMED = 9  # other labels in one message
 MIN_EXAMPLES = 4  # of a label, so that one can stand in dev, one in test and two in train
 
 
@@ -112,13 +112,16 @@ def check_labels(given: Splits, mode: str = "single") -> list[str]:
             f"{given['train'][0].source}: all examples have the same label, {list(counts)}; "
             f"a classifier needs two or more, or {MIN_EXAMPLES} examples or more without it."
         )
-    rare = [label for label, count in counts.items() if count < MIN_EXAMPLES]
-    if rare:
-        more = f" Others have too few, too ({len(rare) - 1}): {', '.join(map(repr, rare[1:NAMED]))}" if rare[1:] else ""
-        raise UserError(
-            f"{first[rare[0]]}: label {rare[0]!r} has {counts[rare[0]]} example(s), at least {MIN_EXAMPLES} are "
-            f"needed. Add some, or remove the label.{more}{', …' if rare[NAMED:] else ''}{'.' if more else ''}"
+    if rare := [label for label, count in counts.items() if count < MIN_EXAMPLES]:
+        label, *others = rare
+        message = (
+            f"{first[label]}: label {label!r} has {counts[label]} example(s), at least {MIN_EXAMPLES} are needed. Add "
+            "some, or remove the label."
         )
+        if others:
+            names = ", ".join([*map(repr, others[:NAMED]), *(["…"] if others[NAMED:] else [])])
+            message += f" Others have too few, too ({len(others)}): {names}."
+        raise UserError(message)
     for example in given.get(ANNOTATED, ()):
         if mode == "single" and len(example.labels) != 1:
             raise UserError(

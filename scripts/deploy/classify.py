@@ -8,14 +8,12 @@ machines of a Ray cluster, with the same results in the same order.
 import os
 import pickle
 import tempfile
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor
 from contextlib import closing
 from dataclasses import asdict
 from functools import cache, partial
-from itertools import groupby
-from multiprocessing import get_context
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,12 +30,12 @@ from scripts.deploy.labelling import SUFFIXES, Reading, column_in, load, pipe, t
 from scripts.forms.records import AUTO, FORMS, Record
 from scripts.forms.tables import FORMULAS
 from scripts.machines.cluster import LOCAL, check_engine, connect, pack, unpack
+from scripts.machines.processes import start_processes
 
 MADE_BY = ".classify.json"  # in a folder of labelled shards: by which model
 # What travels to a worker at once, at most: small enough to spread, large enough for the overhead not to matter.
 PIECE_TEXTS = 2_000
 PIECE_CHARS = 500_000
-PIECES_AHEAD = 2  # for each process, so that none waits and memory does not grow with the input
 
 Piece = list[tuple[Record, str]]
 
@@ -109,51 +107,39 @@ def unfinished(shards: dict[Path, Path], output: Path, made_by: Record) -> dict[
 
 
 def label_here(
-    nlp: Language, code: Path | None, sources: list[Path], reading: Reading, n_process: int
+    nlp: Language, model: str, code: Path | None, sources: list[Path], reading: Reading, n_process: int
 ) -> Generator[tuple[int, Iterator[Record]]]:
-    """Label files one after another, in this process or in some others."""
+    """Label files one after another, in this process or in some others, which load the pipeline `model` themselves."""
     if n_process == 1:
         for number, source in enumerate(sources):
             yield number, pipe(nlp, reading.records(source), reading.text_column)
         return
-    # Processes that begin anew, as on Windows: they load the pipeline themselves, and nothing of it must be pickled.
-    with ProcessPoolExecutor(n_process, get_context("spawn")) as pool:
+    with start_processes(n_process) as spread:
         for number, source in enumerate(sources):
-            label = partial(label_piece, nlp.path, code, reading.text_column)
-            futures = (pool.submit(label, piece) for piece in cut(source, reading))
-            yield number, in_order(futures, PIECES_AHEAD * n_process)
+            label = partial(label_piece, model, code, reading.text_column)
+            yield number, records_in(spread(label, cut(source, reading)))
 
 
-def in_order(futures: Iterator[Future[list[Record]]], ahead: int) -> Iterator[Record]:
-    """The records of some results, in turn, while no more than so many are waited for.
+def records_in(pieces: Iterator[list[Record]]) -> Iterator[Record]:
+    """The records of pieces that other processes label.
 
     Raises:
         UserError: one of the processes has ended.
     """
-    waiting: deque[Future[list[Record]]] = deque()
     try:
-        for future in futures:
-            waiting.append(future)
-            if len(waiting) > ahead:
-                yield from waiting.popleft().result()
-        for future in waiting:
-            yield from future.result()
+        yield from chain.from_iterable(pieces)
     except BrokenExecutor:
         raise UserError(
             "One of the processes that label has ended: was there memory enough? Take fewer: --vars.processes 1."
         ) from None
 
 
-@cache
-def open_pipeline(model: Path, code: Path | None) -> Language:
-    """A pipeline, loaded once in each process."""
-    import_code(code)
-    return spacy.load(model)
+load_once = cache(load)
 
 
-def label_piece(model: Path, code: Path | None, text_column: str, piece: Piece) -> list[Record]:
+def label_piece(model: str, code: Path | None, text_column: str, piece: Piece) -> list[Record]:
     """Label some records, in another process than the one that reads them."""
-    return list(pipe(open_pipeline(model, code), iter(piece), text_column))
+    return list(pipe(load_once(model, code), iter(piece), text_column))
 
 
 def cut(path: Path, reading: Reading) -> Iterator[Piece]:
@@ -305,7 +291,7 @@ def classify(
             raise UserError(f"{source}: there is no text in it.")
     sources = list(todo)
     if engine == "local" or not todo:
-        outcomes = label_here(nlp, code, sources, reading, n_process)
+        outcomes = label_here(nlp, model, code, sources, reading, n_process)
     else:
         outcomes = label_on_ray(nlp.path, code, sources, reading, n_process, address)
     count = 0

@@ -264,6 +264,12 @@ def threshold_scores(nlp: Language, each: dict[str, float], test: list[dict[str,
     }
 
 
+def has_learned(metrics: dict[str, Any]) -> bool:
+    """Whether a variant tells more than which label is the most frequent; other tools may lack that baseline."""
+    majority = metrics.get("baseline", {}).get("majority", {}).get("macro_f1", 0.0)
+    return bool(metrics["scores"]["macro_f1"] > majority)
+
+
 def majority_baseline(corpus: Path, labels: list[str]) -> dict[str, Any]:
     """Test scores of always giving the label that is most frequent in train, or none, if more texts have none."""
     gold = {split: gold_of(corpus / f"{split}.spacy", labels) for split in ("train", "test")}

@@ -42,8 +42,8 @@ def describe_size(cost: dict[str, Any]) -> str:
 def name_rule(task: Task) -> str:
     """The test behind “as good”, and how little it can tell where there are few texts."""
     texts = f"on the {task.documents:,} test texts"
-    if task.even_documents < FEW_TESTED:
-        points = 100 * detectable(task.even_documents)
+    if (documents := task.even_documents) < FEW_TESTED:
+        points = 100 * detectable(documents)
         texts += f", too few to tell differences below some {points:.0f} points"
     return f"{name_test(task.pairs, task.runs)} {texts}"
 
@@ -199,7 +199,8 @@ def recommend(
     facts = read_any(corpus / "task.json")
     msg.good(smallest_sentence(task))
     msg.good(fastest_sentence(task))
-    for doubt in task.runs[task.best()[1][0]["name"]][0].get("doubts", ()):
+    _, good = task.best()
+    for doubt in task.runs[good[0]["name"]][0].get("doubts", ()):
         msg.warn(doubt)
     msg.info(next_sentence(task, variant_names(project), found, facts, encoder))
 

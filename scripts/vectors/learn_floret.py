@@ -21,7 +21,7 @@ from wasabi import msg
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, whole_file, whole_folder
 from scripts.common.skipping import Unsuited, skip
-from scripts.vectors.words import MIN_COUNT, lower_counts, too_few_words
+from scripts.vectors.words import MIN_COUNT, lower_counts, refuse_few_words
 
 MIN_THREADS = 10
 
@@ -98,10 +98,10 @@ def learn_floret(
     """Train floret vectors on raw text."""
     check_settings(buckets, hashes, min_n, max_n, threads)
     words, lang = lower_counts(counts), read_json(task)["lang"]
-    if not any(count >= min_count for count in words.values()):
-        reason = too_few_words("None of the raw text's words occurs", min_count)
-        if not isinstance(reason, Unsuited):
-            raise reason
+    try:
+        if not any(count >= min_count for count in words.values()):
+            refuse_few_words("None of the raw text's words occurs", min_count)
+    except Unsuited as reason:
         skip(str(reason), files=[output], folders=[table])
     trained = floret.train_unsupervised(
         str(tokens), mode="floret", model=model.value, dim=dim, bucket=buckets, hashCount=hashes, minn=min_n,

@@ -22,7 +22,7 @@ from wasabi import msg
 from scripts.common.cli import run_cli, show_progress
 from scripts.common.files import whole_file, write_json
 from scripts.common.skipping import Unsuited, skip
-from scripts.vectors.words import MIN_COUNT, read_spellings, too_few_words
+from scripts.vectors.words import MIN_COUNT, read_spellings, refuse_few_words
 
 ALPHA = 0.025  # first learning rate, falling to nearly nothing: gensim's and the original word2vec's default
 FASTTEXT_BUCKETS = 100_000  # gensim's 2,000,000 would take 800 MB; only the vectors of whole words are kept
@@ -108,7 +108,7 @@ def fit_vectors(
     source = {"corpus_iterable": sentences} if workers == 1 else {"corpus_file": str(tokens)}
     trainer.build_vocab(**source)
     if len(trainer.wv) < 2:
-        raise too_few_words(f"Only {len(trainer.wv)} of the raw text's words occur", min_count)
+        refuse_few_words(f"Only {len(trainer.wv)} of the raw text's words occur", min_count)
     totals = {"total_examples": trainer.corpus_count, "total_words": trainer.corpus_total_words}
     if workers == 1:
         trainer.train(sentences, epochs=epochs, **totals)

@@ -5,13 +5,10 @@ number of different words, not with the text. The result is the same for any num
 since a small text shows most words too rarely to learn two vectors for `Profit` and `profit`.
 """
 
-import multiprocessing
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from functools import cache
-from itertools import repeat
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +19,9 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import read_json, read_raw_texts, whole_file, write_json
+from scripts.machines.processes import start_processes
 
 BATCH, BATCH_CHARS = 2000, 2_000_000  # texts, and characters of all, handed to a process at a time
-AHEAD = 2  # batches for each process, done or waiting
 MAX_LEXEMES = 500_000  # some 200 MB; spaCy keeps each word it has seen
 MIN_PARALLEL_BYTES = 10_000_000  # less is tokenized before other processes have started
 
@@ -67,18 +64,12 @@ def batches(texts: Iterable[str]) -> Iterator[list[str]]:
 
 def tokenize_all(texts: Iterable[str], lang: str, processes: int) -> Iterator[tuple[str, Counter[str]]]:
     """`tokenize_texts` of batch after batch in their order, with only some batches in memory at a time."""
+    tokenize = partial(tokenize_texts, lang=lang)
     if processes == 1:
-        yield from map(tokenize_texts, batches(texts), repeat(lang))
+        yield from map(tokenize, batches(texts))
         return
-    # spawn: works alike on all systems, also where this process has threads
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting: deque[Future[tuple[str, Counter[str]]]] = deque()
-        for batch in batches(texts):
-            waiting.append(pool.submit(tokenize_texts, batch, lang))
-            if len(waiting) > AHEAD * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    with start_processes(processes) as spread:
+        yield from spread(tokenize, batches(texts))
 
 
 def tokenize_raw(

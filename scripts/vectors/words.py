@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 import spacy
 from spacy.strings import get_string_id
@@ -28,17 +29,21 @@ def add_keys(vocab: Vocab, spellings: dict[str, list[str]]) -> int:
     return added
 
 
-def too_few_words(found: str, min_count: int) -> UserError:
-    """Too little text to learn vectors from: a reason to skip it, or a mistake if `min_count` is higher than usual.
+def refuse_few_words(found: str, min_count: int) -> NoReturn:
+    """Say that there is too little text to learn vectors from.
 
     Args:
         found: begin of the message, what words occur.
         min_count: how often at least.
+
+    Raises:
+        UserError: `min_count` is higher than usual, which is a mistake.
+        Unsuited: it is not.
     """
     message = f"{found} {min_count} times or more, too few to learn vectors."
     if min_count > MIN_COUNT:
-        return UserError(f"{message} Lower it (`--vars.vectors_min_count {MIN_COUNT}`) or add raw text.")
-    return Unsuited(f"{message} What learns from them needs more raw text, or a tokenizer that splits these texts.")
+        raise UserError(f"{message} Lower it (`--vars.vectors_min_count {MIN_COUNT}`) or add raw text.")
+    raise Unsuited(f"{message} What learns from them needs more raw text, or a tokenizer that splits these texts.")
 
 
 def lower_counts(path: Path) -> Counter[str]:
