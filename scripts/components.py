@@ -89,6 +89,7 @@ PIECE_SIZES = (3, 4, 5)  # characters
 DENSE_CHARACTERS = (0x3040, 0xA000)
 MAX_WORD_LENGTH = 10_000  # characters of a word that are looked at; where nothing splits words, a text is one
 CHUNK_FLOATS = 1 << 20  # of what is looked up at a time
+CHUNK_LETTERS = 1 << 19  # of words that are split into pieces at a time
 _MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
 # The arrays of a transformer for ONNX Runtime: name, type, dimensions. And its numbers.
 ONNX_PARAMS = {
@@ -850,6 +851,13 @@ def _count(texts: numpy.ndarray, features: numpy.ndarray, n_features: int) -> tu
     return *numpy.divmod(keys, max(n_features, 1)), 1 + numpy.log(counts.astype("float32"))
 
 
+def cut_words(words: Sequence[str]) -> Iterator[slice]:
+    """Cut words into parts whose pieces fit into little memory: where words have no spaces between, each is a text."""
+    letters = numpy.cumsum([min(len(word), MAX_WORD_LENGTH) for word in words], dtype="int64")
+    starts = numpy.unique(letters // CHUNK_LETTERS, return_index=True)[1].tolist()
+    yield from map(slice, starts, [*starts[1:], len(words)])
+
+
 def split_pieces(words: Sequence[str]) -> tuple[numpy.ndarray, numpy.ndarray]:
     """The pieces of words: the runs of 3 to 5 characters in a word with a space on either side.
 
@@ -983,10 +991,16 @@ def _linear_parts(words: numpy.ndarray, strings: StringStore, params: dict[str, 
     Returns:
         float32, shape (words, 2 nO + 2): the scores of the word, and of its pieces; the squared lengths of both.
     """
+    texts = [strings[word] for word in words.tolist()]
+    return numpy.vstack([_parts_of(words[part], texts[part], params) for part in cut_words(texts)])
+
+
+def _parts_of(words: numpy.ndarray, texts: Sequence[str], params: dict[str, numpy.ndarray]) -> numpy.ndarray:
+    """What `_linear_parts` says of some words, given the texts of their hashes, too."""
     keys, weights, idf, scales = (params[name] for name in ("keys", "weights", "idf", "scales"))
     own, known = _find_rows(keys, hash_rows(words))
     own_idf = idf[own].astype("float32") * known
-    pieces, index = split_pieces([strings[word] for word in words.tolist()])
+    pieces, index = split_pieces(texts)
     order = index.argsort(kind="stable")
     pieces, index, counts = _merge(pieces[order], index[order])
     pieces, known = _find_rows(keys, pieces)

@@ -56,6 +56,7 @@ MODES = (AUTO, "single", "multi", "binary")
 # An item of a list, as Python, JSON or NumPy, which has no commas, writes it.
 ITEM = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+)"""
 LIST = re.compile(rf"\s*\[\s*(?:{ITEM}(?:(?:\s*,\s*|\s+){ITEM})*\s*,?\s*)?\]\s*")
+TASK_KEYS = {"_task_hash", "_input_hash", "options"}  # of a task of Prodigy; others may have an `answer`, too
 NO_ANSWERS = ("reject", "ignore")  # of an annotated task of Prodigy, among records that are none
 UNLABELLED = "a row without a label, left out"
 ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"  # white space, too, where it stands around a label
@@ -262,7 +263,9 @@ def to_example(record: object, source: str, options: Options, notes: Notes) -> E
     """
     if not isinstance(record, dict):
         raise UserError(f'{source}: expected an object like {{"text": "…", "label": "…"}}, found {record!r:.60}.')
-    if record.get("answer") in NO_ANSWERS and "answer" not in (options.text_column, options.label_column):
+    annotated = options.format == AUTO or not TASK_KEYS.isdisjoint(record)
+    own = (options.text_column, options.label_column)
+    if annotated and record.get("answer") in NO_ANSWERS and "answer" not in own:
         raise UserError(
             f"{source}: the answer is {record['answer']!r}, so that the label is none. Put what Prodigy exported into "
             "a file of its own, or remove the line."

@@ -21,14 +21,7 @@ from scripts.common.skipping import pass_on
 from scripts.common.variants import variant_code
 from scripts.evaluation.installed import needed_packages
 from scripts.evaluation.provenance import environment, steps_before
-from scripts.evaluation.scores import (
-    chance,
-    has_learned,
-    majority_baseline,
-    score,
-    score_dev,
-    threshold_scores,
-)
+from scripts.evaluation.scores import chance, majority_baseline, majority_f1, score, score_dev, threshold_scores
 from scripts.evaluation.speed import run_measure
 
 EXTREME = 0.1  # a decision threshold below it, or as near to 1
@@ -72,7 +65,7 @@ def find_doubts(metrics: dict[str, Any], linear: dict[str, Any] | None) -> list[
             f"{name} gives labels from a score of {threshold:.2f} on: its probabilities are far from the truth. Rely "
             f"on its labels, not on its scores; more examples of the rare labels mend it{passes}."
         )
-    if not has_learned(metrics):
+    if scores["macro_f1"] <= majority_f1(metrics):
         doubts.append(f"{name} has learned nothing: its macro-F1 on test is that of the majority class.")
     if name != "linear" and linear:
         found = {

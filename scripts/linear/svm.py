@@ -16,7 +16,7 @@ from spacy.tokens import Doc, DocBin
 
 from scripts.common.cli import show_progress
 from scripts.common.files import whole_file
-from scripts.components import LINEAR_ROWS, count_words, hash_rows, split_pieces
+from scripts.components import LINEAR_ROWS, count_words, cut_words, hash_rows, split_pieces
 from scripts.evaluation.thresholds import given_labels, macro_f1
 from scripts.linear.mixing import FINAL
 
@@ -66,13 +66,15 @@ def featurize(docs: Sequence[Doc]) -> tuple[sp.csr_matrix, sp.csr_matrix, sp.csr
     """
     words, (texts, index, values), (pair_texts, pairs, pair_values) = count_words(docs)
     n, n_words = len(docs), len(words)
-    pieces, owners = split_pieces([docs[0].vocab.strings[word] for word in words.tolist()] or [""])
-    pieces, owners = (pieces, owners) if n_words else (pieces[:0], owners[:0])
-    rows = np.concatenate([hash_rows(words), pieces])
-    owners = np.concatenate([np.arange(n_words), owners])
+    strings = [docs[0].vocab.strings[word] for word in words.tolist()]
+    parts = [sp.csr_matrix((0, LINEAR_ROWS), dtype="f4")]
+    for part in cut_words(strings):
+        own, (pieces, owners) = hash_rows(words[part]), split_pieces(strings[part])
+        rows, owners = np.concatenate([own, pieces]), np.concatenate([np.arange(len(own)), owners])
+        parts.append(sp.csr_matrix((np.ones(len(rows), "f4"), (owners, rows)), shape=(len(own), LINEAR_ROWS)))
     counts = sp.csr_matrix((values, (texts, index)), shape=(n, n_words))
-    parts = sp.csr_matrix((np.ones(len(rows), "f4"), (owners, rows)), shape=(n_words, LINEAR_ROWS))
-    return counts, parts, sp.csr_matrix((pair_values, (pair_texts, pairs)), shape=(n, LINEAR_ROWS))
+    two = sp.csr_matrix((pair_values, (pair_texts, pairs)), shape=(n, LINEAR_ROWS))
+    return counts, sp.vstack(parts, format="csr"), two
 
 
 def choose_rows(df: np.ndarray, n_labels: int, size: int) -> np.ndarray:
