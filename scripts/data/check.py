@@ -21,7 +21,7 @@ from scripts.common.files import read_json, write_json, write_text
 from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, read_dataset, write_corpus
 from scripts.data.estimates import estimate
-from scripts.data.formats import AUTO, NONE, Example, Notes, Options, Splits
+from scripts.data.formats import AUTO, NONE, Example, Notes, Options, Splits, read_raw
 from scripts.data.labels import all_examples, check_labels, find_joined, resolve_mode
 from scripts.data.language import (
     ENOUGH_WORDS,
@@ -222,8 +222,11 @@ def find_language(words: Counter[str], lang: str, findings: Findings) -> dict[st
     return {name: round(value, 4) for name, value in list(shares.items())[:3]} | ({lang: round(own, 4)} if own else {})
 
 
-def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -> dict[str, Any]:
-    """Percentiles of the texts' lengths, in words and, if it can be, in the encoder's word pieces; language."""
+def measure_texts(splits: Splits, lang: str, encoder: str, raw: bool, findings: Findings) -> dict[str, Any]:
+    """Percentiles of the texts' lengths, in words and, if it can be, in the encoder's word pieces; language.
+
+    With `raw` there is raw text besides, which has words enough.
+    """
     nlp = blank_pipeline(lang)
     counter = open_tokenizer(encoder)
     words: Counter[str] = Counter()
@@ -249,12 +252,12 @@ def measure_texts(splits: Splits, lang: str, encoder: str, findings: Findings) -
             )
         if reason := why_unfit(encoder, lang, counter[0], [example.text for example in examples]):
             findings.add("warning", "encoder_language", reason)
-    if sum(count >= MIN_COUNT for count in words.values()) < 2:
+    if not raw and sum(count >= MIN_COUNT for count in words.values()) < 2:
         findings.add(
             "warning",
             "few_words",
-            f"Hardly a word occurs {MIN_COUNT} times. Without raw text, vectors, pruned, floret, pretrain-vectors and "
-            "compact-domain are skipped, and compact* know the encoder's words alone.",
+            f"Hardly a word occurs {MIN_COUNT} times. Without raw text, vectors, pruned, floret, distilled, "
+            "pretrain-vectors and compact-domain are skipped, and the other compact* know the encoder's words alone.",
         )
     result["stop_word_shares"] = find_language(words, lang, findings)
     return result
@@ -281,7 +284,7 @@ def run_debug_data(task: dict[str, Any], corpus: Path, configs: Path) -> str:
 
 
 def inspect(
-    given: Splits, wanted: str, lang: str, encoder: str, configs: Path, findings: Findings, probe: bool
+    given: Splits, wanted: str, lang: str, encoder: str, raw: bool, configs: Path, findings: Findings, probe: bool
 ) -> dict[str, Any]:
     """All that can be said about a data set that could be read; with `probe`, the time that trainings will take."""
     facts: dict[str, Any] = {"given": {split: len(examples) for split, examples in given.items()}}
@@ -305,7 +308,7 @@ def inspect(
     find_near_duplicates(splits, findings)
     find_few_texts(splits, findings)
     if any(splits.values()):
-        facts["length"] = measure_texts(splits, lang, encoder, findings)
+        facts["length"] = measure_texts(splits, lang, encoder, raw, findings)
     if not findings.errors:
         with tempfile.TemporaryDirectory() as folder:
             corpus = Path(folder)
@@ -390,7 +393,8 @@ def check(
     for line in notes.lines():
         findings.add("warning", "reading", line)
     if given and not findings.errors:
-        facts |= inspect(given, mode, lang, encoder, config, findings, probe)
+        raw = bool(findings.attempt("raw", any, read_raw(folder, text_column))) or any(example.raw for example in given["train"])
+        facts |= inspect(given, mode, lang, encoder, raw, config, findings, probe)
     show(facts, findings)
     write_json(output, facts | {"findings": findings.items})
     warnings = len(findings.items) - findings.errors

@@ -29,7 +29,7 @@ from scripts.data.formats import (
     read_folder,
 )
 from scripts.data.labels import resolve_mode
-from scripts.data.published import find_reader, holds_data
+from scripts.data.published import find_reader, holds_data, is_of_published
 from scripts.data.splits import Fold, normalize, unite_labels
 
 OUTLIER = 10  # see `typical_mean`
@@ -46,6 +46,8 @@ def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
     """
     own = find_reader(folder)
     given = own(folder) if own else read_folder(folder, options, notes)
+    if not own and is_of_published(about := folder / "README.md"):
+        notes.add(f"the README of the published {folder.name!r}, by whose language and licence your data go", str(about))
     if options.mode == "multi":
         given = {split: unite_labels(examples) for split, examples in given.items()}
     if annotated := annotated_files(folder):

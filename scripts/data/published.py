@@ -218,6 +218,7 @@ READERS: dict[str, Callable[[Path], Splits]] = {
 }
 # Beginnings of names of files that are no labelled texts which a split is made of.
 NO_DATA = ("README", "raw.", "annotated", ".")
+WHERE = "**Where it is.**"  # in the README of each published data set: what it says counts for these data
 # A folder of that name with other labelled texts and none of these files is somebody's own data; so is all that lies
 # in the folder of a data set that comes in a package.
 FILES = {
@@ -235,6 +236,11 @@ def find_reader(folder: Path) -> Callable[[Path], Splits] | None:
     if holds_data(folder) and not (pattern and any(folder.glob(pattern))):
         return None
     return READERS.get(folder.name)
+
+
+def is_of_published(about: Path) -> bool:
+    """Whether a README is that of a data set with a reader of its own, and not somebody's own."""
+    return about.parent.name in READERS and about.is_file() and WHERE in about.read_text("utf-8", errors="replace")
 
 
 def holds_data(folder: Path) -> bool:

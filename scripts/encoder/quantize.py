@@ -193,13 +193,14 @@ def quantize(
 ) -> None:
     """Build the quantized table of word vectors for `compact`."""
     pass_on([encoder] if encoder else [], files=[output])
+    missing = encoder is not None and not encoder.is_dir()
     if vectors and (reason := reason_to_skip([vectors])):
-        if encoder is None:
+        if encoder is None or missing:
             skip(reason, files=[output])
         msg.warn(f"The table holds the encoder's vectors alone. {reason}")
         vectors = None
     domain = reduce_width(read_vectors(vectors), domain_width) if vectors else {}
-    if encoder is not None and not encoder.is_dir():
+    if missing:
         msg.warn(f"{encoder}: no encoder there. The table holds domain vectors alone.")
         encoder = None
     if not domain and encoder is None:

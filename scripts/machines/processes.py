@@ -1,5 +1,6 @@
 """Work that some processes of this machine share."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -8,6 +9,7 @@ from multiprocessing import get_context
 from typing import Any
 
 AHEAD = 2  # items for each process, done or waiting
+MOST_ON_WINDOWS = 61  # processes that one can wait for there, says concurrent.futures
 
 
 @contextmanager
@@ -17,6 +19,7 @@ def start_processes(number: int) -> Iterator[Callable[[Callable[[Any], Any], Ite
     They begin anew (spawn), as on Windows: this works alike on all systems, also where this process has threads, and
     only the function, the items and the results must be pickled. In the end what nobody has begun is left undone.
     """
+    number = min(number, MOST_ON_WINDOWS) if sys.platform == "win32" else number
     pool = ProcessPoolExecutor(number, get_context("spawn"))
 
     def spread(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import write_json
+from scripts.common.skipping import pass_on
 from scripts.vectors.words import lower_counts
 
 DEFAULT_WORDS = 4  # shown when none are asked for
@@ -54,6 +55,7 @@ def neighbours(
     among: Annotated[int, typer.Option(help="How many of the most frequent words are candidates.", min=2)] = 10_000,
 ) -> None:
     """List the nearest neighbours of words."""
+    pass_on([table], files=[output])
     if not (table / "config.cfg").is_file():
         raise UserError(f"{table}: no vectors table. Make it with the command `learn-floret`.")
     nlp = spacy.load(table)

@@ -93,6 +93,20 @@ def test_language(check, lang, text, expected):
     assert (found is None) if expected is None else (f"--vars.lang {expected}" in found["text"])
 
 
+def test_texts_without_a_repeated_word_need_raw_text(check, toy_assets):
+    names = [{"text": f"name{i}", "label": "ab"[i % 2]} for i in range(80)]
+    raw = toy_assets / "raw.jsonl"
+    raw.unlink()
+    _, result = check(names)
+    assert "Without raw text, vectors, pruned, floret, distilled" in kinds(result)["few_words"]["text"]
+    raw.write_text('{"text": "the name of the name of the name"}\n', encoding="utf-8")
+    _, result = check(names)
+    assert "few_words" not in kinds(result)
+    raw.write_text('{"text"\n', encoding="utf-8")
+    process, result = check(names)
+    assert process.returncode == 1 and kinds(result)["raw"]["level"] == "error"
+
+
 def test_few_examples():
     findings = Findings()
     find_few({"a": {"train": 20, "dev": 10, "test": 10}, "b": {"train": 19, "dev": 10, "test": 9}}, findings)

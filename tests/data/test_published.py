@@ -1,6 +1,7 @@
 """Published data sets in forms of their own, as toy files; and what is counted when raw text is cleaned."""
 
 import io
+import shutil
 import tarfile
 import zipfile
 from collections import Counter
@@ -20,6 +21,7 @@ from scripts.data.published import (
     read_sst2,
     read_trec,
 )
+from tests.conftest import ROOT
 
 
 def rated(member, lines):
@@ -127,6 +129,19 @@ def test_what_lies_in_the_folder_of_a_data_set_that_comes_in_a_package_is_read(t
     assert find_reader(folder) is READERS[name]
     (folder / "train.jsonl").write_text('{"text": "the goal", "label": "a"}', encoding="utf-8")
     assert find_reader(folder) is None
+
+
+def test_own_data_beside_the_readme_of_others_are_said_to_go_by_it(tmp_path, run):
+    folder = tmp_path / "assets" / "bbc"
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "assets" / "bbc" / "README.md", folder)
+    lines = [f'{{"text": "text {i}", "label": "{"ab"[i % 2]}"}}' for i in range(40)]
+    (folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "project.yml").write_text("assets: []\n", encoding="utf-8")
+    note = "the README of the published 'bbc', by whose language and licence your data go"
+    assert note in " ".join(run("convert", "bbc", "corpus").output.split())
+    (folder / "README.md").write_text("- **Licence.** Ours.", encoding="utf-8")
+    assert note not in " ".join(run("convert", "bbc", "corpus").output.split())
 
 
 @pytest.mark.parametrize("name", ["tweets", "amazon", "trec"])

@@ -95,7 +95,11 @@ def test_texts_without_a_repeated_word_are_passed_over(raw, run, tmp_path):
     load = run("load_vectors", "v/words.txt", "v/spellings.json", "v/table", "--task", "task.json")
     prune = run("prune_vectors", "v/table", "v/words.txt", "v/spellings.json", "p/table", "p/coverage.json", WORDS[0])
     table = run("quantize", "counts.json", "table.npz", "--vectors", "v/words.txt")
-    for process in (load, prune, table):
+    missing = run("quantize", "counts.json", "table.npz", "--vectors", "v/words.txt", "--encoder", "nowhere")
+    assert "nowhere" not in missing.output, "of a table that is not built"
+    near = run("neighbours", "f/table", "counts.json", "n.json")
+    assert near.returncode == 0 and "Skipped. None of the raw text's words" in near.output
+    for process in (load, prune, table, missing):
         assert process.returncode == 0 and "Skipped. Only 0" in process.output, process.output
     assert reason_to_skip([tmp_path / "p" / "table"]) == reason_to_skip([tmp_path / "f" / "table.floret"]).replace(
         "None of the raw text's words occurs", "Only 0 of the raw text's words occur"
