@@ -393,8 +393,8 @@ def check(
     for line in notes.lines():
         findings.add("warning", "reading", line)
     if given and not findings.errors:
-        raw = bool(findings.attempt("raw", any, read_raw(folder, text_column))) or any(example.raw for example in given["train"])
-        facts |= inspect(given, mode, lang, encoder, raw, config, findings, probe)
+        raw = findings.attempt("raw", any, read_raw(folder, text_column)) or any(e.raw for e in given["train"])
+        facts |= inspect(given, mode, lang, encoder, bool(raw), config, findings, probe)
     show(facts, findings)
     write_json(output, facts | {"findings": findings.items})
     warnings = len(findings.items) - findings.errors

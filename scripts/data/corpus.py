@@ -47,7 +47,8 @@ def read_dataset(folder: Path, options: Options, notes: Notes) -> Splits:
     own = find_reader(folder)
     given = own(folder) if own else read_folder(folder, options, notes)
     if not own and is_of_published(about := folder / "README.md"):
-        notes.add(f"the README of the published {folder.name!r}, by whose language and licence your data go", str(about))
+        kind = f"the README of the published {folder.name!r}, by whose language and licence your data go"
+        notes.add(kind, str(about))
     if options.mode == "multi":
         given = {split: unite_labels(examples) for split, examples in given.items()}
     if annotated := annotated_files(folder):
