@@ -152,7 +152,7 @@ def near_duplicates(held_out: Sequence[Example], others: Sequence[Example]) -> I
             holders[run].append(index)
     others = [other for other in others if is_long(other)]
     uses = Counter(run for other in others for run in shingles(other.text) if run in holders)
-    for other in others:
+    for other in show_progress(others, desc="near-copies", unit=" texts"):
         own = {run for run in shingles(other.text) if uses[run] + len(holders.get(run, ())) <= MAX_SHINGLE_HOLDERS}
         shared = Counter(index for run in own for index in holders.get(run, ()))
         for index, count in shared.items():
@@ -313,6 +313,7 @@ def inspect(
         with tempfile.TemporaryDirectory() as folder:
             corpus = Path(folder)
             task = write_corpus(splits, labels, (), lang, "check", mode, corpus)
+            msg.info(f"spacy debug data reads {sum(map(len, splits.values())):,} texts")
             facts["debug_data"] = run_debug_data(task, corpus, configs).splitlines()
             if probe:
                 fits = not any(item["kind"] == "encoder_language" for item in findings.items)
