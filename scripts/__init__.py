@@ -1,7 +1,8 @@
-"""The steps of the project. What is set here is set before NumPy is imported, so that each x86-64 gives the same bytes.
+"""The steps of the project. What is set here is set before anything else is imported.
 
-Libraries have code for each kind of processor, which adds in different orders. They choose when they are imported, and
-are told by environment variables, which what a step starts inherits.
+NumPy is told to give the same bytes on each x86-64. Libraries have code for each kind of processor, which adds in
+different orders. They choose when they are imported, and are told by environment variables, which what a step starts
+inherits.
 """
 
 import ctypes
@@ -36,4 +37,16 @@ def pin() -> None:
             os.environ.setdefault(name, value)
 
 
+def speak() -> None:
+    """Print in UTF-8: on Windows, what goes into a file or a pipe is otherwise in the letters of one language alone.
+
+    wasabi looks at the encoding when it is imported.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "").casefold().replace("-", "")
+        if encoding != "utf8" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8")
+
+
 pin()
+speak()

@@ -5,6 +5,7 @@ from typing import Any
 
 from scripts.common.cli import UserError
 from scripts.common.files import md5_folder, read_json
+from scripts.common.skipping import reason_to_skip
 
 BEST = "model-best"
 CONFIG = "config.cfg"
@@ -27,6 +28,8 @@ def check_finished(run: Path) -> str:
         UserError: it has not, or it is not.
     """
     model = run / BEST
+    if reason := reason_to_skip([model]):
+        raise UserError(f"{model}: was skipped. {reason}")
     if not (model / "meta.json").is_file():
         raise UserError(f"{model}: no trained pipeline. Train it first.")
     known = known_md5(run)

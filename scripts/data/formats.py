@@ -56,6 +56,8 @@ MODES = (AUTO, "single", "multi", "binary")
 # An item of a list, as Python, JSON or NumPy, which has no commas, writes it.
 ITEM = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+)"""
 LIST = re.compile(rf"\s*\[\s*(?:{ITEM}(?:(?:\s*,\s*|\s+){ITEM})*\s*,?\s*)?\]\s*")
+WITHOUT_LABELS = {"unsup", "unlabelled", "unlabeled"}  # folders beside those of labels, the first in aclImdb
+PART = re.compile(r"-\d+-of-\d+\b")  # how the hub names the parts of a split: train-00000-of-00002.jsonl
 TASK_KEYS = {"_task_hash", "_input_hash", "options"}  # of a task of Prodigy; others may have an `answer`, too
 NO_ANSWERS = ("reject", "ignore")  # of an annotated task of Prodigy, among records that are none
 UNLABELLED = "a row without a label, left out"
@@ -427,14 +429,28 @@ def read_fasttext(path: Path, options: Options, notes: Notes) -> Iterator[Exampl
 
 
 def read_label_folders(path: Path, options: Options, notes: Notes) -> Iterator[Example]:
-    """Read a folder for each label, a text in each file of it."""
+    """Read a folder for each label, a text in each file of it.
+
+    Raises:
+        UserError: a text is broken, or no file is one by its name.
+    """
+    strange, read = None, False
     for folder in sorted(p for p in path.iterdir() if is_label(p)):
+        if folder.name.casefold() in WITHOUT_LABELS:
+            notes.add("a folder of texts without labels, left out", str(folder))
+            continue
         for file in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
-            if file.suffix not in {".txt", ".gz", ""}:
+            if file.suffix.casefold() not in {".txt", ".gz", ""}:
                 notes.add("a file that is not text (.txt), left out", str(file))
+                strange = strange or file
                 continue
+            read = True
             record = {"text": "\n".join(text_lines(file)), "label": folder.name}
             yield to_example(record, str(file), Options(), notes)
+    if strange and not read:
+        raise UserError(
+            f"{strange}: is no text by its name. In a folder for each label they end in .txt, .gz, or nothing."
+        )
 
 
 @dataclass
@@ -608,6 +624,8 @@ def is_data(path: Path) -> bool:
         "dataset_infos.json",
         "dataset_dict.json",
         "source.json",
+        "desktop.ini",
+        "thumbs.db",
     }
 
 
@@ -677,7 +695,8 @@ def find_inputs(folder: Path) -> dict[str, list[Path]]:
             "with `python -m spacy project assets . --extra`."
         )
     for split, paths in found.items():
-        if len(paths) > 1 and {path.suffix for path in paths} != {".parquet"}:
+        parts = {path.suffix for path in paths} == {".parquet"} or all(PART.search(path.name) for path in paths)
+        if len(paths) > 1 and not parts:
             raise UserError(f"{paths[0]}, {paths[1].name}: {split} comes twice. Keep one.")
     return dict(found)
 

@@ -1,6 +1,5 @@
 """In which language a data set is."""
 
-import contextlib
 import pkgutil
 import re
 import runpy
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import spacy.lang
-import srsly
 
 from scripts.data.formats import AUTO, Splits
+from scripts.forms.cards import split_card
 
 DEFAULT, SEVERAL = "en", "xx"  # spaCy's codes
 ENOUGH_WORDS = 500  # fewer do not tell a language
@@ -29,7 +28,6 @@ SCRIPTS = {
 KANA = ("HIRAGANA", "KATAKANA")
 KANA_SHARE = 0.05  # of the letters: with so many ideographs are Japanese
 SAMPLE_LETTERS = 100_000
-FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.S)  # of a data set card of the Hugging Face hub
 LINE = re.compile(r"(?im)^[-*]?\s*\**language\.?\**[.:]\**\s*`?([a-z]{2,3})\b")  # `- **Language.** de`
 
 
@@ -104,11 +102,8 @@ def stated_language(folder: Path) -> str | None:
     """The language that README.md of a data set's folder names: in a line `Language: de`, or as the hub's cards do."""
     path = folder / "README.md"
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    names: Any = LINE.findall(text)
-    if front := FRONT_MATTER.match(text):
-        with contextlib.suppress(ValueError):
-            card = srsly.yaml_loads(front[1])
-            names = card.get("language") or names if isinstance(card, dict) else names
+    card, text = split_card(text)
+    names: Any = card.get("language") or LINE.findall(text)
     names = [str(name).casefold() for name in (names if isinstance(names, list) else [names])]
     if len(names) > 1:
         return SEVERAL

@@ -271,12 +271,16 @@ def classify(
     check_engine(engine)
     if formulas not in FORMULAS:
         raise UserError(f"formulas {formulas!r} is unknown. Choose {' or '.join(FORMULAS)}.")
-    reading = Reading(form, column_in(source, text_column), formulas)
     many = source.is_dir() or (not source.is_file() and any(sign in str(source) for sign in "*?["))
+    if not many and not source.exists() and not source.is_symlink():
+        raise UserError(f"{source}: there is no such file. Name one: --vars.input new.jsonl")
+    reading = Reading(form, column_in(source, text_column), formulas)
     if not many and output.suffix not in SUFFIXES:
         raise UserError(f"{output}: the name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
-    if many and output.is_file():
-        raise UserError(f"{output}: is a file; many files need a folder to be written to.")
+    if many and (output.is_file() or (output.suffix in SUFFIXES and not output.is_dir())):
+        raise UserError(f"{output}: is a file; many files need a folder to be written to: --vars.output labelled")
+    if source.is_dir() and output.resolve() == source.resolve():
+        raise UserError(f"{output}: is the input. Name another folder for what is labelled: --vars.output labelled")
     nlp = load(model, code)
     if many:
         shards = find_shards(source, output)

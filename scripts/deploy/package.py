@@ -16,6 +16,7 @@ from scripts.common.cli import UserError, run_cli
 from scripts.common.files import put, read_json, workspace, write_json, write_text
 from scripts.common.finished import BEST, MODEL_MD5, check_finished
 from scripts.evaluation.installed import OWN
+from scripts.forms.cards import split_card
 from scripts.forms.lines import text_lines
 from scripts.forms.records import AUTO
 from scripts.forms.tables import markdown_table
@@ -127,12 +128,16 @@ def source_facts(text: str, dataset: str, licence: str) -> dict[str, str]:
     """Author, address and licence of the data, from lines such as `- **Source.** …` of the data set's README.
 
     Args:
-        text: the README, see `data_source`.
+        text: the README, see `data_source`; or, before these lines, its head, see `split_card`.
         dataset: its name.
         licence: what the setting says; `auto` takes the README's.
     """
+    card, text = split_card(text)
     facts = {}
     for name in ("author", "source", "licence", "license", "url"):
+        if stated := card.get(name):
+            facts[name] = ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated)
+            continue
         found = re.search(rf"(?ims)^[-*]?\s*\**{name}\.?\**[.:]\**\s*(.+?)(?=\n\s*\n|\n[-*] |\Z)", text)
         if found:
             facts[name] = " ".join(found.group(1).split())
@@ -195,6 +200,7 @@ def package(
         )
     source = data_source(assets / facts["dataset"], facts["dataset"])
     about = source_facts(source, facts["dataset"], licence)
+    source = split_card(source)[1]
     if about["license"] == "unknown":
         msg.warn(f"{assets / facts['dataset'] / 'README.md'}: names no licence of the data. Say it: --vars.license MIT")
     meta = complete_meta(read_json(model / "meta.json"), facts, version, about["license"], about)

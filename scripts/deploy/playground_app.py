@@ -142,16 +142,22 @@ def show_file_tab(loaded: dict[str, tuple[Variant, Language, Lock]]) -> None:
     file = st.file_uploader(f"Texts: a table or JSON Lines with `text`, at most {MAX_UPLOAD_MB} MB", type=kinds)
     if file is None:
         return
-    _, nlp, lock = loaded[name]
-    bar = st.progress(0.0)
-    try:
-        with lock:
-            labelled, rows = label_upload(nlp, file.name, file.getvalue(), bar.progress)
-    except UserError as error:
-        st.text(f"⚠ {error}")
-        return
-    finally:
-        bar.empty()
+    # The page is drawn anew at every click: what has been labelled is kept.
+    key, kept = (name, file.file_id), st.session_state.setdefault("labelled", {})
+    if key not in kept:
+        _, nlp, lock = loaded[name]
+        bar = st.progress(0.0)
+        try:
+            with lock:
+                found = label_upload(nlp, file.name, file.getvalue(), bar.progress)
+        except UserError as error:
+            st.text(f"⚠ {error}")
+            return
+        finally:
+            bar.empty()
+        kept.clear()
+        kept[key] = found
+    labelled, rows = kept[key]
     st.text(f"Labelled by {name}. The first {len(rows)}:")
     st.dataframe(rows)
     source = Path(file.name)

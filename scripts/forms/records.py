@@ -320,6 +320,7 @@ def is_json_text(line: str) -> bool:
         return False
 
 
+JSON_LIST = re.compile(r"\[\s*(?:[\[{\"\]]|$)")  # and no text such as `[Urgent] The server is down`
 MAGIC = {b"PAR1": "parquet", b"ARROW1": "datasets", b"\xff\xff\xff\xff": "datasets"} | {
     b"\x78" + level: "spacy" for level in (b"\x01", b"\x9c", b"\xda")
 }  # a DocBin is packed with zlib
@@ -347,13 +348,16 @@ def detect_file(path: Path, text_column: str = AUTO) -> tuple[str, str]:
         )
     lines = (line.strip() for line in text_lines(path, MAX_WHOLE_BYTES) if line.strip())
     line = next(lines, "")
-    if line.startswith("[") or (line.startswith("{") and line.endswith(("{", "[", ","))):
+    named = ".json" in path.name.casefold()
+    if line.startswith("[") and (named or JSON_LIST.match(line)):
+        return "json", line
+    if line.startswith("{") and line.endswith(("{", "[", ",")):
         return "json", line
     if line.startswith("{"):
         if holds_one_list(line, text_column) and next(lines, None) is None:
             return "json", line
         return "prodigy" if looks_like_prodigy(line) else "jsonl", line
-    if ".json" in path.name.casefold() and is_json_text(line):
+    if named and is_json_text(line):
         return "jsonl", line
     if re.search(rf"(?:^|\s){FASTTEXT}", line):
         return "fasttext", line

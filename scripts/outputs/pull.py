@@ -50,12 +50,18 @@ def fetch_one(storage: RemoteStorage, output: str, key: str) -> bool:
     Raises:
         UserError: it is damaged.
     """
-    url = storage.find(Path(output), command_hash=key)
+    # Written with /, as where it was pushed: weasel takes the path as this system writes it.
+    url = storage.find(PurePosixPath(output), command_hash=key)
     if url is None:
         return False
     packed = storage.root / ".packed"
     try:
         download_file(url, packed, force=True)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise UserError(f"{url}: cannot be read ({error}). Is the cache there, and have you the right to it?") from None
+    try:
         with packed.open("rb") as stream, open_archive(stream) as archive:
             if strange := [name for name in archive.getnames() if not is_below(name, output)]:
                 raise tarfile.TarError(f"{strange[0]!r} in it is not below {output}")

@@ -7,7 +7,7 @@ other settings (`--vars.seed 1`), before a change of the code, or by hand.
 """
 
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import typer
@@ -25,9 +25,9 @@ def share(storage: RemoteStorage, output: str, key: str) -> None:
     """Put one output into the cache, whole, if it is not there."""
     content = get_content_hash(storage.root / output)
     if not isinstance(storage.url, Path):  # what is sent to a cloud appears there when it is whole
-        storage.push(Path(output), command_hash=key, content_hash=content)
+        storage.push(PurePosixPath(output), command_hash=key, content_hash=content)
         return
-    target = storage.make_url(Path(output), key, content)
+    target = storage.make_url(PurePosixPath(output), key, content)
     if target.exists():
         return
     with workspace(storage.url / "push") as work:

@@ -84,6 +84,15 @@ else:
 """
 
 
+def test_what_is_said_is_utf_8_where_the_system_has_fewer_letters(tmp_path):
+    """As on Windows, where a log or a pipe is written in cp1252."""
+    env = os.environ | {"PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "scripts.deploy.classify", "none", "Käse – żółty.jsonl", "out.jsonl"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True)
+    said = " ".join((done.stdout + done.stderr).decode("utf-8").split())
+    assert done.returncode == 1 and "Käse – żółty.jsonl: there is no such file" in said and "Traceback" not in said
+
+
 def test_a_package_is_imported_when_one_of_its_components_is_named():
     done = subprocess.run([sys.executable, "-c", FACTORIES], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,11 +1,15 @@
 """scripts/common/finished.py: a training that did not end gives no model, and figures belong to one model only."""
 
+import shutil
+
 import pytest
 import spacy
 import srsly
+import typer
 
 from scripts.common.cli import UserError
 from scripts.common.finished import check_finished, check_model, is_of_another, known_md5
+from scripts.common.skipping import skip
 from scripts.deploy.labelling import load
 from tests.conftest import finish, message, snapshot
 from tests.deploy.test_answers import train_pipeline
@@ -28,6 +32,15 @@ UNFINISHED = {
     "package": ["training/bow", "out", "--metrics", "m.json"],
     "teach": ["training/bow/model-best", "corpus", "sentences.spacy", "copies.spacy"],
 }
+
+
+def test_a_skipped_variant_is_called_so(run, tmp_path, trained):
+    (tmp_path / "in.txt").write_text("text\n", encoding="utf-8")
+    shutil.rmtree(trained / "model-best")
+    with pytest.raises(typer.Exit):
+        skip("The encoder is for English.", folders=[trained / "model-best"])
+    for verb in ("classify", "package"):
+        assert "was skipped. The encoder is for English." in message(run(verb, *UNFINISHED[verb]))
 
 
 @pytest.mark.parametrize("verb", UNFINISHED)

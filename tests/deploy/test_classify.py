@@ -205,6 +205,24 @@ def test_several_processes_load_what_the_project_has_registered(toy_assets, run,
     assert "late.jsonl, line 4501: broken JSON" in said and not (tmp_path / "out.jsonl").exists()
 
 
+def test_a_plain_text_may_begin_with_a_bracket(tmp_path, run, models):
+    (tmp_path / "mails.txt").write_text("[Urgent] the server is down\n[1] see below\n", encoding="utf-8")
+    assert run("classify", models / "single", "mails.txt", "out.jsonl").returncode == 0
+    found = [record["text"] for record in srsly.read_jsonl(tmp_path / "out.jsonl")]
+    assert found == ["[Urgent] the server is down", "[1] see below"]
+    (tmp_path / "list.json").write_text('[{"text": "a goal"},\n{"text": "a bank"}]', encoding="utf-8")
+    run("classify", models / "single", "list.json", "out.jsonl")
+    assert [record["text"] for record in srsly.read_jsonl(tmp_path / "out.jsonl")] == ["a goal", "a bank"]
+
+
+def test_where_the_labels_of_many_files_cannot_go(tmp_path, run, models):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a text\n", encoding="utf-8")
+    for output, expected in (("new.jsonl", "many files need a folder"), ("in", "in: is the input")):
+        assert expected in message(run("classify", models / "single", "in", output))
+    assert [path.name for path in tmp_path.iterdir()] == ["in"] and len(list((tmp_path / "in").iterdir())) == 1
+
+
 def test_no_output_is_written_twice(tmp_path, run, models):
     for name in ("notes", "notes.jsonl"):
         (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
@@ -226,7 +244,7 @@ def test_mistakes_are_named(tmp_path, run, models):
         (models / "single", "in.txt", "out.xml"): "must end in .jsonl, .csv, .tsv or .parquet",
         (models / "none", "in.txt", "out.csv"): "no pipeline that can be loaded",
         (models / "blank", "in.txt", "out.csv"): "has no text classifier",
-        (models / "single", "none.txt", "out.csv"): "none.txt: no such file",
+        (models / "single", "none.txt", "out.csv"): "none.txt: there is no such file. Name one: --vars.input",
         (models / "single", "empty.txt", "out.csv"): "there is no text in it",
         (
             models / "single",

