@@ -89,6 +89,7 @@ PIECE_SIZES = (3, 4, 5)  # characters
 DENSE_CHARACTERS = (0x3040, 0xA000)
 MAX_WORD_LENGTH = 10_000  # characters of a word that are looked at; where nothing splits words, a text is one
 CHUNK_FLOATS = 1 << 20  # of what is looked up at a time
+MAX_TAUGHT_WORDS = 2_000_000  # of labelled texts that are repeated beside a teacher's sentences
 CHUNK_LETTERS = 1 << 19  # of words that are split into pieces at a time
 _MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
 # The arrays of a transformer for ONNX Runtime: name, type, dimensions. And its numbers.
@@ -1769,7 +1770,8 @@ def TaughtCorpus(
             probabilities as targets; the gradient of spaCy's textcat, `prediction - target`, is that of the
             cross-entropy then, too. The component's model must learn the same.
         teacher_weight: for `labels`, the teacher's share of all examples, more than 0 and less than 1. The labelled
-            texts, or, if it is the teacher that has fewer, the teacher's, are repeated as often as comes next to it.
+            texts, or, if it is the teacher that has fewer, the teacher's, are repeated as often as comes next to it;
+            labelled texts that are long, which the teacher's sentences are not, less often.
         temperature: for `labels`, of the teacher's probabilities, see `soften`.
         component: name of the text classifier.
     """
@@ -1803,7 +1805,8 @@ def TaughtCorpus(
             example.reference.cats = soften(example.reference.cats, temperature, exclusive)
         # How often a labelled text stands for each of the teacher's, to give the labelled ones their share.
         ratio = len(soft) * (1 - teacher_weight) / (len(gold) * teacher_weight)
-        yield from gold * max(1, round(ratio))
+        most = MAX_TAUGHT_WORDS // max(1, sum(len(example.reference) for example in gold))
+        yield from gold * max(1, min(round(ratio), most))
         yield from soft * max(1, round(1 / ratio))
 
     return read

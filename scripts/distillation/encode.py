@@ -7,6 +7,7 @@ scripts.distillation.copies). No label is looked at, and none of the texts is on
 What is encoded goes into a file beside the result, batch after batch: an interrupted run goes on where it was.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from scripts.encoder.embed import embed
 from scripts.vectors.sentences import choose, sentences
 
 SEED = 0
+MAX_WORDS = 256
 COPIES = 4  # of a training text on average at most
 
 
@@ -37,19 +39,22 @@ def cut_run(words: Sequence[str], length: int, rng: np.random.Generator) -> str:
 
 
 def collect(train: Sequence[str], raw: Iterator[str], held_out: set[str], lang: str, limit: int) -> list[str]:
-    """Different texts of the domain: all of `train`, and others up to `limit`, none of them a held-out one.
+    """Different texts of the domain: those of `train`, and others up to `limit`, none of them a held-out one.
 
     Args:
-        train: the training texts.
+        train: the training texts. Of more than `limit` some from all over are taken, of long ones the first
+            `MAX_WORDS`: an encoder reads no more, either.
         raw: raw texts.
         held_out: normalized.
         lang: language, as spaCy's code.
-        limit: texts at most, but for training texts.
+        limit: texts at most.
     """
     nlp = spacy.blank(lang)
     rng = np.random.default_rng(SEED)
-    split = [words for words in ([token.text_with_ws for token in doc] for doc in nlp.pipe(train)) if words]
-    texts = dict.fromkeys(train)
+    some = train[:: math.ceil(len(train) / limit) or 1]
+    found = ([token.text_with_ws for token in doc[:MAX_WORDS]] for doc in nlp.pipe(some))
+    split = [words for words in found if words]
+    texts = dict.fromkeys("".join(words).strip() for words in split)
     room = min(limit // 2, max(0, limit - len(texts)))
     others = [sentence for sentence in choose(sentences(raw, lang), room) if sentence not in texts]
     lengths = [len(words) for words in split]
@@ -69,7 +74,7 @@ def encode(
     texts: Annotated[Path, typer.Argument(help="Texts to write (.jsonl).")],
     vectors: Annotated[Path, typer.Argument(help="Their vectors to write (.npz).")],
     encoder: Annotated[Path, typer.Option(help="Folder of the encoder.")] = Path("training/weights/transformer"),
-    limit: Annotated[int, typer.Option(min=1, help="Texts at most; training texts are never left out.")] = 30_000,
+    limit: Annotated[int, typer.Option(min=1, help="Texts at most.")] = 30_000,
 ) -> None:
     """Write texts of the domain, and the mean of the encoder's outputs over each."""
     pass_on([encoder], files=[texts, vectors])

@@ -21,7 +21,16 @@ from scripts.common.skipping import pass_on
 from scripts.common.variants import variant_code
 from scripts.evaluation.installed import needed_packages
 from scripts.evaluation.provenance import environment, steps_before
-from scripts.evaluation.scores import chance, majority_baseline, majority_f1, score, score_dev, threshold_scores
+from scripts.evaluation.scores import (
+    baselines,
+    chance,
+    guessing,
+    majority_f1,
+    score,
+    score_dev,
+    threshold_scores,
+    unpack_answers,
+)
 from scripts.evaluation.speed import run_measure
 
 EXTREME = 0.1  # a decision threshold below it, or as near to 1
@@ -66,7 +75,12 @@ def find_doubts(metrics: dict[str, Any], linear: dict[str, Any] | None) -> list[
             f"on its labels, not on its scores; more examples of the rare labels mend it{passes}."
         )
     if scores["macro_f1"] <= majority_f1(metrics):
-        doubts.append(f"{name} has learned nothing: its macro-F1 on test is that of the majority class.")
+        doubts.append(f"{name} has learned nothing: its macro-F1 on test is no better than one answer for all texts.")
+    elif {"thresholds", "answers"} <= scores.keys() and (
+        (scores["macro_auc"] or 0.0) < guessing(unpack_answers(scores["answers"])[0])
+    ):
+        area = f"its area under the ROC curve on test, {scores['macro_auc']:.2f}, may be that of guessing"
+        doubts.append(f"{name} has learned nothing that can be seen: {area}.")
     if name != "linear" and linear:
         found = {
             "dev": (dev, linear["dev"], max(MARGIN, chance(dev["even_documents"]))),
@@ -117,7 +131,7 @@ def evaluate(
         "seed": load_config(run / CONFIG, interpolate=True)["system"]["seed"],
         "scores": scores,
         "dev": dev,
-        "baseline": {"majority": majority_baseline(corpus, task["labels"])},
+        "baseline": baselines(corpus, task["labels"], task["exclusive"]),
         "size": {
             "pipeline_bytes": folder_bytes(model),
             "vectors_bytes": vectors.stat().st_size if nlp.vocab.vectors.size else 0,

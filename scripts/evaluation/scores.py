@@ -265,8 +265,30 @@ def threshold_scores(nlp: Language, each: dict[str, float], test: list[dict[str,
 
 
 def majority_f1(metrics: dict[str, Any]) -> float:
-    """Macro-F1 of always giving the most frequent label, above which learning begins; 0 if it was not measured."""
-    return float(metrics.get("baseline", {}).get("majority", {}).get("macro_f1", 0.0))
+    """Macro-F1 of the best answer that is the same for all texts, above which learning begins; 0 if not measured."""
+    return float(max((known["macro_f1"] for known in metrics.get("baseline", {}).values()), default=0.0))
+
+
+def baselines(corpus: Path, labels: list[str], exclusive: bool) -> dict[str, Any]:
+    """Test scores of answers that are the same for all texts: `majority`, and `every_label` if there may be several."""
+    found = {"majority": majority_baseline(corpus, labels)}
+    if not exclusive:
+        gold = gold_of(corpus / "test.spacy", labels)
+        found["every_label"] = {"macro_f1": float(macro_f1(gold, np.ones_like(gold)))}
+    return found
+
+
+def guessing(gold: np.ndarray) -> float:
+    """The mean area under the ROC curve that 95 % of all guesses do not reach, taking the labels for independent.
+
+    The variance is that of the Mann-Whitney statistic (Mann and Whitney 1947).
+
+    Args:
+        gold: bool (documents, labels).
+    """
+    positives, negatives = gold.sum(0), (~gold).sum(0)
+    pairs = (positives * negatives)[positives * negatives > 0]
+    return float(0.5 + 1.645 * np.sqrt(((len(gold) + 1) / (12 * pairs)).sum()) / max(1, len(pairs)))
 
 
 def majority_baseline(corpus: Path, labels: list[str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ WARMUP_SHARE = 0.1  # of all updates, while the learning rate rises
 # Evaluations come a little before their time: the passes are shuffled, so that their number of batches differs by
 # some percent, and the last evaluation must not fall beyond the end of the training.
 EPOCH_SHARE = 0.97
+MAX_EVALUATIONS = 60  # where a config does not say how many, and passes are more
 
 
 def count_updates(config: Config) -> int:
@@ -52,9 +53,9 @@ def fill_schedule(config: Config) -> None:
     """Replace the zeros of a schedule, in place, by numbers of updates that fit the corpus.
 
     There are `task.min_updates` at the least, by more passes if need be. The numbers are `training.eval_frequency` (one
-    pass, or so that there are `task.evaluations` in all), `training.patience` (`task.patience_epochs`, and
-    `task.min_patience` at the least), and `total_steps` and `warmup_steps` of a learning rate that has them (all
-    updates, and a tenth of them).
+    pass, or some where passes are many; or so that there are `task.evaluations` in all), `training.patience`
+    (`task.patience_epochs`, and `task.min_patience` at the least), and `total_steps` and `warmup_steps` of a learning
+    rate that has them (all updates, and a tenth of them).
     """
     plain = config.interpolate()
     updates = count_updates(plain)
@@ -67,7 +68,8 @@ def fill_schedule(config: Config) -> None:
     task, training = plain["task"], config["training"]
     rate = training["optimizer"]["learn_rate"]
     rate = rate if isinstance(rate, dict) else {}
-    interval = total / task["evaluations"] if task["evaluations"] else updates
+    # Of a few dozen texts there are thousands of passes, and each evaluation writes the pipeline.
+    interval = total / task["evaluations"] if task["evaluations"] else max(updates, total / MAX_EVALUATIONS)
     for section, name, value in (
         (training, "eval_frequency", max(1, int(EPOCH_SHARE * interval))),
         (training, "patience", max(updates * task["patience_epochs"], task["min_patience"])),

@@ -58,10 +58,12 @@ def length_sizes(facts: dict[str, Any], config: dict[str, Any]) -> dict[str, Any
     texts, mean, task = facts["examples"]["train"], max(1.0, facts["words"]["train"]["mean"]), config["task"]
     share = max(LEAST_BATCH_SHARE, min(1.0, LONG_TEXT / mean))
     passes = round(min(task["passes"], max(LEAST_PASSES, MAX_WORDS_ALONE / (texts * mean))))
-    return {
+    sizes = {name: round(task[name] * share) for name in ("batch_texts", "min_updates", "min_patience")}
+    most = round(MAX_WORDS_ALONE / (sizes["batch_texts"] * mean))  # updates; of texts of thousands of words
+    return sizes | {
         "passes": passes,
         "patience_epochs": math.ceil(task["patience_epochs"] * passes / task["passes"]),
-        **{name: round(task[name] * share) for name in ("batch_texts", "min_updates", "min_patience")},
+        "min_updates": max(1, min(sizes["min_updates"], most)),
     }
 
 

@@ -73,6 +73,12 @@ def test_the_teacher_gets_its_share_of_labels(files, weight, n_gold, n_soft):
         assert cats == pytest.approx(GOLD.get(text, CATS)), "labels as they are, logits as probabilities"
 
 
+def test_long_labelled_texts_are_repeated_less_often(files, monkeypatch):
+    monkeypatch.setattr("scripts.components.MAX_TAUGHT_WORDS", 10)  # the two have 2 words together
+    texts = read(TaughtCorpus(*files, teacher_weight=0.25))
+    assert sum(text in GOLD for text, _ in texts) == 10, "and not 18 as above"
+
+
 def test_without_sentences_the_copies_are_learned_as_probabilities(files):
     texts = read(TaughtCorpus(*without(files, 1)))
     assert len(texts) == 4 and {text for text, _ in texts} == set(GOLD)

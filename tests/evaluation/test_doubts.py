@@ -3,11 +3,19 @@
 import numpy as np
 import pytest
 import spacy
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 from spacy.tokens import DocBin
 
 from scripts.evaluation.evaluate import find_doubts
-from scripts.evaluation.scores import even_documents, macro_average_precision, majority_baseline
+from scripts.evaluation.scores import (
+    baselines,
+    even_documents,
+    guessing,
+    macro_average_precision,
+    majority_baseline,
+    majority_f1,
+    pack_answers,
+)
 
 
 def metrics(**changes):
@@ -38,6 +46,30 @@ def metrics(**changes):
 def test_doubts_are_said(changes, said):
     doubts = find_doubts(metrics(**changes), {"dev": {"macro_f1": 0.79}, "scores": {"macro_f1": 0.73}})
     assert len(doubts) == len(said) and all(part in doubt for part, doubt in zip(said, doubts, strict=True))
+
+
+def test_guesses_are_told_by_the_area_under_the_curve():
+    rng = np.random.default_rng(0)
+    gold = rng.random((200, 3)) < [0.5, 0.2, 0.1]
+    areas = np.mean([[roc_auc_score(gold[:, i], rng.random(200)) for i in range(3)] for _ in range(400)], axis=1)
+    assert np.mean(areas < guessing(gold)) == pytest.approx(0.95, abs=0.03)
+    answers = pack_answers([str(i) for i in range(200)], ["a", "b", "c"], gold, gold)
+    scores = {"macro_f1": 0.5, "thresholds": {"all_labels": 0.3}, "answers": answers}
+    for area, said in ((0.5, ["may be that of guessing"]), (0.7, [])):
+        doubts = find_doubts(metrics(scores=scores | {"macro_auc": area}), None)
+        assert len(doubts) == len(said) and all(part in doubts[0] for part in said)
+
+
+def test_to_give_every_label_is_no_knowledge(tmp_path):
+    nlp = spacy.blank("en")
+    for split in ("train", "test"):
+        docs = [nlp(f"text {i}") for i in range(10)]
+        for i, doc in enumerate(docs):
+            doc.cats = {"a": float(i < 5), "b": float(i > 5)}
+        DocBin(docs=docs).to_disk(tmp_path / f"{split}.spacy")
+    found = baselines(tmp_path, ["a", "b"], exclusive=False)
+    assert found["every_label"]["macro_f1"] == pytest.approx((2 / 3 + 8 / 14) / 2) == majority_f1({"baseline": found})
+    assert set(baselines(tmp_path, ["a", "b"], exclusive=True)) == {"majority"}
 
 
 def test_rare_labels_tell_little():

@@ -84,6 +84,16 @@ def test_calibration_gives_probabilities_near_the_frequencies():
     assert probabilities.mean(0) == pytest.approx(truth.mean(0), abs=0.02)
 
 
+def test_scores_of_few_texts_are_not_turned_round():
+    """In cross-validation of some dozen texts the scores often run against the labels, which is no knowledge."""
+    rng = np.random.default_rng(0)
+    truth = rng.random((20, 3)) < 0.4
+    factor, bias = calibrate(rng.normal(0, 1, truth.shape) - truth, truth.astype(float), exclusive=False)
+    assert 0 < factor < 1 and np.isfinite(bias).all()
+    parted, _ = calibrate(np.where(truth, 1.0, -1.0), truth.astype(float), exclusive=False)
+    assert 1 < parted < 20, "nor is one sure of all, since these were parted"
+
+
 def test_empty_texts_get_the_bias_alone_and_among_others(toy, fitted):
     nlp, docs, _ = toy
     model = layer(fitted)

@@ -83,6 +83,10 @@ def test_composed_config_is_complete_and_follows_the_task(tmp_path, run):
     assert (config["training"]["seed"], config["training"]["max_epochs"]) == (3, 2)
     assert (config["training"]["eval_frequency"], config["training"]["patience"]) == (2, 500)
     assert config["training"]["logger"]["output_file"] == "run/log.jsonl"
+    assert run("compose", "bow", output, *CONFIGS).returncode == 0
+    many = load_config(tmp_path / output, interpolate=True)["training"]
+    assert many["max_epochs"] > 500, "of so few texts, each pass of which is no reason to write the pipeline"
+    assert 50 < many["max_epochs"] * 3 / many["eval_frequency"] < 70
     load_model_from_config(load_config(tmp_path / output, interpolate=False), auto_fill=False, validate=True)
 
 

@@ -73,7 +73,7 @@ def test_the_rate_falls_with_the_width(tmp_path):
 
 @pytest.mark.parametrize(
     ("texts", "mean", "passes", "batch_texts", "updates"),
-    [(1300, 6.0, 30, 32, 2000), (9000, 12.0, 30, 32, 2000), (660, 420.0, 30, 10, 595), (60, 3000.0, 30, 8, 500)],
+    [(1300, 6.0, 30, 32, 2000), (9000, 12.0, 30, 32, 2000), (660, 420.0, 30, 10, 595), (60, 3000.0, 30, 8, 417)],
 )
 def test_long_texts_come_in_smaller_batches_and_make_fewer_updates(texts, mean, passes, batch_texts, updates):
     found = length_sizes(facts(texts, mean), BASE)
