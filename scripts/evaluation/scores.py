@@ -281,14 +281,15 @@ def baselines(corpus: Path, labels: list[str], exclusive: bool) -> dict[str, Any
 def guessing(gold: np.ndarray) -> float:
     """The mean area under the ROC curve that 95 % of all guesses do not reach, taking the labels for independent.
 
-    The variance is that of the Mann-Whitney statistic (Mann and Whitney 1947).
+    The variance is that of the Mann-Whitney statistic (Mann and Whitney 1947). As in spaCy's mean, a label that all
+    documents have, or none, counts as 0.
 
     Args:
         gold: bool (documents, labels).
     """
     positives, negatives = gold.sum(0), (~gold).sum(0)
     pairs = (positives * negatives)[positives * negatives > 0]
-    return float(0.5 + 1.645 * np.sqrt(((len(gold) + 1) / (12 * pairs)).sum()) / max(1, len(pairs)))
+    return float((0.5 * len(pairs) + 1.645 * np.sqrt(((len(gold) + 1) / (12 * pairs)).sum())) / len(positives))
 
 
 def majority_baseline(corpus: Path, labels: list[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pytest
 import spacy
 from sklearn.metrics import average_precision_score, roc_auc_score
 from spacy.tokens import DocBin
+from spacy.training import Example
 
 from scripts.evaluation.evaluate import find_doubts
 from scripts.evaluation.scores import (
@@ -15,6 +16,7 @@ from scripts.evaluation.scores import (
     majority_baseline,
     majority_f1,
     pack_answers,
+    score_examples,
 )
 
 
@@ -58,6 +60,20 @@ def test_guesses_are_told_by_the_area_under_the_curve():
     for area, said in ((0.5, ["may be that of guessing"]), (0.7, [])):
         doubts = find_doubts(metrics(scores=scores | {"macro_auc": area}), None)
         assert len(doubts) == len(said) and all(part in doubts[0] for part in said)
+
+
+def test_a_label_that_no_text_of_test_has_is_not_held_against_a_variant():
+    nlp = spacy.blank("en")
+    rng = np.random.default_rng(0)
+    examples, labels = [], ["a", "b", "c", "d"]
+    for i in range(100):
+        cats = {"a": float(i % 2), "b": float(i % 3 == 0), "c": 0.0, "d": 0.0}
+        doc = nlp.make_doc(f"text {i}")
+        doc.cats = {label: 0.4 * value + 0.6 * rng.random() for label, value in cats.items()}
+        examples.append(Example.from_dict(doc, {"cats": cats}))
+    scores, _ = score_examples(examples, labels, exclusive=False, threshold=0.5)
+    assert scores["macro_auc"] < 0.5, "spaCy counts two of the four as 0"
+    assert not find_doubts(metrics(scores=scores | {"macro_f1": 0.5, "thresholds": {"all_labels": 0.5}}), None)
 
 
 def test_to_give_every_label_is_no_knowledge(tmp_path):
