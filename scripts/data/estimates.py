@@ -109,7 +109,8 @@ def probe(
     set_values(merged, chosen)
     values = task_settings(facts) | size_settings(facts, variant.get("sizes"), merged) | values | chosen
     config = compose_config(overlay, values)
-    config["paths"]["train"] = (corpus / SAMPLE).as_posix()  # from here on
+    # The schedule is that of all texts; what is read from here on is the sample.
+    config["paths"]["train"] = (corpus / SAMPLE).as_posix()
     config = config.interpolate()
     nlp = init_nlp(config)
     (reader,) = resolve_dot_names(config, [config["training"]["train_corpus"]])
@@ -135,8 +136,7 @@ def probe(
         nlp.update(batches[done], sgd=optimizer)
         done, seconds = done + 1, time.perf_counter() - start
     # What was learned from may have shorter texts than the others.
-    share = sum(map(count_words, batches[:done])) / max(1, count_words(sample))
-    seconds *= times / max(share, sys.float_info.epsilon)
+    seconds *= times * count_words(sample) / max(1, sum(map(count_words, batches[:done])))
     texts = [example.text for example in examples[: len(examples) // 4 + 1]]
     start = time.perf_counter()
     for batch in minibatch(texts, 32):

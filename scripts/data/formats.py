@@ -434,23 +434,25 @@ def read_label_folders(path: Path, options: Options, notes: Notes) -> Iterator[E
     Raises:
         UserError: a text is broken, or no file is one by its name.
     """
-    strange, read = None, False
+    texts: list[tuple[Path, str]] = []  # with their labels
+    strange: list[Path] = []
     for folder in sorted(p for p in path.iterdir() if is_label(p)):
         if folder.name.casefold() in WITHOUT_LABELS:
             notes.add("a folder of texts without labels, left out", str(folder))
             continue
         for file in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
-            if file.suffix.casefold() not in {".txt", ".gz", ""}:
-                notes.add("a file that is not text (.txt), left out", str(file))
-                strange = strange or file
-                continue
-            read = True
-            record = {"text": "\n".join(text_lines(file)), "label": folder.name}
-            yield to_example(record, str(file), Options(), notes)
-    if strange and not read:
+            if file.suffix.casefold() in {".txt", ".gz", ""}:
+                texts.append((file, folder.name))
+            else:
+                strange.append(file)
+    if strange and not texts:
         raise UserError(
-            f"{strange}: is no text by its name. In a folder for each label they end in .txt, .gz, or nothing."
+            f"{strange[0]}: is no text by its name. In a folder for each label they end in .txt, .gz, or nothing."
         )
+    for file in strange:
+        notes.add("a file that is not text (.txt), left out", str(file))
+    for file, label in texts:
+        yield to_example({"text": "\n".join(text_lines(file)), "label": label}, str(file), Options(), notes)
 
 
 @dataclass

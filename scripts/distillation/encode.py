@@ -28,7 +28,7 @@ from scripts.encoder.embed import embed
 from scripts.vectors.sentences import choose, sentences
 
 SEED = 0
-MAX_WORDS = 256
+MAX_WORDS = 256  # of a training text
 COPIES = 4  # of a training text on average at most
 
 

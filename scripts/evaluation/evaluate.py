@@ -24,8 +24,8 @@ from scripts.evaluation.provenance import environment, steps_before
 from scripts.evaluation.scores import (
     baselines,
     chance,
+    constant_f1,
     guessing,
-    majority_f1,
     score,
     score_dev,
     threshold_scores,
@@ -74,10 +74,10 @@ def find_doubts(metrics: dict[str, Any], linear: dict[str, Any] | None) -> list[
             f"{name} gives labels from a score of {threshold:.2f} on: its probabilities are far from the truth. Rely "
             f"on its labels, not on its scores; more examples of the rare labels mend it{passes}."
         )
-    if scores["macro_f1"] <= majority_f1(metrics):
+    if scores["macro_f1"] <= constant_f1(metrics):
         doubts.append(f"{name} has learned nothing: its macro-F1 on test is no better than one answer for all texts.")
-    elif {"thresholds", "answers"} <= scores.keys() and (
-        (scores["macro_auc"] or 0.0) < guessing(unpack_answers(scores["answers"])[0])
+    elif {"thresholds", "answers"} <= scores.keys() and scores["macro_auc"] < guessing(
+        unpack_answers(scores["answers"])[0]
     ):
         area = f"its area under the ROC curve on test, {scores['macro_auc']:.2f}, may be that of guessing"
         doubts.append(f"{name} has learned nothing that can be seen: {area}.")

@@ -279,15 +279,15 @@ def find_worse(points: Sequence[dict[str, Any]], comparison: dict[str, Any] | No
     """For each variant the names of those that it is worse than, by more than chance.
 
     Args:
-        points: `name`, `f1` and its interval, `low` and `high`, of each variant, and `majority`, the macro-F1 of the
-            most frequent label: a variant that is not above it, on average over its seeds, has learned nothing, and is
-            worse than all that have learned, however few the test texts.
+        points: `name`, `f1` and its interval, `low` and `high`, of each variant, and `constant`, the macro-F1 of the
+            best answer that is the same for all texts: a variant that is not above it, on average over its seeds, has
+            learned nothing, and is worse than all that have learned, however few the test texts.
         comparison: with the `rows` of `compare_groups`. Of a pair that it has not, the lower one is worse if it lies
             below the interval of the other: without their answers there is no better test.
     """
     tested = {row["name"]: row["worse_than"] for row in comparison["rows"]} if comparison else {}
     scores = find_scores(points, comparison)
-    learned = {one["name"]: scores[one["name"]] > one["majority"] for one in points}
+    learned = {one["name"]: scores[one["name"]] > one["constant"] for one in points}
 
     def is_worse(one: dict[str, Any], other: dict[str, Any]) -> bool:
         if learned[one["name"]] != learned[other["name"]]:

@@ -264,7 +264,7 @@ def threshold_scores(nlp: Language, each: dict[str, float], test: list[dict[str,
     }
 
 
-def majority_f1(metrics: dict[str, Any]) -> float:
+def constant_f1(metrics: dict[str, Any]) -> float:
     """Macro-F1 of the best answer that is the same for all texts, above which learning begins; 0 if not measured."""
     return float(max((known["macro_f1"] for known in metrics.get("baseline", {}).values()), default=0.0))
 

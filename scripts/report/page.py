@@ -18,7 +18,7 @@ import jinja2
 
 from scripts.common.finished import is_of_another
 from scripts.evaluation.paired import as_good_as_best, find_scores, find_worse, name_test
-from scripts.evaluation.scores import majority_f1
+from scripts.evaluation.scores import constant_f1
 from scripts.report.grids import TUNING_HEADER, comparison_note, comparison_rows, tuning_answer, tuning_rows
 
 MISTAKES = 12  # shown of each variant
@@ -66,7 +66,7 @@ def flatten(metrics: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": metrics["variant"],
         "f1": scores["macro_f1"],
-        "majority": majority_f1(metrics),
+        "constant": constant_f1(metrics),
         "low": low,
         "high": high,
         "accuracy": scores.get("micro_f1" if task_mode(metrics) == "multi" else "accuracy"),

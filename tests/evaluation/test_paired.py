@@ -80,7 +80,7 @@ def test_who_is_worse_than_whom(compared):
 
 
 def test_what_has_learned_nothing_is_worse_than_all_that_have_however_few_are_tested():
-    points = [{"name": name, "f1": f1, "low": 0.0, "high": 1.0, "majority": 0.0} for name, f1 in POINTS.items()]
+    points = [{"name": name, "f1": f1, "low": 0.0, "high": 1.0, "constant": 0.0} for name, f1 in POINTS.items()]
     rows = [{"name": name, "worse_than": [], "macro_f1": f1} for name, f1 in POINTS.items()]
     worse = find_worse(points, {"rows": rows})
     assert worse == {"bow": ["linear", "compact"], "cnn": ["linear", "compact"], "linear": [], "compact": []}
@@ -92,7 +92,7 @@ def test_what_has_learned_nothing_is_worse_than_all_that_have_however_few_are_te
 
 def test_learning_is_told_by_all_seeds():
     """A first seed that failed does not make a variant worse than what its mean is level with."""
-    points = [{"name": name, "f1": f1, "low": 0.0, "high": 1.0, "majority": 0.4} for name, f1 in POINTS.items()]
+    points = [{"name": name, "f1": f1, "low": 0.0, "high": 1.0, "constant": 0.4} for name, f1 in POINTS.items()]
     rows = [{"name": name, "worse_than": [], "macro_f1": 0.9 if name == "bow" else f1} for name, f1 in POINTS.items()]
     assert find_worse(points, {"rows": rows})["bow"] == []
     assert find_worse(points, {"rows": rows})["cnn"] == ["bow", "linear", "compact"]
