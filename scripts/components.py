@@ -577,6 +577,8 @@ def linear_part(model: Model) -> Model | None:
 def mix_linear(model: Model, own: float, linear: float, bias: float = 0.0) -> None:
     """Give the two parts of a trained TextCatCompact or TextCatWithLinear their weights, in place.
 
+    Done twice, the factors multiply.
+
     Args:
         model: one with a linear model.
         own: factor of the logits that were trained.
@@ -585,7 +587,8 @@ def mix_linear(model: Model, own: float, linear: float, bias: float = 0.0) -> No
     """
     scores = model.get_ref("linear")
     if "own" in model.attrs:
-        model.attrs["own"], model.attrs["bias"] = own, bias
+        model.attrs["bias"] = model.attrs["bias"] * own + bias
+        model.attrs["own"] *= own
     else:  # They become part of the parameters.
         output = model.get_ref("output")
         output.set_param("W", output.get_param("W") * own)

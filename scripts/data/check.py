@@ -41,6 +41,7 @@ from scripts.vectors.words import MIN_COUNT
 FEW_TO_TRAIN = 20  # examples of a label; below, even pretrained encoders guess
 FEW_TO_SCORE = 10  # of a label in dev or test; below, its F1 moves by whole tenths
 FEW_TEXTS = 2000  # labelled; below, one split leaves too few to test
+MOST_DEV = 0.5  # texts for each of train
 NEAR_COPY_WORDS = 15  # of a text, at the least, to be told from another in nearly the same words
 PERCENTILES = (50, 90, 99, 100)
 # Of linear, for each label of a text of so many words: one fit to 600,000 of them took 7.5 s of an AMD EPYC.
@@ -115,6 +116,17 @@ def find_few_texts(splits: Splits, findings: Findings) -> None:
             f"once each, and can tell some {100 * detectable(total):.1f} points: --vars.grid folds, for experiment and "
             "compare (docs/measured.md)",
         )
+
+
+def find_large_dev(splits: Splits, findings: Findings) -> None:
+    """Note a dev set that would be of more use for training."""
+    dev, train = len(splits["dev"]), len(splits["train"])
+    if dev > MOST_DEV * train:
+        text = (
+            f"dev has {dev:,} texts, train {train:,}. All but the linear model learn from train alone: move most of "
+            "dev there; a tenth of all is enough to choose by"
+        )
+        findings.add("warning", "large_dev", text)
 
 
 def find_repeats(given: Splits, findings: Findings) -> None:
@@ -307,6 +319,7 @@ def inspect(
     find_few({label: n for label, n in counts.items() if label != "(none)"}, findings)
     find_near_duplicates(splits, findings)
     find_few_texts(splits, findings)
+    find_large_dev(splits, findings)
     if any(splits.values()):
         facts["length"] = measure_texts(splits, lang, encoder, raw, findings)
     if not findings.errors:

@@ -20,11 +20,13 @@ from scripts.evaluation.thresholds import (
     given_labels,
     gold_and_scores,
     gold_of,
+    label_thresholds,
     macro_f1,
 )
 
 START = (0.3, 0.5)  # factors of the trained logits, which are too sure of themselves, and of the calibrated linear ones
 FINAL = "final_"  # before the names of the arrays of the model that has learned from dev, too
+LEFT_OUT = "left_out"  # the logits that it gave to texts by cross-validation; with FINAL, to train and dev
 STRENGTH = 3.0  # of the pull to them, in texts: a dev set of fifty alone would choose by chance
 
 
@@ -73,10 +75,16 @@ class Mix(NamedTuple):
     Attributes:
         weight: factor of the linear model's logits.
         alone: macro-F1 on dev of what was trained, and of the linear model; empty for a pipeline that is nothing else.
+        trained: the logits on dev of what was trained, (texts, labels); None for such a pipeline.
+        own: their factor.
+        bias: added to all logits.
     """
 
-    weight: float
-    alone: dict[str, float]
+    weight: float = 1.0
+    alone: dict[str, float] = {}
+    trained: np.ndarray | None = None
+    own: float = 1.0
+    bias: float = 0.0
 
 
 def score_alone(gold: np.ndarray, logits: np.ndarray, exclusive: bool) -> float:
@@ -89,23 +97,39 @@ def mix(nlp: Language, dev: Path) -> Mix:
     """Give the linear model in a pipeline its weight, chosen on dev; changed in place."""
     pipe = nlp.get_pipe(COMPONENT)
     if linear_part(pipe.model) is None:
-        return Mix(1.0, {})
+        return Mix()
     exclusive = not pipe.model.attrs["multi_label"]
     gold, scores = gold_and_scores(nlp, dev)
     own, theirs = logits_of(scores, exclusive), linear_on(nlp, dev)
-    weights = choose_weights(own, theirs, gold, exclusive)
-    mix_linear(pipe.model, *weights)
+    factor, weight, bias = choose_weights(own, theirs, gold, exclusive)
+    mix_linear(pipe.model, factor, weight, bias)
     trained, linear = (round(score_alone(gold, logits, exclusive), 4) for logits in (own, theirs))
     msg.info(
-        f"{weights[0]:.2f} of what was trained (alone {trained:.3f} on dev), {weights[1]:.2f} of the linear model "
+        f"{factor:.2f} of what was trained (alone {trained:.3f} on dev), {weight:.2f} of the linear model "
         f"({linear:.3f}), chosen on dev"
     )
-    return Mix(weights[1], {"trained": trained, "linear": linear})
+    return Mix(weight, {"trained": trained, "linear": linear}, own, factor, bias)
 
 
 def linear_layer(model: Model) -> Model:
     """The linear model of a TextCatLinear, or of what carries one."""
     return linear_part(model) or model.get_ref("scores")
+
+
+def favour(gold: np.ndarray, logits: np.ndarray, learned: np.ndarray) -> tuple[float, np.ndarray]:
+    """How much rare labels are to be favoured, see `best_adjustment`, and what that adds to the logits.
+
+    Args:
+        gold: bool (texts, labels).
+        logits: float, same shape.
+        learned: gold labels of the texts that were learned from, by which the labels' shares are counted.
+
+    Returns:
+        The adjustment, and float32 (labels,).
+    """
+    prior = np.log(learned.sum(axis=0).clip(0.5) / len(learned))
+    found = best_adjustment(gold, logits, prior)
+    return found, (found * (prior.mean() - prior)).astype("float32")
 
 
 def adjust(nlp: Language, path: Path, train: Path, dev: Path) -> tuple[float, np.ndarray]:
@@ -126,14 +150,65 @@ def adjust(nlp: Language, path: Path, train: Path, dev: Path) -> tuple[float, np
     dev_gold, scores = gold_and_scores(nlp, dev)
     train_gold, left_out = left_out_logits(path, train, list(pipe.labels))
     gold = np.concatenate([dev_gold, train_gold])
-    prior = np.log(train_gold.sum(axis=0).clip(0.5) / len(train_gold))
-    found = best_adjustment(gold, np.concatenate([logits_of(scores, True), left_out]), prior)
-    added = (found * (prior.mean() - prior)).astype("float32")
+    found, added = favour(gold, np.concatenate([logits_of(scores, True), left_out]), train_gold)
     if found:
         layer = linear_layer(pipe.model)
         layer.set_param("bias", layer.get_param("bias") + layer.ops.asarray1f(added))
         msg.info(f"Rare labels are favoured: {found:.1f} of the log frequencies, chosen on {len(gold):,} texts")
     return found, added
+
+
+class Choice(NamedTuple):
+    """What `choose_again` chose: the weight of the linear model, what is added to its logits to favour rare labels (by
+    how much of their log frequencies), or the best threshold of each label.
+    """
+
+    weight: float
+    added: np.ndarray | None = None
+    adjustment: float | None = None
+    thresholds: dict[str, float] | None = None
+
+
+def choose_again(nlp: Language, path: Path, train: Path, dev: Path, mixed: Mix) -> Choice | None:
+    """Choose anew, for the linear model that has learned from dev, too, what was chosen with that of train.
+
+    Where dev is large beside train, it knows so much more that the weights, the threshold and what favours rare labels
+    would not fit it. They are chosen by the scores that it gives in cross-validation on both.
+
+    Args:
+        nlp: with what was chosen so far; changed in place.
+        path: the linear models (.npz).
+        train: texts (.spacy).
+        dev: texts (.spacy).
+        mixed: what `mix` chose.
+
+    Returns:
+        None where dev is not large.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        if FINAL + LEFT_OUT not in arrays:
+            return None
+        known, left_out = arrays["labels"].tolist(), arrays[FINAL + LEFT_OUT].astype("float64")
+    pipe = nlp.get_pipe(COMPONENT)
+    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
+    left_out = left_out[:, [known.index(label) for label in pipe.labels]]
+    train_gold, dev_gold = (gold_of(texts, pipe.labels) for texts in (train, dev))
+    on_train, on_dev, weight = left_out[: len(train_gold)], left_out[len(train_gold) :], 1.0
+    if mixed.trained is not None:
+        factor, weight, bias = choose_weights(mixed.trained, on_dev, dev_gold, exclusive)
+        change = factor / mixed.own
+        mix_linear(pipe.model, change, 1.0, bias - change * mixed.bias)
+        on_dev = factor * mixed.trained + weight * on_dev + bias
+    gold, logits = np.concatenate([dev_gold, train_gold]), np.concatenate([on_dev, on_train])
+    said = f"Dev is large beside train. Chosen anew for the linear model of both: {weight:.2f} of it"
+    if exclusive:
+        found, added = favour(gold, logits, gold)
+        msg.info(f"{said}, and {found:.1f} of the log frequencies")
+        return Choice(weight, added, found)
+    pipe.cfg["threshold"] = best_threshold(gold, expit(logits))
+    msg.info(f"{said}, and a threshold of {pipe.cfg['threshold']:.2f}")
+    each = label_thresholds(dev_gold, expit(on_dev))
+    return Choice(weight, thresholds=dict(zip(pipe.labels, each, strict=True)))
 
 
 def stored_bytes(path: Path) -> int:

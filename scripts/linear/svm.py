@@ -18,13 +18,14 @@ from scripts.common.cli import show_progress
 from scripts.common.files import whole_file
 from scripts.components import LINEAR_ROWS, count_words, cut_words, hash_rows, split_pieces
 from scripts.evaluation.thresholds import given_labels, macro_f1
-from scripts.linear.mixing import FINAL
+from scripts.linear.mixing import FINAL, LEFT_OUT
 
 STRENGTHS = (1.0, 0.3, 3.0)  # C of the support vector machine; the first of equals is taken
 BALANCES = (1.0, 0.5)  # exponents of the weight that rare labels get
 MARGIN = 0.003  # of F1 by which another setting must be better than the first
 SIZE, MIN_ROWS = 1_200_000, 20_000  # bytes of the table at most, unless many labels want more for so many rows
 ROW_BYTES = 5  # key and idf
+LARGE_DEV = 4  # times dev is train: then four fifths of both, which cross-validation fits, are as much as train
 MANY = 40_000  # texts times labels: from here on settings are compared by one fold of three
 DF_TEXTS = 2_000  # counted at a time: memory would else grow with the words of all texts
 SLOPE = 2.0  # of a sigmoid on a support vector machine's scores; of cooking 2.1
@@ -293,6 +294,9 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
 def fit_both(train: Path, dev: Path, output: Path, facts: dict[str, Any], size: int = 0) -> dict[str, Any]:
     """Write the model that is fitted to train, with the scores of `LinearFit`, and the one fitted to train and dev.
 
+    The settings and the calibration that suit train suit both, unless dev is large. Then they are found anew, and the
+    scores of cross-validation on both are written, too.
+
     Args:
         train: texts (.spacy).
         dev: texts (.spacy).
@@ -307,11 +311,16 @@ def fit_both(train: Path, dev: Path, output: Path, facts: dict[str, Any], size: 
     docs = list(DocBin().from_disk(train).get_docs(vocab))
     n_train = len(docs)
     docs += DocBin().from_disk(dev).get_docs(vocab)
+    large = LARGE_DEV * (len(docs) - n_train) >= n_train
     gold = np.array([[doc.cats[label] for label in labels] for doc in docs])
     found = fit_linear(docs[:n_train], gold[:n_train], facts["exclusive"], size)
-    features = choose_features(docs, len(labels), size)
-    final = fit_arrays(features, gold, facts["exclusive"], found.setting, found.calibration)
-    arrays = found.arrays | {"labels": np.asarray(labels), "left_out": found.logits}
+    arrays = found.arrays | {"labels": np.asarray(labels), LEFT_OUT: found.logits}
+    if large:
+        fit = fit_linear(docs, gold, facts["exclusive"], size)
+        final = fit.arrays | {LEFT_OUT: fit.logits}
+    else:
+        features = choose_features(docs, len(labels), size)
+        final = fit_arrays(features, gold, facts["exclusive"], found.setting, found.calibration)
     arrays |= {FINAL + name: array for name, array in final.items()}
     with whole_file(output) as temporary, temporary.open("wb") as stream:
         # Compressed: most rows of the table are empty.

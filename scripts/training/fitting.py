@@ -30,7 +30,7 @@ from scripts.common.files import md5_folder, put, whole_file, workspace, write_j
 from scripts.common.finished import BEST, CONFIG, DEV, FACTS, LOG, MODEL_MD5
 from scripts.evaluation.scores import chance, even_documents, score_dev
 from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, tune_threshold
-from scripts.linear.mixing import Mix, adjust, finish, left_out_scores, mix, store
+from scripts.linear.mixing import Mix, adjust, choose_again, finish, left_out_scores, mix, store
 from scripts.machines.machine import THREADS
 from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
@@ -118,7 +118,7 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
             msg.info(f"{candidates[best].stem}, chosen by the log loss on dev: {tried}")
         if mixed := mixes[best]:
             facts |= {"dev_alone": mixed.alone} if mixed.alone else {}
-            facts |= complete(folder / BEST, opened[best]["paths"], mixed.weight)
+            facts |= complete(folder / BEST, opened[best]["paths"], mixed)
         judgement = judge_training(folder / LOG, even_documents(count_labels(Path(opened[best]["paths"]["dev"]))))
         facts |= {"judgement": judgement, MODEL_MD5: md5_folder(folder / BEST)}
         write_json(folder / FACTS, facts)
@@ -128,13 +128,13 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
             put(folder / name, output / name)
 
 
-def complete(model: Path, paths: dict[str, str], weight: float) -> dict[str, Any]:
+def complete(model: Path, paths: dict[str, str], mixed: Mix) -> dict[str, Any]:
     """Give a chosen pipeline with a linear model the last that is chosen on dev, and let it learn from dev as well.
 
     Args:
         model: stored; changed in place.
         paths: of the config: `linear`, `train`, `dev`.
-        weight: of the linear model, that of `mix`.
+        mixed: what `mix` chose.
 
     Returns:
         What is kept of it: scores on dev of the pipeline that had not learned from it, and what was chosen.
@@ -144,6 +144,13 @@ def complete(model: Path, paths: dict[str, str], weight: float) -> dict[str, Any
     if nlp.get_pipe_meta(COMPONENT).factory == "textcat":
         facts["logit_adjustment"], added = adjust(nlp, linear, train, dev)
     facts[DEV] = score_dev(nlp, dev)
+    weight = mixed.weight
+    if again := choose_again(nlp, linear, train, dev, mixed):
+        weight, added = again.weight, again.added
+        if again.thresholds is None:
+            facts["logit_adjustment"] = again.adjustment
+        else:
+            facts[DEV]["thresholds"] = again.thresholds
     # It costs a second, where another training would cost as much as the first.
     finish(nlp, linear, weight, added)
     store(nlp, model)

@@ -8,6 +8,7 @@ from scripts.data.check import (
     Findings,
     find_few,
     find_few_texts,
+    find_large_dev,
     near_duplicates,
     open_tokenizer,
     percentiles,
@@ -114,6 +115,14 @@ def test_few_examples():
         ("few_in_train", ["b: 19"]),
         ("few_in_test", ["b: 9"]),
     ]
+
+
+@pytest.mark.parametrize("train, dev, found", [(100, 51, True), (100, 50, False), (0, 5, True)])
+def test_a_dev_set_of_more_use_for_training(train, dev, found):
+    findings = Findings()
+    texts = [Example("a b", ("a",), "here")] * 100
+    find_large_dev({"train": texts[:train], "dev": texts[:dev], "test": []}, findings)
+    assert [item["kind"] for item in findings.items] == ["large_dev"] * found
 
 
 def test_what_a_test_set_can_tell():

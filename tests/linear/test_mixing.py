@@ -7,14 +7,26 @@ import numpy as np
 import pytest
 import spacy
 import srsly
+from scipy.special import expit
 
-from scripts.components import _compact_predict, linear_logits, mix_linear
+from scripts.components import LINEAR_PARAMS, _compact_predict, linear_logits, mix_linear, set_linear
 from scripts.data.convert import convert
 from scripts.encoder.quantize import build_table
-from scripts.evaluation.thresholds import gold_of
+from scripts.evaluation.thresholds import best_threshold, gold_and_scores, gold_of
 from scripts.linear import mixing
 from scripts.linear.fit_linear import fit_linear
-from scripts.linear.mixing import START, adjust, choose_weights, finish, left_out_scores, logits_of, store
+from scripts.linear.mixing import (
+    START,
+    Mix,
+    adjust,
+    choose_again,
+    choose_weights,
+    finish,
+    left_out_scores,
+    logits_of,
+    mix,
+    store,
+)
 from scripts.training.config import write_config
 from scripts.training.fitting import fit
 from tests.conftest import DESKS, ROOT, toy_records
@@ -114,6 +126,64 @@ def test_favouring_rare_labels_moves_the_logits_and_outlives_the_exchange(compac
     assert not (model / "textcat" / "vocab").exists(), "the words that it has met stay out"
     bias = spacy.load(model).get_pipe("textcat").model.get_ref("linear").get_param("bias")
     assert bias == pytest.approx(0.7 * np.load(compact / "linear.npz")["final_bias"] + added, abs=1e-5)
+
+
+def test_with_a_large_dev_the_weights_are_those_of_the_model_that_has_learned_from_it(compact, tmp_path):
+    nlp, corpus = spacy.load(compact / "run" / "model-best"), compact / "corpus"
+    pipe, train, dev = nlp.get_pipe("textcat"), corpus / "train.spacy", corpus / "dev.spacy"
+    assert choose_again(nlp, compact / "linear.npz", train, dev, Mix()) is None, "a tenth of all is not large"
+    pipe.model.attrs["mixed"] = False
+    known = dict(np.load(compact / "linear.npz"))
+    gold = np.concatenate([gold_of(path, known["labels"].tolist()) for path in (train, dev)])
+    np.savez(tmp_path / "linear.npz", **known, final_left_out=np.where(gold, 4.0, 0.0))
+    mixed = mix(nlp, dev)
+    found = choose_again(nlp, tmp_path / "linear.npz", train, dev, mixed)
+    gold = gold_of(dev, list(pipe.labels))
+    factor, weight, _ = choose_weights(mixed.trained, np.where(gold, 4.0, 0.0), gold, True)
+    assert found.weight == pytest.approx(weight) and found.thresholds is None
+    assert found.adjustment == 0 and not found.added.any(), "where all is right, nothing is favoured"
+    silent = {name: np.load(compact / "linear.npz")[name] for name in LINEAR_PARAMS}
+    set_linear(pipe.model.get_ref("linear"), silent | {"scales": 0 * silent["scales"], "bias": 0 * silent["bias"]})
+    pipe.to_disk(tmp_path / "textcat")
+    pipe.from_disk(tmp_path / "textcat")
+    own = logits_of(gold_and_scores(nlp, dev)[1], True)
+    expected = factor * mixed.trained
+    assert own - own[:, :1] == pytest.approx(expected - expected[:, :1], abs=1e-2)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A folder with a toy corpus of several labels, as much of it in dev as in train, and `linear` trained on it."""
+    folder = tmp_path_factory.mktemp("several")
+    assets = folder / "assets" / "toy"
+    assets.mkdir(parents=True)
+    records = [{"text": record["text"], "labels": [record["label"]]} for record in toy_records()]
+    for i, record in enumerate(records):
+        if i % 5 == 0:
+            record |= {"text": f"Rain on day {i}", "labels": []}
+    for i, name in enumerate(("train", "dev", "test")):
+        srsly.write_jsonl(assets / f"{name}.jsonl", records[i::3])
+    (folder / "project.yml").write_text("assets: []\n", encoding="utf-8")
+    corpus = folder / "corpus"
+    convert("toy", corpus, assets=folder / "assets", project=folder / "project.yml")
+    fit_linear(corpus / "train.spacy", corpus / "dev.spacy", folder / "linear.npz", task=corpus / "task.json")
+    paths = {"linear": folder / "linear.npz"} | {split: corpus / f"{split}.spacy" for split in ("train", "dev")}
+    settings = {f"paths.{name}": path.as_posix() for name, path in paths.items()}
+    config = folder / "run" / "config.cfg"
+    write_config(ROOT / "configs" / "linear.cfg", config, corpus, folder / "training", 0, 1, -1, settings)
+    fit([config], folder / "run")
+    return folder
+
+
+def test_with_a_large_dev_the_threshold_is_that_of_the_model_that_has_learned_from_it(several):
+    corpus, known = several / "corpus", np.load(several / "linear.npz")
+    labels, splits = known["labels"].tolist(), [corpus / f"{split}.spacy" for split in ("train", "dev")]
+    gold = np.concatenate([gold_of(split, labels) for split in splits])
+    assert known["final_left_out"].shape == gold.shape and len(known["left_out"]) == 24
+    pipe = spacy.load(several / "run" / "model-best").get_pipe("textcat")
+    assert pipe.cfg["threshold"] == best_threshold(gold, expit(known["final_left_out"].astype(float)))
+    assert pipe.model.get_ref("scores").get_param("bias") == pytest.approx(known["final_bias"])
+    assert srsly.read_json(several / "run" / "train.json")["dev"]["thresholds"].keys() == set(labels)
 
 
 def test_it_learns_and_survives_storage(compact, tmp_path):
