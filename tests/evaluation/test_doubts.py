@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import spacy
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from spacy.tokens import DocBin
 from spacy.training import Example
 
@@ -60,6 +60,39 @@ def test_guesses_are_told_by_the_area_under_the_curve():
     for area, said in ((0.5, ["may be that of guessing"]), (0.7, [])):
         doubts = find_doubts(metrics(scores=scores | {"macro_auc": area}), None)
         assert len(doubts) == len(said) and all(part in doubts[0] for part in said)
+
+
+def answered(right, texts=100, labels=2, seed=0):
+    """Scores of a variant that knows the label of a share of the texts, and guesses the others."""
+    rng = np.random.default_rng(seed)
+    gold = rng.integers(labels, size=texts)
+    given = np.where(rng.random(texts) < right, gold, rng.integers(labels, size=texts))
+    one_hot = np.eye(labels, dtype=bool)
+    answers = pack_answers([str(i) for i in range(texts)], ["a", "b", "c"][:labels], one_hot[gold], one_hot[given])
+    return {"macro_f1": f1_score(gold, given, average="macro"), "answers": answers, "documents": texts}
+
+
+def test_guesses_among_labels_that_exclude_each_other_are_told_by_shuffling():
+    said = [find_doubts(metrics(scores=answered(0, seed=seed)), None) for seed in range(100)]
+    found = [doubts for doubts in said if doubts]
+    assert len(found) >= 88, "one in twenty guesses better than 95 % of all"
+    assert all("learned nothing that can be seen: its macro-F1 on test" in doubt for (doubt,) in found)
+    assert not any(find_doubts(metrics(scores=answered(0.6, seed=seed)), None) for seed in range(20))
+
+
+@pytest.mark.parametrize(("texts", "said"), [(100, "that may be chance"), (10_000, "prefer `linear` here")])
+def test_what_is_below_linear_by_chance_is_not_advised_against(texts, said):
+    scores = answered(0.6, texts)
+    linear = {"dev": {"macro_f1": 0.8}, "scores": {"macro_f1": scores["macro_f1"] + 0.02}}
+    (doubt,) = find_doubts(metrics(scores=scores), linear)
+    assert said in doubt
+
+
+def test_a_low_threshold_is_right_where_labels_are_hard_to_tell():
+    scores = {"macro_f1": 0.28, "thresholds": {"all_labels": 0.09}}
+    assert not find_doubts(metrics(scores=scores), None)
+    (doubt,) = find_doubts(metrics(scores=scores | {"macro_f1": 0.52}), None)
+    assert "from a score of 0.09 on" in doubt
 
 
 def test_a_label_that_no_text_of_test_has_is_not_held_against_a_variant():
