@@ -160,7 +160,12 @@ def describe_gap(gap: dict[str, Any]) -> str:
     between = f"between {gap['blank']} (labels alone) and {gap['transformer']} (the best transformer on dev)"
     if gap["real"]:
         return f"The gap {between} is {size}."
-    return f"The gap {between} is {size}, which could be chance. So there is no share of it."
+    return f"The gap {between} is {size}: {why_no_gap(gap)}. So there is no share of it."
+
+
+def why_no_gap(gap: dict[str, Any]) -> str:
+    """What is said of a gap that is not real."""
+    return "labels alone are better" if gap.get("high", 0.0) < 0 else "it could be chance"
 
 
 def format_share(share: dict[str, float] | None) -> str:

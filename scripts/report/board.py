@@ -26,6 +26,7 @@ from scripts.evaluation.paired import (
     mean_and_std,
     mean_share,
     name_test,
+    why_no_gap,
 )
 from scripts.forms.tables import markdown_table
 from scripts.report.page import format_number
@@ -40,8 +41,12 @@ ROOM = 0.07  # of a panel's height: between two names
 COMMAND = "board"  # in the markers of pages
 
 
-def load_tasks(root: Path) -> list[Task]:
+def load_tasks(root: Path, corpora: Path | None = None) -> list[Task]:
     """All tasks below a folder of metrics that can be read; the others are named.
+
+    Args:
+        root: the folder.
+        corpora: folder of their corpora, CORPORA/NAME; what was measured on other texts than are there does not count.
 
     Raises:
         UserError: there is none.
@@ -49,7 +54,7 @@ def load_tasks(root: Path) -> list[Task]:
     tasks = []
     for name in find_tasks(root):
         try:
-            tasks.append(load_task(root / name, name)[0])
+            tasks.append(load_task(root / name, name, corpus=corpora / name if corpora else None)[0])
         except UserError as error:
             msg.warn(f"{name}: not on the board. {error}")
     if not tasks:
@@ -338,7 +343,7 @@ def gap_cell(task: Task) -> str:
     if "missing" in gap:
         return ""
     interval = f" [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]" if "low" in gap else ""
-    return f"{100 * gap['points']:+.1f}{interval}" + ("" if gap["real"] else ", could be chance")
+    return f"{100 * gap['points']:+.1f}{interval}" + ("" if gap["real"] else f": {why_no_gap(gap)}")
 
 
 def price(task: Task, name: str) -> str:
@@ -476,9 +481,10 @@ def board(
     metrics: Annotated[Path, typer.Argument(help="Folder with a folder of metrics for each data set.")],
     readme: Annotated[Path | None, typer.Option(help="Page whose table of results to bring up to date.")] = None,
     page: Annotated[Path | None, typer.Option(help="Page on the choice of a variant to bring up to date.")] = None,
+    corpora: Annotated[Path | None, typer.Option(help="Folder of what convert wrote, CORPORA/NAME, if any.")] = None,
 ) -> None:
     """Write METRICS/board.md, board.json and board.svg, and print the table."""
-    tasks = load_tasks(metrics)
+    tasks = load_tasks(metrics, corpora)
     svg = vl_convert.vegalite_to_svg(make_picture(tasks).to_json())
     texts: dict[Path, str | None] = {
         metrics / "board.svg": svg,

@@ -342,6 +342,7 @@ def make_page(
     seeds: dict[str, dict[int, float]] | None = None,
     comparison: dict[str, Any] | None = None,
     pairs: dict[str, Any] | None = None,
+    doubts: dict[str, list[str]] | None = None,
     tuning: dict[str, Any] | None = None,
     tuning_svg: str | None = None,
     curves: Sequence[dict[str, Any]] = (),
@@ -359,6 +360,7 @@ def make_page(
         seeds: macro-F1 of each variant by seed, where several were run.
         comparison: the differences to show, of `pairs` or of what `compare` found.
         pairs: the paired tests of all variants (scripts.experiments.pairs); by these it chooses, if there are any.
+        doubts: by variant: what says that it has not learned what it could.
         tuning: what tuning brought (scripts.report.grids.read_tuning), with `tuning_svg`, its plot.
         tuning_svg: the plot.
         curves: what `learning_curves` found.
@@ -384,6 +386,7 @@ def make_page(
     environment.filters.update(number=format_number, shorten=shorten)
     return environment.get_template("page.html.jinja").render(
         answer=make_answer(variants, pairs),
+        doubts=doubts or {},
         tasks=tasks,
         rule=name_test(pairs, scores),
         dataset=variants[0]["dataset"],

@@ -30,6 +30,7 @@ FROM_TRANSFORMERS = (
 # Variants that have learned before they are trained, and the nearest that has not.
 NEAREST = {"transformer-int8": "transformer-trim", "transformer-distilled": "transformer-trim"}
 FEW_TESTED = 200  # with fewer, evenly spread over the labels, the sentence says how little a test set tells
+LITTLE = 0.02  # of macro-F1: what the last quarter of the labels gains at most where more hardly help
 MUCH = 1.1  # times as fast: worth a word
 FEW_TEXTS = 2000  # tested: with fewer, cross-validation tells more
 
@@ -77,6 +78,8 @@ def fastest_sentence(task: Task) -> str:
     against = f", {format_number(ratio)} times as many as {top['name']}" if ratio > MUCH else ""
     if len({task.runs[cost["name"]][0].get("env", {}).get("cpu") for cost in good}) > 1:
         against += " (not all on the same processor: measure again before you go by speed)"
+    if len(task.costs) == 1:
+        return f"It labels {speed}."
     if fast is pick:
         return f"It is the fastest of these, too: {speed}{against}."
     return f"The fastest of these is {fast['name']}, {describe_size(fast)}: {speed}{against}."
@@ -171,7 +174,14 @@ def next_sentence(
         )
     if can_be_larger:
         return larger_sentence(task)
-    return "There is nothing left to try that the project knows: more labels hardly help."
+    gains = [gain for curve in curves if (gain := step_gain(curve["points"]))]
+    if any(sum(gain) < LITTLE for gain in gains):
+        return "There is nothing left to try that the project knows: more labels hardly help."
+    settings = f"--vars.variant {curve_variant(good[0]['name'])} --vars.curve_repeats 10"
+    return (
+        "Next, see more closely whether more labels would help, which the learning curve could not tell "
+        f"({run_line(task, 'train-curve', settings)})."
+    )
 
 
 def has_raw_text(facts: dict[str, Any]) -> bool:
@@ -200,7 +210,7 @@ def recommend(
     msg.good(smallest_sentence(task))
     msg.good(fastest_sentence(task))
     _, good = task.best()
-    for doubt in task.runs[good[0]["name"]][0].get("doubts", ()):
+    for doubt in results.doubts.get(good[0]["name"], ()):
         msg.warn(doubt)
     msg.info(next_sentence(task, variant_names(project), found, facts, encoder))
 

@@ -127,7 +127,7 @@ def make_markdown(results: Results, folder: str) -> str:
         + ("Other tools: settings chosen on dev too, measured in the same way (`baselines`). " if results.peers else "")
         + describe_machines([*variants, *(peer for peer in results.peers if "env" in peer)]),
     ]
-    if doubts := [(metrics["variant"], doubt) for metrics in variants for doubt in metrics.get("doubts", ())]:
+    if doubts := [(name, doubt) for name, said in results.doubts.items() for doubt in said]:
         lines += ["", "**Doubts**: what says that a variant has not learned what it could", ""]
         lines += [f"- {doubt if doubt.startswith(name) else f'{name}: {doubt}'}" for name, doubt in doubts]
     if results.compared:
@@ -214,6 +214,7 @@ def write_page(
         seeds=scores_by_seed(results.runs),
         comparison=results.compared,
         pairs=results.pairs,
+        doubts=results.doubts,
         tuning=results.tuning,
         tuning_svg=tuning_svg,
         curves=learning_curves(metrics / "curve"),
@@ -286,6 +287,8 @@ def report(
     mode, heads = task_mode(variants[0]), columns(variants)
     table = make_table(variants) + [format_row(peer, mode) for peer in results.peers]
     msg.table(table, header=heads, divider=True, aligns=("l",) + ("r",) * (len(heads) - 1))
+    if results.doubts:
+        msg.warn(f"Doubted, see {metrics / 'report.md'}: {', '.join(results.doubts)}")
     if project and (others := unmeasured(project, variants)):
         msg.warn(f"Not measured, because skipped or not run yet: {', '.join(others)}")
     if page and texts[page] is not None:

@@ -19,7 +19,7 @@ from scripts.evaluation.paired import (
     mean_and_std,
 )
 from scripts.evaluation.provenance import labelled, labelled_now
-from scripts.evaluation.scores import even_documents
+from scripts.evaluation.scores import constant_f1, even_documents
 from scripts.experiments.pairs import SEEDS, Runs, compare_variants, find_runs, is_run
 from scripts.report.grids import read_comparison, read_tuning
 from scripts.report.page import flatten, read_any
@@ -62,6 +62,7 @@ class Results:
         pairs: the paired tests of all variants, if there are any (scripts.experiments.pairs).
         new_pairs: whether these are to be written.
         runs: that stand for each variant, see `find_runs`.
+        doubts: about each variant, see `find_doubts`.
     """
 
     variants: list[dict[str, Any]]
@@ -71,6 +72,7 @@ class Results:
     pairs: dict[str, Any] | None = None
     new_pairs: bool = False
     runs: Runs = field(default_factory=dict)
+    doubts: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def compared(self) -> dict[str, Any] | None:
@@ -151,6 +153,23 @@ def load_metrics(folder: Path, dataset: str, corpus: Path | None = None) -> list
     return sorted(found, key=lambda metrics: metrics["size"]["pipeline_bytes"])
 
 
+def find_doubts(variants: Sequence[dict[str, Any]], runs: Runs) -> dict[str, list[str]]:
+    """What says that a variant has not learned what it could, by variant; none of what there is no doubt about.
+
+    Args:
+        variants: their metrics, with the sentences that `evaluate` wrote.
+        runs: of the grid with several seeds, if any: of these, those that have learned nothing.
+    """
+    found = {metrics["variant"]: list(metrics.get("doubts", ())) for metrics in variants}
+    for name, own in runs.items():
+        said = found.setdefault(name, [])
+        failed = [run for run in own.values() if run["scores"]["macro_f1"] <= constant_f1(run)]
+        if len(own) > 1 and failed:
+            seeds = ", ".join(f"{run['seed']} ({run['scores']['macro_f1']:.3f})" for run in failed)
+            said.append(f"{name} has learned nothing with {len(failed)} of {len(own)} seeds: {seeds}.")
+    return {name: said for name, said in found.items() if said}
+
+
 def load_peers(folder: Path, dataset: str) -> list[dict[str, Any]]:
     """Metrics of other tools on a data set, most accurate first; they may lack figures that only spaCy has."""
     found = [check_metrics(read_json(path), path, PEER_REQUIRED) for path in sorted(folder.glob("*.json"))]
@@ -181,6 +200,7 @@ def load_results(folder: Path, dataset: str, anew: bool = False, corpus: Path | 
         pairs=pairs,
         new_pairs=new,
         runs=runs,
+        doubts=find_doubts(variants, runs),
     )
 
 

@@ -106,6 +106,13 @@ def test_no_share_of_a_gap_that_could_be_chance():
     assert "could be chance" in describe_gap(compared["gap"])
 
 
+def test_a_transformer_that_is_worse_is_not_called_chance():
+    rng = np.random.default_rng(1)
+    groups = {"linear": make_runs(0.9, 1, rng), "transformer": make_runs(0.6, 1, rng)}
+    sentence = describe_gap(compare_groups(groups, "linear")["gap"])
+    assert "labels alone are better" in sentence and "chance" not in sentence
+
+
 def test_no_share_where_a_kind_is_missing():
     groups = {name: make_runs(0.8, 1, np.random.default_rng(1)) for name in ("linear", "compact")}
     compared = compare_groups(groups, "linear")

@@ -89,6 +89,18 @@ def test_a_better_transformer_that_was_not_compared_ends_the_gap(tmp_path):
     assert topic.shares["compact"]["value"] < 0.5
 
 
+def test_what_was_measured_on_other_texts_is_not_on_the_board(tmp_path):
+    write_task(tmp_path, "topic", {"linear": 0.7, "bow": 0.8}, paired=False)
+    now, before = ({"train.spacy": md5, "test.spacy": md5} for md5 in ("new", "old"))
+    for name, md5 in (("linear", now), ("bow", before)):
+        path = tmp_path / "metrics" / "topic" / f"{name}.json"
+        metrics = srsly.read_json(path)
+        write_json(path, metrics | {"env": metrics["env"] | {"corpus_md5": md5}})
+    write_json(tmp_path / "corpus" / "topic" / "task.json", {"md5": now})
+    assert load_tasks(tmp_path / "metrics")[0].runs.keys() == {"linear", "bow"}
+    assert load_tasks(tmp_path / "metrics", tmp_path / "corpus")[0].runs.keys() == {"linear"}
+
+
 def test_the_mean_share_is_over_the_tasks_that_have_a_gap(tasks):
     value, number = shares_over_tasks(tasks, "compact")
     expected = [task(tasks, name).shares["compact"]["value"] for name in ("topic", "mood")]

