@@ -35,13 +35,14 @@ from scripts.data.splits import MAX_SHINGLE_HOLDERS, NEAR_DUPLICATE, assert_hone
 from scripts.encoder.encoders import is_weights_folder, resolve
 from scripts.encoder.languages import why_unfit
 from scripts.evaluation.scores import detectable
+from scripts.linear.svm import is_large
 from scripts.training.config import compose_config, task_settings
 from scripts.vectors.words import MIN_COUNT
 
 FEW_TO_TRAIN = 20  # examples of a label; below, even pretrained encoders guess
 FEW_TO_SCORE = 10  # of a label in dev or test; below, its F1 moves by whole tenths
 FEW_TEXTS = 2000  # labelled; below, one split leaves too few to test
-MOST_DEV = 0.5  # texts for each of train
+MOST_DEV, LEFT_DEV = 0.5, 0.1  # texts for each of train, and what of both is enough
 NEAR_COPY_WORDS = 15  # of a text, at the least, to be told from another in nearly the same words
 PERCENTILES = (50, 90, 99, 100)
 # Of linear, for each label of a text of so many words: one fit to 600,000 of them took 7.5 s of an AMD EPYC.
@@ -118,10 +119,11 @@ def find_few_texts(splits: Splits, findings: Findings) -> None:
         )
 
 
-def find_large_dev(splits: Splits, findings: Findings) -> None:
-    """Note a dev set that would be of more use for training."""
+def find_large_dev(splits: Splits, counts: dict[str, dict[str, int]], findings: Findings) -> None:
+    """Note a dev set most of which would be of more use for training; of no label would too few texts remain."""
     dev, train = len(splits["dev"]), len(splits["train"])
-    if dev > MOST_DEV * train:
+    rarest = min((n.get("dev", 0) for label, n in counts.items() if label != "(none)"), default=0)
+    if dev > MOST_DEV * train and rarest * LEFT_DEV * (dev + train) / dev >= FEW_TO_SCORE:
         text = (
             f"dev has {dev:,} texts, train {train:,}. All but the linear model learn from train alone: move most of "
             "dev there; a tenth of all is enough to choose by"
@@ -319,7 +321,7 @@ def inspect(
     find_few({label: n for label, n in counts.items() if label != "(none)"}, findings)
     find_near_duplicates(splits, findings)
     find_few_texts(splits, findings)
-    find_large_dev(splits, findings)
+    find_large_dev(splits, counts, findings)
     if any(splits.values()):
         facts["length"] = measure_texts(splits, lang, encoder, raw, findings)
     if not findings.errors:
@@ -371,9 +373,14 @@ def show(facts: dict[str, Any], findings: Findings) -> None:
 
 
 def linear_minutes(facts: dict[str, Any]) -> float:
-    """What fitting the linear model takes, some eight fits whose time goes with texts, their words, and labels."""
+    """What fitting the linear model takes, some eight fits whose time goes with texts, their words, and labels.
+
+    Where dev is large, that is done twice.
+    """
     median = next(iter(facts["length"]["words"].values()))
-    return facts["examples"]["train"] * max(1.0, median / SHORT_TEXT) * len(facts["labels"]) * LINEAR_SECONDS / 60
+    train, dev = (facts["examples"][split] for split in ("train", "dev"))
+    texts = 2 * train + dev if is_large(dev, train, len(facts["labels"])) else train
+    return texts * max(1.0, median / SHORT_TEXT) * len(facts["labels"]) * LINEAR_SECONDS / 60
 
 
 def check(

@@ -144,6 +144,7 @@ def evaluate(
         "dataset": task["dataset"],
         **({"fold": task["fold"]} if "fold" in task else {}),
         "mode": task["mode"],
+        "examples": task["examples"],
         "seed": load_config(run / CONFIG, interpolate=True)["system"]["seed"],
         "scores": scores,
         "dev": dev,

@@ -29,7 +29,7 @@ def fit_linear(
     chosen = f"C = {info['strength']:g}, balance {info['balance']:g}"
     score = max(info["cv"].values())
     rows = f"{info['rows']:,} of {info['of']:,} rows"
-    msg.good(f"{output}: {rows}, {chosen}; macro-F1 {score:.3f} in cross-validation on train")
+    msg.good(f"{output}: {rows}, {chosen}; macro-F1 {score:.3f} in cross-validation on {info['texts']:,} texts")
 
 
 if __name__ == "__main__":

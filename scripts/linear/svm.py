@@ -25,11 +25,20 @@ BALANCES = (1.0, 0.5)  # exponents of the weight that rare labels get
 MARGIN = 0.003  # of F1 by which another setting must be better than the first
 SIZE, MIN_ROWS = 1_200_000, 20_000  # bytes of the table at most, unless many labels want more for so many rows
 ROW_BYTES = 5  # key and idf
-LARGE_DEV = 4  # times dev is train: then four fifths of both, which cross-validation fits, are as much as train
 MANY = 40_000  # texts times labels: from here on settings are compared by one fold of three
 DF_TEXTS = 2_000  # counted at a time: memory would else grow with the words of all texts
 SLOPE = 2.0  # of a sigmoid on a support vector machine's scores; of cooking 2.1
 THRESHOLDS = np.arange(0.05, 0.96, 0.05)
+
+
+def count_folds(texts: int, labels: int) -> int:
+    """Of cross-validation: fewer where there is much to fit."""
+    return 3 if texts * labels > MANY else 5
+
+
+def is_large(dev: int, train: int, labels: int) -> bool:
+    """Whether dev has so many texts that what cross-validation on both fits learns from as many as train has."""
+    return (1 - 1 / count_folds(train + dev, labels)) * (train + dev) >= train
 
 
 class LinearFit(NamedTuple):
@@ -256,7 +265,7 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
     """
     features = choose_features(docs, Y.shape[1], size)
     X, many = features.X, Y.size > MANY
-    folds = split_folds(Y, exclusive, 3 if many else 5)
+    folds = split_folds(Y, exclusive, count_folds(*Y.shape))
     settings = [(strength, balance) for strength in STRENGTHS for balance in BALANCES]
     best, rates, held = settings[0], {}, {}
     with show_progress(total=len(settings) * (1 if many else len(folds)) + len(folds) * many + 1, desc="linear") as bar:
@@ -282,6 +291,7 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
         arrays = fit_arrays(features, Y, exclusive, best, (factor, bias))
         bar.update()
     info = {
+        "texts": len(docs),
         "strength": best[0],
         "balance": best[1],
         "rows": len(features.keys),
@@ -305,19 +315,19 @@ def fit_both(train: Path, dev: Path, output: Path, facts: dict[str, Any], size: 
         size: bytes of the table, at most; see `fit_linear`.
 
     Returns:
-        What was chosen.
+        What was chosen for the latter.
     """
     labels, vocab = facts["labels"], spacy.blank(facts["lang"]).vocab
     docs = list(DocBin().from_disk(train).get_docs(vocab))
     n_train = len(docs)
     docs += DocBin().from_disk(dev).get_docs(vocab)
-    large = LARGE_DEV * (len(docs) - n_train) >= n_train
     gold = np.array([[doc.cats[label] for label in labels] for doc in docs])
     found = fit_linear(docs[:n_train], gold[:n_train], facts["exclusive"], size)
     arrays = found.arrays | {"labels": np.asarray(labels), LEFT_OUT: found.logits}
-    if large:
+    info = found.info
+    if is_large(len(docs) - n_train, n_train, len(labels)):
         fit = fit_linear(docs, gold, facts["exclusive"], size)
-        final = fit.arrays | {LEFT_OUT: fit.logits}
+        final, info = fit.arrays | {LEFT_OUT: fit.logits}, fit.info
     else:
         features = choose_features(docs, len(labels), size)
         final = fit_arrays(features, gold, facts["exclusive"], found.setting, found.calibration)
@@ -325,4 +335,4 @@ def fit_both(train: Path, dev: Path, output: Path, facts: dict[str, Any], size: 
     with whole_file(output) as temporary, temporary.open("wb") as stream:
         # Compressed: most rows of the table are empty.
         np.savez_compressed(stream, allow_pickle=False, **arrays)
-    return found.info
+    return info

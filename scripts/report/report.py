@@ -22,6 +22,7 @@ from scripts.common.variants import in_all
 from scripts.evaluation.paired import has_answers
 from scripts.experiments.pairs import COMPARISON, PAIRED, Runs
 from scripts.forms.tables import markdown_table
+from scripts.linear.svm import is_large
 from scripts.report.grids import comparison_markdown, tuning_chart, tuning_markdown
 from scripts.report.page import learning_curves, make_page, task_mode
 from scripts.report.results import (
@@ -110,6 +111,18 @@ def describe_machines(variants: Sequence[dict[str, Any]]) -> str:
     return "Measured on different machines, so compare speed with care: " + "; ".join(machines) + "."
 
 
+def describe_dev(metrics: dict[str, Any]) -> str:
+    """What a large dev set means for comparisons; empty for a usual one, or of metrics that do not say."""
+    texts = metrics.get("examples", {"train": 1, "dev": 0})
+    if not is_large(texts["dev"], texts["train"], len(metrics["scores"].get("per_label", ()))):
+        return ""
+    train, both = texts["train"], texts["train"] + texts["dev"]
+    return (
+        f"Dev is large: `linear`, and what carries it, has learned from {both:,} texts, the rest from the {train:,} of "
+        "train, so that differences to linear, the gap among them, are not of the models alone. "
+    )
+
+
 def make_markdown(results: Results, folder: str) -> str:
     """The report's tables, plots and notes; `folder` is where the plots are, as seen from the Markdown file."""
     variants = results.variants
@@ -125,6 +138,7 @@ def make_markdown(results: Results, folder: str) -> str:
         f"median of {' or '.join(map(str, repeats))} passes; “of tokenizer” compares with tokenizing alone. Memory: "
         "peak of the process that measures. Installed: the packages that this process needed, spaCy among them. "
         + ("Other tools: settings chosen on dev too, measured in the same way (`baselines`). " if results.peers else "")
+        + describe_dev(variants[0])
         + describe_machines([*variants, *(peer for peer in results.peers if "env" in peer)]),
     ]
     if doubts := [(name, doubt) for name, said in results.doubts.items() for doubt in said]:

@@ -117,11 +117,16 @@ def test_few_examples():
     ]
 
 
-@pytest.mark.parametrize("train, dev, found", [(100, 51, True), (100, 50, False), (0, 5, True)])
-def test_a_dev_set_of_more_use_for_training(train, dev, found):
+@pytest.mark.parametrize(
+    ("train", "dev", "rarest", "found"),
+    [(100, 51, 51, True), (100, 50, 50, False), (100, 100, 50, True), (100, 100, 40, False), (40, 25, 8, False)],
+)
+def test_a_dev_set_of_more_use_for_training(train, dev, rarest, found):
     findings = Findings()
-    texts = [Example("a b", ("a",), "here")] * 100
-    find_large_dev({"train": texts[:train], "dev": texts[:dev], "test": []}, findings)
+    texts, counts = [example("a b")] * 100, {"a": {"dev": dev - rarest}, "b": {"dev": rarest}, "(none)": {"dev": 0}}
+    if rarest == dev:
+        del counts["a"]
+    find_large_dev({"train": texts[:train], "dev": texts[:dev], "test": []}, counts, findings)
     assert [item["kind"] for item in findings.items] == ["large_dev"] * found
 
 

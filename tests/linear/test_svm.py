@@ -12,7 +12,7 @@ import srsly
 from scripts import components
 from scripts.components import LINEAR_PARAMS, LinearScores, linear_logits, set_linear, split_pieces
 from scripts.evaluation.scores import score_dev
-from scripts.linear.svm import calibrate, choose_rows, fit_linear
+from scripts.linear.svm import calibrate, choose_rows, fit_linear, is_large
 from tests.conftest import DESKS, toy_records
 
 LABELS = sorted(DESKS)
@@ -157,12 +157,15 @@ def test_without_a_model_the_mend_is_named():
         LinearScores().initialize()
 
 
+def test_a_dev_set_is_large_where_cross_validation_on_both_knows_as_much_as_train():
+    assert is_large(25, 100, 2) and not is_large(24, 100, 2)
+    assert is_large(8000, 16_000, 2) and not is_large(7999, 16_000, 2), "of many texts there are three folds"
+
+
 def test_the_step_and_the_variant(toy_assets, run, tmp_path, make_variant):
     assert run("convert", "toy", "corpus").returncode == 0
-    assert (
-        "in cross-validation on train"
-        in run("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "linear.npz").output
-    )
+    output = run("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "linear.npz").output
+    assert f"in cross-validation on {len(LABELS) * 16} texts" in output
     make_variant("own", "linear", values={"paths.linear": "linear.npz"})
     assert run("train", "own").returncode == 0
     nlp = spacy.load(tmp_path / "training" / "own" / "model-best")

@@ -111,8 +111,17 @@ def test_results_on_a_fold_are_left_out(metrics, run):
 def test_doubts_stand_in_every_form_of_the_report(metrics, run):
     doubt = "good has learned nothing that can be seen."
     change(metrics / "good.json", lambda data: data.update(doubts=[doubt]))
-    assert "Doubted, see metrics/report.md: good" in message(run("report", "metrics", "--dataset", "toy").output)
+    assert "Doubted, see metrics/report.md: good" in run("report", "metrics", "--dataset", "toy").output
     assert all(doubt in (metrics / f"report.{form}").read_text(encoding="utf-8") for form in ("md", "html"))
+
+
+def test_a_large_dev_set_is_said_to_weigh(metrics, run):
+    for train, dev, said in ((100, 10, False), (100, 60, True)):
+        for path in metrics.glob("*.json"):
+            change(path, lambda data, n=train, m=dev: data.update(examples={"train": n, "dev": m, "test": 50}))
+        run("report", "metrics", "--dataset", "toy")
+        text = (metrics / "report.md").read_text(encoding="utf-8")
+        assert ("has learned from 160 texts, the rest from the 100 of train" in text) == said
 
 
 def test_a_seed_that_has_learned_nothing_is_a_doubt():
