@@ -148,6 +148,9 @@ def suggest(
     candidates = gather(stream, members, labels, SPARE * texts)
     if not counts["read"]:
         raise UserError(f"{source}: there is no text in it.")
+    if not candidates and source == corpus / "raw.jsonl":
+        msg.warn(f"{source}: all of its texts are known already. Give others: --vars.input new.jsonl")
+        return
     if not candidates:
         raise UserError(
             f"{source}: nothing new in it: {counts['known']:,} of its {counts['read']:,} texts are in train, dev or "

@@ -295,6 +295,14 @@ def md5_file(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def read_any(path: Path) -> Any:
+    """A JSON file's content, or None if it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def md5_folder(folder: Path) -> str:
     """Hexadecimal MD5 of a folder: of the names and contents of its files."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())

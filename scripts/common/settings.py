@@ -123,7 +123,7 @@ class Settings(TypedDict, total=False):
     engine: Literal["local", "ray"]
     address: Text
     gpu_share: Annotated[float, Field(gt=0)]
-    reference: Plain
+    reference: Text
     vectors_model: Literal["skipgram", "cbow", "fasttext"]
     vectors_dim: Values
     vectors_window: Count

@@ -3,6 +3,7 @@
 Streams: memory does not grow with the input. Empty texts get no label.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -34,6 +35,7 @@ from scripts.forms.records import (
 from scripts.forms.tables import FORMULAS, Write, json_writer, parquet_writer, schema_of, table_writer
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
+BAR = "|"  # between the labels of a text, in a table
 BATCH = 1000  # texts after which spaCy forgets their words
 
 
@@ -189,7 +191,9 @@ def flat(record: Record, labels: tuple[str, ...], joined: bool = False) -> Recor
     row = {name: value for name, value in record.items() if name != "cats"}
     found = row.get("labels")
     if joined and isinstance(found, list) and all(isinstance(label, str) for label in found):
-        row["labels"] = "|".join(found)
+        # As JSON if a label has the bar in it: nobody could tell them apart again.
+        barred = any(BAR in label for label in labels)
+        row["labels"] = json.dumps(found, ensure_ascii=False) if barred else BAR.join(found)
     return row | {f"score {label}": record["cats"].get(label) for label in labels}
 
 

@@ -13,7 +13,7 @@ from spacy.util import load_config
 from wasabi import msg
 
 from scripts.common.cli import UserError, run_cli
-from scripts.common.files import put, read_json, workspace, write_json, write_text
+from scripts.common.files import md5_bytes, put, read_json, workspace, write_json, write_text
 from scripts.common.finished import BEST, MODEL_MD5, check_finished
 from scripts.evaluation.installed import OWN
 from scripts.forms.cards import split_card
@@ -23,7 +23,12 @@ from scripts.forms.tables import markdown_table
 
 
 def package_name(dataset: str, variant: str) -> str:
-    """A name that Python can import: letters, digits and single underscores."""
+    """A name that Python can import: letters, digits and single underscores.
+
+    A data set whose name has other letters gets some digits of its checksum: two would be alike without them.
+    """
+    if not dataset.isascii():
+        dataset += f"_d{md5_bytes([dataset.encode()])[:6]}"
     return re.sub(r"[^0-9a-z]+", "_", f"{dataset}_{variant}".casefold()).strip("_")
 
 

@@ -121,7 +121,7 @@ def compare(
     if reference == BEST:
         reference = best_of(groups, list(groups)) or BEST
     if reference not in groups:
-        raise UserError(f"--reference {reference}: not among {', '.join(groups)}.")
+        raise UserError(f"vars.reference {reference!r}: not among {', '.join(groups)}. Choose one of these.")
     compared = compare_groups(groups, reference)
     rows = format_rows(compared["rows"], reference)
     header = ("variant", "seeds", "macro-F1", "on dev", "size MB", f"points to {reference}", "p", "share of the gap")

@@ -27,11 +27,12 @@ from typing import Annotated, Any
 
 import typer
 from wasabi import msg
-from weasel.util.config import load_project_config
+from weasel.util.config import load_project_config, parse_config_overrides
 
 from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.files import file_in_the_way, read_json, whole_folder, write_json
+from scripts.common.files import file_in_the_way, md5_bytes, md5_file, read_json, whole_folder, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
+from scripts.common.settings import overriding_words, weasels_words
 from scripts.common.variants import in_all, names_in
 from scripts.evaluation.provenance import labelled, labelled_now
 from scripts.experiments.grids import (
@@ -51,6 +52,9 @@ from scripts.experiments.grids import (
 from scripts.machines.cluster import LOCAL, check_engine, connect, pack, unpack
 
 LOG_LINES = 5  # shown of the log of a run that failed
+OWN = {f"vars.{name}" for name in
+       ("dataset", "grid", "workers", "of_grid", "engine", "address", "gpu_share", "gpu_id")}  # fmt: skip
+DATA = ("lang", "format", "text_column", "label_column", "label_separator", "mode", "folds")
 RETRIES = 5  # of a group, each on another machine if one was lost
 
 
@@ -82,17 +86,43 @@ def prepare(root: Path, folder: Path, project: dict[str, Any], group: Group, dat
         copy(root / name, folder / name)
 
 
-def is_finished(result: Path, run: Run, dataset: str, corpus: dict[str, str] | None = None) -> bool:
+def check_overrides(grid: Path) -> None:
+    """Make sure that what was set for this command reaches the runs, which go by project.yml.
+
+    Raises:
+        UserError: it does not.
+    """
+    given = parse_config_overrides(overriding_words(weasels_words() or []), env_var=None)
+    for name in sorted(given.keys() - OWN):
+        if name.startswith("vars."):
+            raise UserError(
+                f"{name}: would not reach the runs, which go by project.yml. Set it there, or in `settings` of {grid}."
+            )
+
+
+def describe_data(dataset: str, project: dict[str, Any]) -> dict[str, Any]:
+    """What the labelled texts of a run follow from: the data set's files, and the settings by which they are read."""
+    folder = Path("assets") / dataset
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "README.md")
+    names = [f"{path.name} {md5_file(path)}\n".encode() for path in files]
+    return {"assets_md5": md5_bytes(names), **{name: project["vars"][name] for name in DATA if name in project["vars"]}}
+
+
+def is_finished(
+    result: Path, run: Run, dataset: str, corpus: dict[str, str] | None = None, data: dict[str, Any] | None = None
+) -> bool:
     """Whether a result of exactly this run is there, with the answers that `compare` needs, or with why it was skipped.
 
-    And of the labelled texts whose checksums are `corpus`; not asked for a run with settings, which may split them
-    otherwise.
+    And of the labelled texts whose checksums are `corpus`, which is not asked for a run with settings: it may split
+    them otherwise; and made from the same `data`, where a result tells (those of before 2026-11-30 do not).
     """
     metrics = read_json(result) if result.exists() else {}
     if "skipped" not in metrics and "answers" not in metrics.get("scores", {}):
         return False
     values = metrics.get("experiment", {}).get("values")
     if (values, metrics.get("seed"), metrics.get("dataset")) != (run.values, run.seed, dataset):
+        return False
+    if data and metrics["experiment"].get("data", data) != data:
         return False
     if not corpus or "env" not in metrics or any(name.startswith("vars.") for name in run.values):
         return True
@@ -111,7 +141,8 @@ def perform(folder: Path, project: dict[str, Any], run: Run, settings: dict[str,
         settings["vars.gpu_id"] = -1
     settings |= {name: value for name, value in run.values.items() if name.startswith("vars.")}
     command = [sys.executable, "-m", "spacy", "project", "run", run.variant, "."]
-    command += [word for name, value in settings.items() for word in (f"--{name}", json.dumps(value).strip('"'))]
+    for name, value in settings.items():
+        command += [f"--{name}", json.dumps(value, ensure_ascii=False).strip('"')]
     with (folder / log_name(run)).open("w", encoding="utf-8") as log:
         try:
             change_config(folder, project, run)
@@ -123,11 +154,11 @@ def perform(folder: Path, project: dict[str, Any], run: Run, settings: dict[str,
     return process.returncode == 0
 
 
-def keep(folder: Path, results: Path, run: Run, dataset: str) -> None:
-    """Copy the result of a run to the results."""
+def keep(folder: Path, results: Path, run: Run, dataset: str, data: dict[str, Any]) -> None:
+    """Copy the result of a run to the results, with what its texts follow from."""
     # A variant that was skipped says no more than why.
     metrics = {"seed": run.seed, "dataset": dataset} | read_json(folder / result_file(run, dataset))
-    metrics["experiment"] = {"setting": run.setting, "values": run.values}
+    metrics["experiment"] = {"setting": run.setting, "values": run.values, "data": data}
     write_json(results / f"{run.name}.json", metrics)
 
 
@@ -267,6 +298,7 @@ def experiment(
 ) -> None:
     """Run what is not finished of a grid of variants, seeds and settings."""
     check_engine(engine)
+    check_overrides(grid)
     root = Path.cwd()
     check_dataset(dataset, root / "assets")
     project = load_project_config(root, overrides={"vars.dataset": dataset})
@@ -278,7 +310,8 @@ def experiment(
     if path := file_in_the_way(folder):
         raise UserError(f"{path}: is a file, where the folder of the results shall stand. Move it, or rename the grid.")
     corpus = labelled_now(root / "corpus" / dataset)
-    missing = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset, corpus)]
+    data = describe_data(dataset, project)
+    missing = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset, corpus, data)]
     todo = [run for run in missing if run in chosen]
     msg.info(f"{grid}: {len(chosen)} runs, {len(chosen) - len(todo)} finished already")
     groups = group_runs(todo, names_in(project))
@@ -298,7 +331,7 @@ def experiment(
         for group, run, succeeded in show_progress(outcomes, total=len(todo), desc=grid.stem, unit=" runs"):
             own = folders / group.name
             if succeeded:
-                keep(own, folder, run, dataset)
+                keep(own, folder, run, dataset, data)
                 left[group.name] -= 1
             else:
                 failed.append(run)

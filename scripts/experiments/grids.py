@@ -114,6 +114,14 @@ def check_settings(path: Path, runs: Sequence[Run], project: dict[str, Any]) -> 
             raise UserError(f"{path}: {name} cannot be in `settings`: {OTHERWISE[name]}.")
         if (setting := name.removeprefix("vars.")) not in project["vars"]:
             raise UserError(f"{path}: {no_setting(setting, project['vars'])}")
+    number = project["vars"].get("folds")
+    folds = {run.values["vars.fold"] for run in runs if "vars.fold" in run.values and "vars.folds" not in run.values}
+    if number and folds and folds != set(range(number)):
+        raise UserError(
+            f"{path}: its settings are of {len(folds)} folds, vars.folds of project.yml is {number}. Give it a setting "
+            f"for each, fold-0: {{vars.fold: 0}} to fold-{number - 1}: {{vars.fold: {number - 1}}}, or change "
+            "vars.folds."
+        )
     for run in runs:
         settings = {name.removeprefix("vars."): value for name, value in run.values.items() if name.startswith("vars.")}
         found = list(faults(project["vars"] | settings | {"seed": run.seed}))

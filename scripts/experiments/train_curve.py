@@ -9,6 +9,7 @@ import contextlib
 import io
 import math
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from scripts.common.cli import UserError, run_cli, show_progress
 from scripts.common.files import read_json, whole_file, write_json
 from scripts.common.finished import BEST, DEV, FACTS
 from scripts.common.variants import config_chain, merge_configs, variant_names
+from scripts.evaluation.provenance import labelled_now
 from scripts.evaluation.scores import score_dev
 from scripts.experiments.curves import advice
 from scripts.linear.svm import fit_both
@@ -36,18 +38,26 @@ CONFIDENCE = 0.95
 
 
 def subset(path: Path, share: float, seed: int, output: Path) -> int:
-    """Write a random share of a corpus, label by label, in its old order; return the number of texts.
+    """Write a random share of a corpus, spread over the labels, in its old order; return the number of texts.
 
-    The same seed draws the smaller share from the larger one. Of each set of labels at least one text is kept.
+    The same seed draws the smaller share from the larger one. Of each label at least one text is kept. A text of
+    several labels counts for its rarest: sets of labels are often of one text only.
     """
     docs = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
-    order = np.random.default_rng(seed).permutation(len(docs))
-    strata: dict[tuple[str, ...], list[int]] = {}
+    labels = [[label for label, value in doc.cats.items() if value >= 0.5] for doc in docs]
+    counts = Counter(label for own in labels for label in own)
+    strata: dict[str, list[int]] = {}
+    for index in np.random.default_rng(seed).permutation(len(docs)).tolist():
+        strata.setdefault(min(labels[index], key=lambda label: (counts[label], label), default=""), []).append(index)
+    # From 0, drawn first in its stratum, to 1, last.
+    places = {i: (rank + 0.5) / len(members) for members in strata.values() for rank, i in enumerate(members)}
+    order = sorted(places, key=lambda index: (places[index], index))
+    kept = {next(index for index in order if label in labels[index]) for label in counts}
     for index in order:
-        labels = tuple(sorted(label for label, value in docs[index].cats.items() if value >= 0.5))
-        strata.setdefault(labels, []).append(int(index))
-    kept = sorted(index for members in strata.values() for index in members[: math.ceil(share * len(members))])
-    DocBin(attrs=["ORTH", "SPACY"], docs=[docs[index] for index in kept]).to_disk(output)
+        if len(kept) >= math.ceil(share * len(docs)):
+            break
+        kept.add(index)
+    DocBin(attrs=["ORTH", "SPACY"], docs=[docs[index] for index in sorted(kept)]).to_disk(output)
     return len(kept)
 
 
@@ -144,7 +154,8 @@ def train_curve(
         texts, macro_f1 = train_once(variant, corpus, training, share, seed, max_epochs, gpu_id)
         runs.append({"share": share, "seed": seed, "texts": texts, "macro_f1": macro_f1})
     points = summarize(runs)
-    write_json(output / f"{variant}.json", {"variant": variant, "scored_on": "dev", "points": points, "runs": runs})
+    facts = {"variant": variant, "scored_on": "dev", "corpus_md5": labelled_now(corpus)}
+    write_json(output / f"{variant}.json", facts | {"points": points, "runs": runs})
     with whole_file(output / f"{variant}.svg") as path:
         path.write_text(plot(points, variant), encoding="utf-8")
     rows = [

@@ -16,6 +16,7 @@ from typing import Any
 
 import jinja2
 
+from scripts.common.files import read_any
 from scripts.common.finished import is_of_another
 from scripts.evaluation.paired import as_good_as_best, find_scores, find_worse, name_test
 from scripts.evaluation.scores import constant_f1
@@ -251,22 +252,13 @@ def describe_seeds(scores: dict[int, float]) -> str | None:
     return f"{len(scores)} seeds: macro-F1 {spread} (mean and standard deviation of {values})"
 
 
-def learning_curves(folder: Path) -> list[dict[str, Any]]:
-    """Mean score on dev against training texts, from scripts.experiments.train_curve."""
+def learning_curves(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean score on dev against training texts, of what `train-curve` has written."""
     curves = []
-    for path in sorted(folder.glob("*.json")):
-        found = read_any(path)
-        if found and (curve := scale_line((point["texts"], point["macro_f1"]) for point in found["points"])):
-            curves.append({"name": found["variant"], "curve": curve})
+    for one in found:
+        if curve := scale_line((point["texts"], point["macro_f1"]) for point in one["points"]):
+            curves.append({"name": one["variant"], "curve": curve})
     return curves
-
-
-def read_any(path: Path) -> Any:
-    """A JSON file's content, or None if it cannot be read."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def confusions(confusion: dict[str, Any] | None) -> dict[str, Any] | None:

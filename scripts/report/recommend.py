@@ -9,15 +9,16 @@ import typer
 from wasabi import msg
 
 from scripts.common.cli import run_cli
-from scripts.common.files import format_json, read_json, write_text
+from scripts.common.files import format_json, read_any, write_text
 from scripts.common.variants import variant_names
 from scripts.encoder.languages import other_language
 from scripts.evaluation.paired import is_transformer, name_test
+from scripts.evaluation.provenance import labelled_now
 from scripts.evaluation.scores import detectable
-from scripts.experiments.curves import step_gain
+from scripts.experiments.curves import read_curves, step_gain
 from scripts.experiments.pairs import COMPARISON, PAIRED
 from scripts.forms.records import NONE
-from scripts.report.page import format_number, list_names, read_any
+from scripts.report.page import format_number, list_names
 from scripts.report.results import Task, load_task
 
 FROM_TRANSFORMERS = (
@@ -205,7 +206,7 @@ def recommend(
     task, results = load_task(metrics, dataset, anew=True, corpus=corpus)
     if results.new_pairs:
         write_text(metrics / PAIRED / COMPARISON, format_json(results.pairs) + "\n")
-    found = [read_json(path) for path in sorted((metrics / "curve").glob("*.json"))]
+    found = read_curves(metrics / "curve", labelled_now(corpus))
     facts = read_any(corpus / "task.json")
     msg.good(smallest_sentence(task))
     msg.good(fastest_sentence(task))

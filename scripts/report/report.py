@@ -20,6 +20,8 @@ from scripts.common.files import format_json, write_texts
 from scripts.common.finished import is_of_another
 from scripts.common.variants import in_all
 from scripts.evaluation.paired import has_answers
+from scripts.evaluation.provenance import labelled_now
+from scripts.experiments.curves import read_curves
 from scripts.experiments.pairs import COMPARISON, PAIRED, Runs
 from scripts.forms.tables import markdown_table
 from scripts.linear.svm import is_large
@@ -217,9 +219,15 @@ def scores_by_seed(runs: Runs) -> dict[str, dict[int, float]]:
 
 
 def write_page(
-    results: Results, metrics: Path, dataset: str, training: Path, tuning_svg: str | None, tasks: Sequence[str]
+    results: Results,
+    metrics: Path,
+    dataset: str,
+    training: Path,
+    tuning_svg: str | None,
+    tasks: Sequence[str],
+    now: dict[str, str] | None = None,
 ) -> str:
-    """The page of a data set, with what lies beside its metrics and in its training folder."""
+    """The page of a data set, with what lies beside its metrics and in its training folder, of its texts of `now`."""
     return make_page(
         results.variants,
         best=pareto_front(results.variants, *COST_SIGNS),
@@ -231,7 +239,7 @@ def write_page(
         doubts=results.doubts,
         tuning=results.tuning,
         tuning_svg=tuning_svg,
-        curves=learning_curves(metrics / "curve"),
+        curves=learning_curves(read_curves(metrics / "curve", now)),
         missing=find_unfinished(training, results.variants),
         runs=training,
         tasks=tasks if dataset in tasks else (),
@@ -273,12 +281,12 @@ def report(
             f"python -m spacy project run evaluate-{name}"
         )
     svg = vl_convert.vegalite_to_svg(make_chart(variants, results.peers).to_json())
-    tuning_svg = draw_tuning(results, dataset)
+    tuning_svg, now = draw_tuning(results, dataset), labelled_now(corpus)
     texts = {
         metrics / "report.svg": svg,
         metrics / "tuning.svg": tuning_svg,
         metrics / "report.md": f"# Results: {dataset}\n\n{make_markdown(results, '')}",
-        metrics / "report.html": write_page(results, metrics, dataset, training, tuning_svg, tasks),
+        metrics / "report.html": write_page(results, metrics, dataset, training, tuning_svg, tasks, now),
     }
     tested = {row["name"] for row in results.pairs["rows"]} if results.pairs else set()
     lacking = [one for one in variants if tested and one["variant"] not in tested]

@@ -9,7 +9,7 @@ from typing import Any
 from wasabi import msg
 
 from scripts.common.cli import UserError
-from scripts.common.files import read_json
+from scripts.common.files import read_any, read_json
 from scripts.evaluation.paired import (
     as_good_as_best,
     find_ends,
@@ -22,7 +22,7 @@ from scripts.evaluation.provenance import labelled, labelled_now
 from scripts.evaluation.scores import constant_f1, even_documents
 from scripts.experiments.pairs import SEEDS, Runs, compare_variants, find_runs, is_run
 from scripts.report.grids import read_comparison, read_tuning
-from scripts.report.page import flatten, read_any
+from scripts.report.page import flatten
 
 REQUIRED = {
     "variant": str,

@@ -1,5 +1,7 @@
 """Texts worth annotating next: new, uncertain, varied, of all labels; and what stands in the way is said."""
 
+import shutil
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -50,6 +52,16 @@ def write(path, texts):
 
 def suggest(run, pipelines, *more, committee="bow"):
     return run("suggest", "new.jsonl", "out.jsonl", "--training", pipelines, "--committee", committee, *more)
+
+
+def test_a_corpus_without_more_text_is_no_error(ready, run, pipelines):
+    write(ready / "corpus" / "raw.jsonl", read_splits(ready / "corpus")["train"])
+    raw = ["corpus/raw.jsonl", "out.jsonl", "--training", pipelines, "--committee", "bow"]
+    process = run("suggest", *raw)
+    assert process.returncode == 0, process.output
+    assert "all of its texts are known already" in process.output and not (ready / "out.jsonl").exists()
+    shutil.copy(ready / "corpus" / "raw.jsonl", ready / "new.jsonl")
+    assert "nothing new in it" in message(suggest(run, pipelines)), "where it was asked for"
 
 
 @pytest.mark.parametrize("committee", ["bow", "bow,other-seed"])

@@ -12,7 +12,7 @@ import spacy
 import srsly
 
 from scripts.deploy.classify import MADE_BY
-from scripts.deploy.labelling import Reading, answer, pipe
+from scripts.deploy.labelling import Reading, answer, flat, pipe
 from scripts.forms.records import import_pyarrow
 from tests.conftest import ROOT, fit_linear_model, message
 from tests.evaluation.test_thresholds import BOW
@@ -64,6 +64,8 @@ def test_table_out_and_several_labels(tmp_path, run, models):
     assert run("classify", models / "multi", "in.jsonl", "out.csv").returncode == 0
     rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8", newline="")))
     assert list(rows[0]) == ["text", "id", "labels", "score a", "score b"]
+    found = flat({"labels": ["it's|tech", "b"], "cats": {}}, ("it's|tech", "b", "c"), joined=True)["labels"]
+    assert json.loads(found) == ["it's|tech", "b"], "a bar would part what is one"
     assert [row["text"] for row in rows] == TEXTS
     for row in rows:
         expected = [label for label in "ab" if row[f"score {label}"] and float(row[f"score {label}"]) >= 0.5]

@@ -37,6 +37,8 @@ METRICS = {
 def test_names_can_be_imported():
     assert package_name("My Task", "compact-small") == "my_task_compact_small"
     assert package_name("b--77", "bow").isidentifier()
+    names = {package_name(dataset, "bow") for dataset in ("новости", "отзывы", "grüße", "grße")}
+    assert len(names) == 4 and all(name.isidentifier() and name.isascii() for name in names)
 
 
 def test_versions():

@@ -12,8 +12,16 @@ from scripts.common.cli import UserError
 from scripts.common.variants import config_chain, merge_configs, names_in, variant_names
 from scripts.evaluation.paired import compare_groups, holm, label_matrices, two_sided_p
 from scripts.evaluation.scores import pack_answers
+from scripts.experiments import experiment as experiment_module
 from scripts.experiments.compare import format_rows, load_results
-from scripts.experiments.experiment import is_finished, keep, prepare, result_file
+from scripts.experiments.experiment import (
+    check_overrides,
+    describe_data,
+    is_finished,
+    keep,
+    prepare,
+    result_file,
+)
 from scripts.experiments.grids import (
     DEFAULT,
     EVERY,
@@ -195,7 +203,8 @@ def test_a_skipped_variant_is_finished_and_left_out_of_the_comparison(tmp_path, 
     (folder / "metrics" / "toy").mkdir(parents=True)
     srsly.write_json(folder / "metrics" / "toy" / "compact.json", {"variant": "compact", "skipped": "For English."})
     one = Run("compact", "default", 3)
-    keep(folder, results, one, "toy")
+    keep(folder, results, one, "toy", {"assets_md5": "1"})
+    assert not is_finished(results / f"{one.name}.json", one, "toy", data={"assets_md5": "2"})
     assert is_finished(results / f"{one.name}.json", one, "toy")
     write_runs(results, fold_runs((0.9, 0.8, 0.7, 0.6), 0, np.random.default_rng(0)))
     process = run("compare", "g")
@@ -312,6 +321,44 @@ def test_results_of_other_values_do_not_count(tmp_path):
     assert is_finished(path, run, "toy", {"dev.spacy": "before"}) and is_finished(path, run, "toy")
     assert not is_finished(path, run, "toy", {"dev.spacy": "annotated since"})
     assert not is_finished(path, Run("bow", "x", 1, {"a.b": 3}), "toy")
+    data = {"assets_md5": "before", "folds": 4}
+    assert is_finished(path, run, "toy", data=data), "earlier versions did not keep it"
+    srsly.write_json(path, srsly.read_json(path) | {"experiment": {"values": {"a.b": 2}, "data": data}})
+    assert is_finished(path, run, "toy", data=data)
+    for change in ({"assets_md5": "annotated since"}, {"folds": 5}):
+        assert not is_finished(path, run, "toy", data=data | change)
+
+
+def test_what_texts_follow_from_are_files_and_settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "assets" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").write_text("a", encoding="utf-8")
+    project = {"vars": {"lang": "en", "folds": 4, "seed": 0}}
+    before = describe_data("toy", project)
+    (folder / "README.md").write_text("b", encoding="utf-8")
+    assert describe_data("toy", project) == before and "seed" not in before
+    (folder / "train.jsonl").write_text("c", encoding="utf-8")
+    assert describe_data("toy", project) != before
+    assert describe_data("toy", {"vars": {"lang": "de", "folds": 4}})["lang"] == "de"
+
+
+@pytest.mark.parametrize("word", ["--vars.lang", "--vars.lang=de"])
+def test_what_would_not_reach_the_runs_is_refused(monkeypatch, word):
+    words = ["python", "spacy", "project", "run", "experiment", ".", "--vars.grid", "mini", "--vars.workers", "2"]
+    monkeypatch.setattr(experiment_module, "weasels_words", lambda: words)
+    check_overrides(Path("mini.yml"))
+    words += [word] if "=" in word else [word, "de"]
+    with pytest.raises(UserError, match=r"vars.lang: would not reach the runs, .* `settings` of mini.yml"):
+        check_overrides(Path("mini.yml"))
+
+
+def test_all_folds_or_none(tmp_path):
+    runs = [Run("bow", f"fold-{number}", 0, {"vars.fold": number}) for number in range(4)]
+    project = PROJECT | {"vars": PROJECT["vars"] | {"folds": 4}}
+    check_settings(tmp_path / "folds.yml", runs, project)
+    with pytest.raises(UserError, match=r"of 4 folds, vars.folds of project.yml is 5. .* to fold-4: {vars.fold: 4}"):
+        check_settings(tmp_path / "folds.yml", runs, PROJECT | {"vars": PROJECT["vars"] | {"folds": 5}})
 
 
 # Comparison

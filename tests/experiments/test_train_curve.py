@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 import srsly
@@ -141,6 +142,23 @@ def test_shares_are_nested_stratified_and_reproducible(tmp_path):
     assert len(everything) == 100 and abs(len(half) - 50) <= 2 and abs(len(quarter) - 25) <= 2
     assert quarter == draw(0.25, 1) != draw(0.25, 2)
     assert any(dict(cats)["rare"] for _, cats in quarter)
+
+
+def test_shares_of_texts_whose_labels_stand_together_once_only(tmp_path):
+    nlp, docs = spacy.blank("en"), DocBin(attrs=["ORTH", "SPACY"])
+    rng = np.random.default_rng(0)
+    for i in range(300):
+        doc = nlp.make_doc(f"text {i}")
+        doc.cats = {f"L{label}": float(value) for label, value in enumerate(rng.random(14) < 0.25)}
+        docs.add(doc)
+    docs.to_disk(tmp_path / "train.spacy")
+    before: set[str] = set()
+    for share in (0.25, 0.5, 0.75, 1.0):
+        assert subset(tmp_path / "train.spacy", share, 0, tmp_path / "part.spacy") == pytest.approx(300 * share, abs=1)
+        kept = list(DocBin().from_disk(tmp_path / "part.spacy").get_docs(nlp.vocab))
+        assert before <= {doc.text for doc in kept}, "nested"
+        before = {doc.text for doc in kept}
+        assert all(any(doc.cats[label] for doc in kept) for label in kept[0].cats)
 
 
 def test_interval_is_students():
