@@ -11,6 +11,7 @@ The section `[variant]` names them, and what does not belong into a spaCy config
     half_precision: whether the trained transformer is stored in half precision
     candidates: names, each with values by dotted names, which count for more than those of the config: all are
         trained, and the best on dev is kept
+    again: whether what was chosen is trained once more, on train and dev; for what takes nothing from dev in training
 
 All but `parents` are inherited.
 """
@@ -26,7 +27,8 @@ from scripts.common.cli import UserError
 
 BASE = "base"
 SECTION = "variant"
-SETTINGS = {"parents": list, "code": str, "sizes": str, "linear": bool, "half_precision": bool, "candidates": dict}
+SETTINGS = {"parents": list, "code": str, "sizes": str, "linear": bool, "half_precision": bool, "candidates": dict,
+            "again": bool}  # fmt: skip
 
 
 def variant_names(project: Path = Path(".")) -> list[str]:

@@ -125,8 +125,8 @@ def find_large_dev(splits: Splits, counts: dict[str, dict[str, int]], findings: 
     rarest = min((n.get("dev", 0) for label, n in counts.items() if label != "(none)"), default=0)
     if dev > MOST_DEV * train and rarest * LEFT_DEV * (dev + train) / dev >= FEW_TO_SCORE:
         text = (
-            f"dev has {dev:,} texts, train {train:,}. All but the linear model learn from train alone: move most of "
-            "dev there; a tenth of all is enough to choose by"
+            f"dev has {dev:,} texts, train {train:,}. All but linear and compact learn from train alone: move most "
+            "of dev there; a tenth of all is enough to choose by"
         )
         findings.add("warning", "large_dev", text)
 

@@ -159,11 +159,22 @@ def adjust(nlp: Language, path: Path, train: Path, dev: Path) -> tuple[float, np
 
 
 class Choice(NamedTuple):
-    """What `choose_again` chose: the weight of the linear model, what is added to its logits to favour rare labels (by
-    how much of their log frequencies), or the best threshold of each label.
+    """What was chosen for the pipeline that is shipped.
+
+    Attributes:
+        own: factor of the logits of what was trained.
+        weight: that of the linear model's.
+        bias: added to all logits.
+        threshold: from which score on a label is given; None where labels exclude each other.
+        added: to the linear model's logits, to favour rare labels, float32 (labels,); None if they are not.
+        adjustment: by how much of their log frequencies they are favoured.
+        thresholds: the best one of each label.
     """
 
+    own: float
     weight: float
+    bias: float
+    threshold: float | None = None
     added: np.ndarray | None = None
     adjustment: float | None = None
     thresholds: dict[str, float] | None = None
@@ -176,7 +187,7 @@ def choose_again(nlp: Language, path: Path, train: Path, dev: Path, mixed: Mix) 
     would not fit it. They are chosen by the scores that it gives in cross-validation on both.
 
     Args:
-        nlp: with what was chosen so far; changed in place.
+        nlp: the pipeline.
         path: the linear models (.npz).
         train: texts (.spacy).
         dev: texts (.spacy).
@@ -193,22 +204,20 @@ def choose_again(nlp: Language, path: Path, train: Path, dev: Path, mixed: Mix) 
     exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
     left_out = left_out[:, [known.index(label) for label in pipe.labels]]
     train_gold, dev_gold = (gold_of(texts, pipe.labels) for texts in (train, dev))
-    on_train, on_dev, weight = left_out[: len(train_gold)], left_out[len(train_gold) :], 1.0
+    on_train, on_dev = left_out[: len(train_gold)], left_out[len(train_gold) :]
+    weights = (mixed.own, mixed.weight, mixed.bias)
     if mixed.trained is not None:
-        factor, weight, bias = choose_weights(mixed.trained, on_dev, dev_gold, exclusive)
-        change = factor / mixed.own
-        mix_linear(pipe.model, change, 1.0, bias - change * mixed.bias)
-        on_dev = factor * mixed.trained + weight * on_dev + bias
+        weights = choose_weights(mixed.trained, on_dev, dev_gold, exclusive)
+        on_dev = weights[0] * mixed.trained + weights[1] * on_dev + weights[2]
     gold, logits = np.concatenate([dev_gold, train_gold]), np.concatenate([on_dev, on_train])
-    said = f"Dev is large beside train. Chosen anew for the linear model of both: {weight:.2f} of it"
+    said = f"Dev is large beside train. Chosen anew for the linear model of both: {weights[1]:.2f} of it"
     if exclusive:
         found, added = favour(gold, logits, gold)
         msg.info(f"{said}, and {found:.1f} of the log frequencies")
-        return Choice(weight, added, found)
-    pipe.cfg["threshold"] = best_threshold(gold, expit(logits))
-    msg.info(f"{said}, and a threshold of {pipe.cfg['threshold']:.2f}")
-    each = label_thresholds(dev_gold, expit(on_dev))
-    return Choice(weight, thresholds=dict(zip(pipe.labels, each, strict=True)))
+        return Choice(*weights, added=added, adjustment=found)
+    threshold, each = best_threshold(gold, expit(logits)), label_thresholds(dev_gold, expit(on_dev))
+    msg.info(f"{said}, and a threshold of {threshold:.2f}")
+    return Choice(*weights, threshold=threshold, thresholds=dict(zip(pipe.labels, each, strict=True)))
 
 
 def stored_bytes(path: Path) -> int:
@@ -224,21 +233,26 @@ def final_arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: arrays[FINAL + name] for name in LINEAR_PARAMS}
 
 
-def finish(nlp: Language, path: Path, weight: float, added: np.ndarray | None = None) -> None:
-    """Put the linear model that has learned from dev, too, in the place of that by which all was chosen there.
+def finish(nlp: Language, path: Path, choice: Choice, before: Mix | None = None) -> None:
+    """Give a pipeline, in place, what was chosen for it, and the linear model that has learned from dev, too.
 
     Args:
-        nlp: has a linear model; changed in place.
+        nlp: has a linear model.
         path: the linear models (.npz).
-        weight: that of `mix`.
-        added: to the logits, see `adjust`.
+        choice: for what is shipped.
+        before: the weights that it has already; None if it was trained just now.
     """
-    final = final_arrays(path)
+    pipe, final = nlp.get_pipe(COMPONENT), final_arrays(path)
+    if linear_part(pipe.model) is not None:
+        own, bias = (before.own, before.bias) if before else (1.0, 0.0)
+        mix_linear(pipe.model, choice.own / own, 1.0, choice.bias - bias * choice.own / own)
+    if choice.threshold is not None:
+        pipe.cfg["threshold"] = choice.threshold
     for name in ("scales", "bias"):
-        final[name] = final[name] * np.float32(weight)
-    if added is not None:
-        final["bias"] = final["bias"] + added
-    set_linear(linear_layer(nlp.get_pipe(COMPONENT).model), final)
+        final[name] = final[name] * np.float32(choice.weight)
+    if choice.added is not None:
+        final["bias"] = final["bias"] + choice.added
+    set_linear(linear_layer(pipe.model), final)
 
 
 def linear_on(nlp: Language, path: Path) -> np.ndarray:

@@ -29,13 +29,14 @@ from wasabi import msg
 from scripts.common.files import md5_folder, put, whole_file, workspace, write_json
 from scripts.common.finished import BEST, CONFIG, DEV, FACTS, LOG, MODEL_MD5
 from scripts.evaluation.scores import chance, even_documents, score_dev
-from scripts.evaluation.thresholds import COMPONENT, gold_and_scores, tune_threshold
-from scripts.linear.mixing import Mix, adjust, choose_again, finish, left_out_scores, mix, store
+from scripts.evaluation.thresholds import COMPONENT, decision_threshold, gold_and_scores, tune_threshold
+from scripts.linear.mixing import Choice, Mix, adjust, choose_again, finish, left_out_scores, mix, store
 from scripts.machines.machine import THREADS
 from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
 from scripts.training.inputs import check_inputs, open_config
 
+LAST = "model-last"  # what spaCy has trained in the end
 MIN_EVALUATIONS = 6
 STILL_RISING = 1.0  # points of the score on dev, which is macro-F1, or the macro-average of AUC
 MARGIN = 0.5  # see `choose`
@@ -82,7 +83,13 @@ def judge_training(log: Path, documents: float) -> str | None:
     return text
 
 
-def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precision: bool = False) -> None:
+def fit(
+    candidates: Sequence[Path],
+    output: Path,
+    gpu_id: int = -1,
+    half_precision: bool = False,
+    again: Sequence[Path] = (),
+) -> None:
     """Train pipelines beside the one that is there, and put the best on dev in its place when all is done.
 
     What says that it is whole comes last: train.json, with how long it took and the checksum of the pipeline.
@@ -92,6 +99,8 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
         output: folder for model-best, log.jsonl, train.json and config.cfg.
         gpu_id: GPU to use; -1 for the CPU.
         half_precision: store the pipeline's transformer so.
+        again: configs of the candidates to train the chosen one once more, on train and dev, when all has been chosen;
+            none to leave it at that. For what takes nothing from dev while it is trained.
     """
     opened = [open_config(config, gpu_id) for config in candidates]
     for settings in opened:
@@ -118,7 +127,12 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
             msg.info(f"{candidates[best].stem}, chosen by the log loss on dev: {tried}")
         if mixed := mixes[best]:
             facts |= {"dev_alone": mixed.alone} if mixed.alone else {}
-            facts |= complete(folder / BEST, opened[best]["paths"], mixed)
+            second = None
+            if again:
+                msg.info("Trained once more, on train and dev: what follows are scores on texts that it learns from")
+                facts["seconds"] = round(seconds + spacy_training(again[best], folder / "again", gpu_id), 2)
+                second = folder / "again" / LAST
+            facts |= complete(folder / BEST, opened[best]["paths"], mixed, second)
         judgement = judge_training(folder / LOG, even_documents(count_labels(Path(opened[best]["paths"]["dev"]))))
         facts |= {"judgement": judgement, MODEL_MD5: md5_folder(folder / BEST)}
         write_json(folder / FACTS, facts)
@@ -128,13 +142,14 @@ def fit(candidates: Sequence[Path], output: Path, gpu_id: int = -1, half_precisi
             put(folder / name, output / name)
 
 
-def complete(model: Path, paths: dict[str, str], mixed: Mix) -> dict[str, Any]:
+def complete(model: Path, paths: dict[str, str], mixed: Mix, again: Path | None = None) -> dict[str, Any]:
     """Give a chosen pipeline with a linear model the last that is chosen on dev, and let it learn from dev as well.
 
     Args:
         model: stored; changed in place.
         paths: of the config: `linear`, `train`, `dev`.
         mixed: what `mix` chose.
+        again: the same trained on train and dev, which takes its place; if not, the linear model alone learns from dev.
 
     Returns:
         What is kept of it: scores on dev of the pipeline that had not learned from it, and what was chosen.
@@ -144,15 +159,18 @@ def complete(model: Path, paths: dict[str, str], mixed: Mix) -> dict[str, Any]:
     if nlp.get_pipe_meta(COMPONENT).factory == "textcat":
         facts["logit_adjustment"], added = adjust(nlp, linear, train, dev)
     facts[DEV] = score_dev(nlp, dev)
-    weight = mixed.weight
-    if again := choose_again(nlp, linear, train, dev, mixed):
-        weight, added = again.weight, again.added
-        if again.thresholds is None:
-            facts["logit_adjustment"] = again.adjustment
+    choice = Choice(mixed.own, mixed.weight, mixed.bias, decision_threshold(nlp), added)
+    if found := choose_again(nlp, linear, train, dev, mixed):
+        choice = found
+        if found.thresholds is None:
+            facts["logit_adjustment"] = found.adjustment
         else:
-            facts[DEV]["thresholds"] = again.thresholds
-    # It costs a second, where another training would cost as much as the first.
-    finish(nlp, linear, weight, added)
+            facts[DEV]["thresholds"] = found.thresholds
+    if again:
+        nlp, before = spacy.load(again), nlp
+        if nlp.get_pipe(COMPONENT).labels != before.get_pipe(COMPONENT).labels:
+            raise ValueError(f"{again}: the labels have another order than those of {model}")
+    finish(nlp, linear, choice, None if again else mixed)
     store(nlp, model)
     return facts
 
@@ -163,16 +181,8 @@ def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> tuple[
     Returns:
         The seconds that the training took, and how the linear model was mixed in, if there is one.
     """
-    model, log, dev = output / BEST, output / LOG, Path(settings["paths"]["dev"])
-    start = time.perf_counter()
-    # Where this run logs is no part of what is trained: afterwards the stored config is as it was given.
-    here: dict[str, Any] = {"paths.log": log.as_posix()}
-    if not sys.stderr.isatty():
-        here["training.logger.progress_bar"] = None
-    output.mkdir()
-    spacy_train(config, output, use_gpu=gpu_id, overrides=here)
-    seconds = time.perf_counter() - start
-    restore(model, config, here)
+    model, dev = output / BEST, Path(settings["paths"]["dev"])
+    seconds = spacy_training(config, output, gpu_id)
     others = mixed = None
     if linear := settings["paths"].get("linear"):
         nlp = spacy.load(model)
@@ -183,6 +193,20 @@ def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> tuple[
     tune_threshold(model, dev, others)
     forget_words(model)
     return seconds, mixed
+
+
+def spacy_training(config: Path, output: Path, gpu_id: int) -> float:
+    """Run `spacy train` into a new folder; the seconds that it took."""
+    start = time.perf_counter()
+    # Where this run logs is no part of what is trained: afterwards the stored config is as it was given.
+    here: dict[str, Any] = {"paths.log": (output / LOG).as_posix()}
+    if not sys.stderr.isatty():
+        here["training.logger.progress_bar"] = None
+    output.mkdir()
+    spacy_train(config, output, use_gpu=gpu_id, overrides=here)
+    seconds = time.perf_counter() - start
+    restore(output / BEST, config, here)
+    return seconds
 
 
 def dev_losses(model: Path, dev: Path) -> np.ndarray:

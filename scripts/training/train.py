@@ -1,9 +1,11 @@
 """Train a variant: write its complete config, and run `spacy train` with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from spacy.tokens import DocBin
 from wasabi import msg
 
 from scripts.common.cli import run_cli
@@ -13,6 +15,14 @@ from scripts.common.skipping import pass_on
 from scripts.common.variants import config_chain, merge_configs
 from scripts.training.config import read_paths, write_candidates
 from scripts.training.fitting import fit
+
+
+def join_texts(parts: Sequence[Path], output: Path) -> None:
+    """Write the texts of several DocBins into one."""
+    first, *others = (DocBin().from_disk(path) for path in parts)
+    for other in others:
+        first.merge(other)
+    first.to_disk(output)
 
 
 def train(
@@ -33,7 +43,13 @@ def train(
     with one_at_a_time(output / BEST), workspace(output / CONFIG) as work:
         settings = {"paths.log": (output / LOG).as_posix()}
         candidates, found = write_candidates(overlay, work, corpus, training, seed, max_epochs, gpu_id, settings)
-        fit(candidates, output, gpu_id, found.get("half_precision", False))
+        again: list[Path] = []
+        if found.get("again"):
+            both = work / "both.spacy"
+            join_texts([Path(paths["train"]), Path(paths["dev"])], both)
+            settings["paths.train"] = both.as_posix()
+            again, _ = write_candidates(overlay, work / "again", corpus, training, seed, max_epochs, gpu_id, settings)
+        fit(candidates, output, gpu_id, found.get("half_precision", False), again)
     msg.good(f"{output / 'model-best'}: trained")
 
 

@@ -66,7 +66,6 @@ BAD = [
     ("variant", "../../bow", "must be a name"),
     ("variant", "bow --code evil.py", "must be a name"),
     ("grid", "seeds.yml --workers 9", "must be a name"),
-    ("reference", "a b", "must be one word"),
     ("lang", None, "must be text"),
     ("format", "a b --code evil.py", "must be one word"),
     ("input", '$(reboot)"', "must not hold '\"'"),

@@ -8,6 +8,9 @@ import pytest
 import spacy
 import srsly
 from scipy.special import expit
+from spacy.cli.train import train as spacy_train
+from spacy.tokens import DocBin
+from spacy.util import load_config
 
 from scripts.components import LINEAR_PARAMS, _compact_predict, linear_logits, mix_linear, set_linear
 from scripts.data.convert import convert
@@ -17,6 +20,7 @@ from scripts.linear import mixing
 from scripts.linear.fit_linear import fit_linear
 from scripts.linear.mixing import (
     START,
+    Choice,
     Mix,
     adjust,
     choose_again,
@@ -29,6 +33,7 @@ from scripts.linear.mixing import (
 )
 from scripts.training.config import write_config
 from scripts.training.fitting import fit
+from scripts.training.train import join_texts
 from tests.conftest import DESKS, ROOT, toy_records
 
 
@@ -121,7 +126,7 @@ def test_favouring_rare_labels_moves_the_logits_and_outlives_the_exchange(compac
     gold = gold_of(corpus / "train.spacy", list(nlp.get_pipe("textcat").labels))
     assert found == 0.5 and added - added[0] == pytest.approx(-0.5 * np.log(gold.sum(0) / gold.sum(0)[0]), abs=1e-5)
     assert after - after[0] == pytest.approx(before - before[0] + added - added[0], abs=1e-3)
-    finish(nlp, compact / "linear.npz", 0.7, added)
+    finish(nlp, compact / "linear.npz", Choice(1.0, 0.7, 0.0, added=added), Mix())
     store(nlp, model)
     assert not (model / "textcat" / "vocab").exists(), "the words that it has met stay out"
     bias = spacy.load(model).get_pipe("textcat").model.get_ref("linear").get_param("bias")
@@ -142,6 +147,7 @@ def test_with_a_large_dev_the_weights_are_those_of_the_model_that_has_learned_fr
     factor, weight, _ = choose_weights(mixed.trained, np.where(gold, 4.0, 0.0), gold, True)
     assert found.weight == pytest.approx(weight) and found.thresholds is None
     assert found.adjustment == 0 and not found.added.any(), "where all is right, nothing is favoured"
+    finish(nlp, tmp_path / "linear.npz", found, mixed)
     silent = {name: np.load(compact / "linear.npz")[name] for name in LINEAR_PARAMS}
     set_linear(pipe.model.get_ref("linear"), silent | {"scales": 0 * silent["scales"], "bias": 0 * silent["bias"]})
     pipe.to_disk(tmp_path / "textcat")
@@ -149,6 +155,32 @@ def test_with_a_large_dev_the_weights_are_those_of_the_model_that_has_learned_fr
     own = logits_of(gold_and_scores(nlp, dev)[1], True)
     expected = factor * mixed.trained
     assert own - own[:, :1] == pytest.approx(expected - expected[:, :1], abs=1e-2)
+
+
+def test_what_was_chosen_is_trained_once_more_on_train_and_dev(compact, tmp_path):
+    corpus, first = compact / "corpus", compact / "run"
+    join_texts([corpus / "train.spacy", corpus / "dev.spacy"], tmp_path / "both.spacy")
+    texts = [doc.text for doc in DocBin().from_disk(tmp_path / "both.spacy").get_docs(spacy.blank("en").vocab)]
+    assert len(texts) == len(gold_of(corpus / "train.spacy", ["film"])) + len(gold_of(corpus / "dev.spacy", ["film"]))
+    again = tmp_path / "again.cfg"
+    load_config(first / "config.cfg").merge({"paths": {"train": str(tmp_path / "both.spacy")}}).to_disk(again)
+    fit([first / "config.cfg"], tmp_path / "run", again=[again])
+    before, after = (spacy.load(run / "model-best") for run in (first, tmp_path / "run"))
+    old, new = (nlp.get_pipe("textcat").model for nlp in (before, after))
+    assert (old.get_ref("hidden").get_param("W") != new.get_ref("hidden").get_param("W")).any()
+    for name in LINEAR_PARAMS:
+        assert (old.get_ref("linear").get_param(name) == new.get_ref("linear").get_param(name)).all()
+    old_facts, facts = (srsly.read_json(run / "train.json") for run in (first, tmp_path / "run"))
+    same = ("dev", "dev_alone", "logit_adjustment", "judgement")
+    assert {name: facts[name] for name in same} == {name: old_facts[name] for name in same}, "chosen before"
+    assert (tmp_path / "run" / "config.cfg").read_bytes() == (first / "config.cfg").read_bytes()
+    assert before.config["paths"] == after.config["paths"]
+    # Alone it is what spaCy trains on both.
+    spacy_train(again, tmp_path / "alone")
+    alone = spacy.load(tmp_path / "alone" / "model-last").get_pipe("textcat").model.get_ref("output").get_param("W")
+    W = new.get_ref("output").get_param("W")
+    factor = (W * alone).sum() / (alone**2).sum()
+    assert np.allclose(W, factor * alone, rtol=1e-3, atol=1e-5) and factor != pytest.approx(1)
 
 
 @pytest.fixture(scope="module")
