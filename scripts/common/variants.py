@@ -11,7 +11,8 @@ The section `[variant]` names them, and what does not belong into a spaCy config
     half_precision: whether the trained transformer is stored in half precision
     candidates: names, each with values by dotted names, which count for more than those of the config: all are
         trained, and the best on dev is kept
-    again: whether what was chosen is trained once more, on train and dev; for what takes nothing from dev in training
+    again: whether what was chosen is trained once more, on train and dev; for what has the linear model, and takes
+        nothing from dev in training
 
 All but `parents` are inherited.
 """

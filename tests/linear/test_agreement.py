@@ -16,7 +16,7 @@ from scripts.components import (
     read_linear,
     set_linear,
 )
-from scripts.linear.mixing import mix
+from scripts.linear.mixing import Mix, mix
 from scripts.linear.svm import calibrate, featurize, fit_linear, fit_svm, quantize, weigh
 from tests.conftest import DESKS, toy_records
 
@@ -185,6 +185,6 @@ def test_a_pipeline_without_a_linear_model_is_left_as_it_is(tmp_path):
     nlp.get_pipe("textcat").add_label("b")
     nlp.initialize()
     before = nlp.to_bytes()
-    assert mix(nlp, tmp_path / "no-dev.spacy") == (1, {})
+    assert mix(nlp, tmp_path / "no-dev.spacy") == Mix()
     assert nlp.to_bytes() == before
     assert TextCatCompact(True).maybe_get_ref("linear") is None
