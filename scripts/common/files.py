@@ -218,6 +218,14 @@ def write_jsonl(path: Path, records: Iterable[Any]) -> None:
         stream.writelines(f"{srsly.json_dumps(record)}\n" for record in records)
 
 
+def read_any(path: Path) -> Any:
+    """A JSON file's content, or None if it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def format_json(data: Any, indent: int = 0) -> str:
     """JSON with an indented line for each entry, but lists and objects of plain values on one line: good diffs."""
     inner = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
@@ -295,17 +303,9 @@ def md5_file(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def read_any(path: Path) -> Any:
-    """A JSON file's content, or None if it cannot be read."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def md5_folder(folder: Path) -> str:
-    """Hexadecimal MD5 of a folder: of the names and contents of its files."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+def md5_folder(folder: Path, without: str | None = None) -> str:
+    """Hexadecimal MD5 of a folder: of the names and contents of its files, less those of one name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != without)
     return md5_bytes(f"{path.relative_to(folder).as_posix()} {md5_file(path)}\n".encode() for path in files)
 
 

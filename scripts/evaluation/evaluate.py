@@ -86,12 +86,12 @@ def find_doubts(metrics: dict[str, Any], linear: dict[str, Any] | None) -> list[
     if name != "linear" and linear:
         # Nothing is chosen by test, but nobody should have to find it in the table.
         lost = {part: linear[key]["macro_f1"] - metrics[key]["macro_f1"] for part, key in PARTS.items()}
-        by_chance = {"dev": chance(dev["even_documents"]), "test": chance(even_tested(scores))}
-        clear = any(lost[part] > max(MARGIN, by_chance[part]) for part in PARTS)
+        even = {"dev": dev["even_documents"], "test": even_tested(scores)}
+        clear = {part for part in PARTS if lost[part] > max(MARGIN, chance(even[part]))}
         below = [
             f"{metrics[key]['macro_f1']:.3f} on {part}, `linear` {linear[key]['macro_f1']:.3f}"
             for part, key in PARTS.items()
-            if lost[part] > (max(MARGIN, by_chance[part]) if part == "dev" else MARGIN)
+            if part in clear or (part == "test" and lost[part] > MARGIN)
         ]
         if below:
             advice = ": prefer `linear` here" if clear else "; that may be chance"

@@ -7,8 +7,8 @@ from typing import Any
 from scripts.common.files import read_any
 
 
-def read_curves(folder: Path, now: dict[str, str] | None = None) -> list[dict[str, Any]]:
-    """What `train-curve` has written in a folder; of labelled texts with the checksums `now`, if these are given."""
+def read_curves(folder: Path, now: dict[str, str]) -> list[dict[str, Any]]:
+    """What `train-curve` has written in a folder; of labelled texts with the checksums `now`, if there are any."""
     found = [curve for path in sorted(folder.glob("*.json")) if (curve := read_any(path))]
     return [curve for curve in found if not now or curve.get("corpus_md5", now) == now]
 

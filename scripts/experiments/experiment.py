@@ -30,7 +30,7 @@ from wasabi import msg
 from weasel.util.config import load_project_config, parse_config_overrides
 
 from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.files import file_in_the_way, md5_bytes, md5_file, read_json, whole_folder, write_json
+from scripts.common.files import file_in_the_way, md5_folder, read_json, whole_folder, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.settings import overriding_words, weasels_words
 from scripts.common.variants import in_all, names_in
@@ -102,10 +102,8 @@ def check_overrides(grid: Path) -> None:
 
 def describe_data(dataset: str, project: dict[str, Any]) -> dict[str, Any]:
     """What the labelled texts of a run follow from: the data set's files, and the settings by which they are read."""
-    folder = Path("assets") / dataset
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "README.md")
-    names = [f"{path.name} {md5_file(path)}\n".encode() for path in files]
-    return {"assets_md5": md5_bytes(names), **{name: project["vars"][name] for name in DATA if name in project["vars"]}}
+    settings = {name: project["vars"][name] for name in DATA if name in project["vars"]}
+    return {"assets_md5": md5_folder(Path("assets") / dataset, without="README.md"), **settings}
 
 
 def is_finished(

@@ -1,5 +1,6 @@
 """How much say the linear model in a pipeline gets, and how much rare labels are favoured by what both say together."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -196,13 +197,12 @@ def choose_again(nlp: Language, path: Path, train: Path, dev: Path, mixed: Mix) 
     Returns:
         None where dev is not large.
     """
+    pipe = nlp.get_pipe(COMPONENT)
     with np.load(path, allow_pickle=False) as arrays:
         if FINAL + LEFT_OUT not in arrays:
             return None
-        known, left_out = arrays["labels"].tolist(), arrays[FINAL + LEFT_OUT].astype("float64")
-    pipe = nlp.get_pipe(COMPONENT)
+        left_out = read_left_out(arrays, FINAL + LEFT_OUT, pipe.labels)
     exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
-    left_out = left_out[:, [known.index(label) for label in pipe.labels]]
     train_gold, dev_gold = (gold_of(texts, pipe.labels) for texts in (train, dev))
     on_train, on_dev = left_out[: len(train_gold)], left_out[len(train_gold) :]
     weights = (mixed.own, mixed.weight, mixed.bias)
@@ -262,6 +262,12 @@ def linear_on(nlp: Language, path: Path) -> np.ndarray:
     return np.concatenate([linear_logits(linear, docs[i : i + 64]) for i in range(0, len(docs), 64)])
 
 
+def read_left_out(arrays: Mapping[str, np.ndarray], name: str, labels: Sequence[str]) -> np.ndarray:
+    """Logits by cross-validation among the arrays of a linear model, float64 (texts, labels), of these labels."""
+    known = arrays["labels"].tolist()
+    return arrays[name].astype("float64")[:, [known.index(label) for label in labels]]
+
+
 def left_out_logits(path: Path, train: Path, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Gold labels of training texts, bool, and the linear model's logits by cross-validation: (texts, labels).
 
@@ -271,8 +277,7 @@ def left_out_logits(path: Path, train: Path, labels: list[str]) -> tuple[np.ndar
         labels: in the order of the columns wanted.
     """
     with np.load(path, allow_pickle=False) as arrays:
-        known, logits = arrays["labels"].tolist(), arrays["left_out"].astype("float64")
-    return gold_of(train, labels), logits[:, [known.index(label) for label in labels]]
+        return gold_of(train, labels), read_left_out(arrays, LEFT_OUT, labels)
 
 
 def left_out_scores(path: Path, train: Path, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -13,9 +13,8 @@ from scripts.common.files import format_json, read_any, write_text
 from scripts.common.variants import variant_names
 from scripts.encoder.languages import other_language
 from scripts.evaluation.paired import is_transformer, name_test
-from scripts.evaluation.provenance import labelled_now
 from scripts.evaluation.scores import detectable
-from scripts.experiments.curves import read_curves, step_gain
+from scripts.experiments.curves import step_gain
 from scripts.experiments.pairs import COMPARISON, PAIRED
 from scripts.forms.records import NONE
 from scripts.report.page import format_number, list_names
@@ -206,14 +205,13 @@ def recommend(
     task, results = load_task(metrics, dataset, anew=True, corpus=corpus)
     if results.new_pairs:
         write_text(metrics / PAIRED / COMPARISON, format_json(results.pairs) + "\n")
-    found = read_curves(metrics / "curve", labelled_now(corpus))
     facts = read_any(corpus / "task.json")
     msg.good(smallest_sentence(task))
     msg.good(fastest_sentence(task))
     _, good = task.best()
     for doubt in results.doubts.get(good[0]["name"], ()):
         msg.warn(doubt)
-    msg.info(next_sentence(task, variant_names(project), found, facts, encoder))
+    msg.info(next_sentence(task, variant_names(project), results.curves, facts, encoder))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,6 @@ from scripts.common.files import format_json, write_texts
 from scripts.common.finished import is_of_another
 from scripts.common.variants import in_all
 from scripts.evaluation.paired import has_answers
-from scripts.evaluation.provenance import labelled_now
-from scripts.experiments.curves import read_curves
 from scripts.experiments.pairs import COMPARISON, PAIRED, Runs
 from scripts.forms.tables import markdown_table
 from scripts.linear.svm import is_large
@@ -218,16 +216,8 @@ def scores_by_seed(runs: Runs) -> dict[str, dict[int, float]]:
     return {name: {run["seed"]: run["scores"]["macro_f1"] for run in own.values()} for name, own in runs.items()}
 
 
-def write_page(
-    results: Results,
-    metrics: Path,
-    dataset: str,
-    training: Path,
-    tuning_svg: str | None,
-    tasks: Sequence[str],
-    now: dict[str, str] | None = None,
-) -> str:
-    """The page of a data set, with what lies beside its metrics and in its training folder, of its texts of `now`."""
+def write_page(results: Results, dataset: str, training: Path, tuning_svg: str | None, tasks: Sequence[str]) -> str:
+    """The page of a data set, with what lies beside its metrics and in its training folder."""
     return make_page(
         results.variants,
         best=pareto_front(results.variants, *COST_SIGNS),
@@ -239,7 +229,7 @@ def write_page(
         doubts=results.doubts,
         tuning=results.tuning,
         tuning_svg=tuning_svg,
-        curves=learning_curves(read_curves(metrics / "curve", now)),
+        curves=learning_curves(results.curves),
         missing=find_unfinished(training, results.variants),
         runs=training,
         tasks=tasks if dataset in tasks else (),
@@ -259,7 +249,7 @@ def other_pages(metrics: Path, dataset: str, training: Path, tasks: Sequence[str
             msg.warn(f"The page of {task} is left as it is. {error}")
             continue
         plot = draw_tuning(results, task)
-        texts[folder / "report.html"] = write_page(results, folder, task, training.parent / task, plot, tasks)
+        texts[folder / "report.html"] = write_page(results, task, training.parent / task, plot, tasks)
     return texts
 
 
@@ -281,12 +271,12 @@ def report(
             f"python -m spacy project run evaluate-{name}"
         )
     svg = vl_convert.vegalite_to_svg(make_chart(variants, results.peers).to_json())
-    tuning_svg, now = draw_tuning(results, dataset), labelled_now(corpus)
+    tuning_svg = draw_tuning(results, dataset)
     texts = {
         metrics / "report.svg": svg,
         metrics / "tuning.svg": tuning_svg,
         metrics / "report.md": f"# Results: {dataset}\n\n{make_markdown(results, '')}",
-        metrics / "report.html": write_page(results, metrics, dataset, training, tuning_svg, tasks, now),
+        metrics / "report.html": write_page(results, dataset, training, tuning_svg, tasks),
     }
     tested = {row["name"] for row in results.pairs["rows"]} if results.pairs else set()
     lacking = [one for one in variants if tested and one["variant"] not in tested]

@@ -20,6 +20,7 @@ from scripts.evaluation.paired import (
 )
 from scripts.evaluation.provenance import labelled, labelled_now
 from scripts.evaluation.scores import constant_f1, even_documents
+from scripts.experiments.curves import read_curves
 from scripts.experiments.pairs import SEEDS, Runs, compare_variants, find_runs, is_run
 from scripts.report.grids import read_comparison, read_tuning
 from scripts.report.page import flatten
@@ -63,6 +64,7 @@ class Results:
         new_pairs: whether these are to be written.
         runs: that stand for each variant, see `find_runs`.
         doubts: about each variant, see `find_doubts`.
+        curves: what `train-curve` has written.
     """
 
     variants: list[dict[str, Any]]
@@ -73,6 +75,7 @@ class Results:
     new_pairs: bool = False
     runs: Runs = field(default_factory=dict)
     doubts: dict[str, list[str]] = field(default_factory=dict)
+    curves: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def compared(self) -> dict[str, Any] | None:
@@ -201,6 +204,7 @@ def load_results(folder: Path, dataset: str, anew: bool = False, corpus: Path | 
         new_pairs=new,
         runs=runs,
         doubts=find_doubts(variants, runs),
+        curves=read_curves(folder / "curve", labelled_now(corpus) if corpus else {}),
     )
 
 

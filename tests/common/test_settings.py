@@ -66,6 +66,7 @@ BAD = [
     ("variant", "../../bow", "must be a name"),
     ("variant", "bow --code evil.py", "must be a name"),
     ("grid", "seeds.yml --workers 9", "must be a name"),
+    ("reference", 'linear" --x', "must not hold '\"'"),
     ("lang", None, "must be text"),
     ("format", "a b --code evil.py", "must be one word"),
     ("input", '$(reboot)"', "must not hold '\"'"),

@@ -338,6 +338,15 @@ def test_what_texts_follow_from_are_files_and_settings(tmp_path, monkeypatch):
     before = describe_data("toy", project)
     (folder / "README.md").write_text("b", encoding="utf-8")
     assert describe_data("toy", project) == before and "seed" not in before
+    (folder / "train.jsonl").rename(folder / "test.jsonl")
+    assert describe_data("toy", project) != before
+    for label in ("a", "b"):
+        (folder / label).mkdir()
+    (folder / "test.jsonl").rename(folder / "a" / "1.txt")
+    in_one = describe_data("toy", project)
+    (folder / "a" / "1.txt").rename(folder / "b" / "1.txt")
+    assert describe_data("toy", project) != in_one, "of another label"
+    (folder / "b" / "1.txt").rename(folder / "train.jsonl")
     (folder / "train.jsonl").write_text("c", encoding="utf-8")
     assert describe_data("toy", project) != before
     assert describe_data("toy", {"vars": {"lang": "de", "folds": 4}})["lang"] == "de"

@@ -67,28 +67,39 @@ def test_logits_of_probabilities():
     assert 1 / (1 + np.exp(-logits_of(probabilities, exclusive=False))) == pytest.approx(probabilities)
 
 
-@pytest.fixture(scope="module")
-def compact(tmp_path_factory):
-    """A folder with a toy corpus, and `compact` trained on it in some passes, with vectors that know the labels."""
-    folder = tmp_path_factory.mktemp("compact")
+def make_corpus(folder, **splits):
+    """A corpus of these records in a folder, and linear.npz fitted to it."""
     assets = folder / "assets" / "toy"
     assets.mkdir(parents=True)
-    srsly.write_jsonl(assets / "train.jsonl", toy_records())
+    for name, records in splits.items():
+        srsly.write_jsonl(assets / f"{name}.jsonl", records)
     (folder / "project.yml").write_text("assets: []\n", encoding="utf-8")
     corpus = folder / "corpus"
     # The steps are called as functions, with paths of this folder.
     convert("toy", corpus, assets=folder / "assets", project=folder / "project.yml")
     fit_linear(corpus / "train.spacy", corpus / "dev.spacy", folder / "linear.npz", task=corpus / "task.json")
+
+
+def train_variant(folder, variant, passes, **paths):
+    """Train a variant on the corpus of a folder: folder/run."""
+    corpus = folder / "corpus"
+    paths |= {"linear": folder / "linear.npz"} | {split: corpus / f"{split}.spacy" for split in ("train", "dev")}
+    settings = {f"paths.{name}": path.as_posix() for name, path in paths.items()}
+    config = folder / "run" / "config.cfg"
+    write_config(ROOT / "configs" / f"{variant}.cfg", config, corpus, folder / "training", 0, passes, -1, settings)
+    fit([config], folder / "run")
+
+
+@pytest.fixture(scope="module")
+def compact(tmp_path_factory):
+    """A folder with a toy corpus, and `compact` trained on it in some passes, with vectors that know the labels."""
+    folder = tmp_path_factory.mktemp("compact")
+    make_corpus(folder, train=toy_records())
     rng = np.random.default_rng(0)
     words = [word for words in DESKS.values() for word in words]
     domain = {word: (np.eye(8)[i // 8] + 0.1 * rng.normal(size=8)).astype("float32") for i, word in enumerate(words)}
     np.savez(folder / "table.npz", **build_table(Counter(dict.fromkeys(words, 5)), domain, None, 8, 4000, 0.6))
-    paths = {"table": folder / "table.npz", "linear": folder / "linear.npz"}
-    paths |= {split: corpus / f"{split}.spacy" for split in ("train", "dev")}
-    settings = {f"paths.{name}": path.as_posix() for name, path in paths.items()}
-    config = folder / "run" / "config.cfg"
-    write_config(ROOT / "configs" / "compact.cfg", config, corpus, folder / "training", 0, 3, -1, settings)
-    fit([config], folder / "run")
+    train_variant(folder, "compact", 3, table=folder / "table.npz")
     return folder
 
 
@@ -187,23 +198,12 @@ def test_what_was_chosen_is_trained_once_more_on_train_and_dev(compact, tmp_path
 def several(tmp_path_factory):
     """A folder with a toy corpus of several labels, as much of it in dev as in train, and `linear` trained on it."""
     folder = tmp_path_factory.mktemp("several")
-    assets = folder / "assets" / "toy"
-    assets.mkdir(parents=True)
     records = [{"text": record["text"], "labels": [record["label"]]} for record in toy_records()]
     for i, record in enumerate(records):
         if i % 5 == 0:
             record |= {"text": f"Rain on day {i}", "labels": []}
-    for i, name in enumerate(("train", "dev", "test")):
-        srsly.write_jsonl(assets / f"{name}.jsonl", records[i::3])
-    (folder / "project.yml").write_text("assets: []\n", encoding="utf-8")
-    corpus = folder / "corpus"
-    convert("toy", corpus, assets=folder / "assets", project=folder / "project.yml")
-    fit_linear(corpus / "train.spacy", corpus / "dev.spacy", folder / "linear.npz", task=corpus / "task.json")
-    paths = {"linear": folder / "linear.npz"} | {split: corpus / f"{split}.spacy" for split in ("train", "dev")}
-    settings = {f"paths.{name}": path.as_posix() for name, path in paths.items()}
-    config = folder / "run" / "config.cfg"
-    write_config(ROOT / "configs" / "linear.cfg", config, corpus, folder / "training", 0, 1, -1, settings)
-    fit([config], folder / "run")
+    make_corpus(folder, train=records[::3], dev=records[1::3], test=records[2::3])
+    train_variant(folder, "linear", 1)
     return folder
 
 

@@ -296,10 +296,10 @@ def test_doubted_labels(tmp_path):
 def test_learning_curves(tmp_path):
     points = [{"texts": 300, "macro_f1": 0.5}, {"texts": 1200, "macro_f1": 0.7}]
     srsly.write_json(tmp_path / "one.json", {"variant": "one", "points": points})
-    found = Page(page(variant("one"), curves=learning_curves(read_curves(tmp_path)))).text
+    found = Page(page(variant("one"), curves=learning_curves(read_curves(tmp_path, {})))).text
     assert "More data? one 0.70 0.50 300 1,200" in found
     srsly.write_json(tmp_path / "one.json", {"variant": "one", "points": points, "corpus_md5": {"train.spacy": "old"}})
-    assert not read_curves(tmp_path, {"train.spacy": "new"}) and len(read_curves(tmp_path)) == 1
+    assert not read_curves(tmp_path, {"train.spacy": "new"}) and len(read_curves(tmp_path, {})) == 1
 
 
 def test_seeds(tmp_path):
