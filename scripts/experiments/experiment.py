@@ -6,12 +6,13 @@ mapping of config values (`training.dropout: 0.1`) or project settings (`vars.ma
 seed share a folder below training/DATASET/experiments/, one after another, so that what several need (corpus, vectors,
 a teacher) is made once; a run that changes values of a config has a folder of its own. Logs are there, too, and the
 folder stays until all its runs are finished. What is finished is not run again, neither a run nor a step of it, so a
-killed grid goes on where it was. A run that fails does not stop the others. Runs are done here, or by a Ray cluster,
-with the same results.
+killed grid goes on where it was; but what other texts, settings or configs than those of now gave is. A run that fails
+does not stop the others. Runs are done here, or by a Ray cluster, with the same results.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,10 +31,10 @@ from wasabi import msg
 from weasel.util.config import load_project_config, parse_config_overrides
 
 from scripts.common.cli import UserError, run_cli, show_progress
-from scripts.common.files import file_in_the_way, md5_folder, read_json, whole_folder, write_json
+from scripts.common.files import file_in_the_way, md5_bytes, md5_folder, read_json, whole_folder, write_json
 from scripts.common.locks import LOCK, check_dataset, saved_lock
 from scripts.common.settings import overriding_words, weasels_words
-from scripts.common.variants import in_all, names_in
+from scripts.common.variants import config_chain, in_all, merge_configs, names_in
 from scripts.evaluation.provenance import labelled, labelled_now
 from scripts.experiments.grids import (
     EVERY,
@@ -43,6 +44,7 @@ from scripts.experiments.grids import (
     change_config,
     check_settings,
     choose_runs,
+    config_of,
     copy,
     earlier_outputs,
     expand_grid,
@@ -54,7 +56,10 @@ from scripts.machines.cluster import LOCAL, check_engine, connect, pack, unpack
 LOG_LINES = 5  # shown of the log of a run that failed
 OWN = {f"vars.{name}" for name in
        ("dataset", "grid", "workers", "of_grid", "engine", "address", "gpu_share", "gpu_id")}  # fmt: skip
+# Settings by which labelled texts are read, and those on which no score hangs, or that each run has its own of.
 DATA = ("lang", "format", "text_column", "label_column", "label_separator", "mode", "folds")
+NO_RECIPE = {*OWN, *(f"vars.{name}" for name in (*DATA, "seed", "repeats"))}
+SETTING = re.compile(r"\$\{(vars\.\w+)\}")
 RETRIES = 5  # of a group, each on another machine if one was lost
 
 
@@ -106,13 +111,26 @@ def describe_data(dataset: str, project: dict[str, Any]) -> dict[str, Any]:
     return {"assets_md5": md5_folder(Path("assets") / dataset, without="README.md"), **settings}
 
 
+def describe_recipe(root: Path, run: Run) -> dict[str, Any]:
+    """What a run does with its texts: the checksum of its variant's merged config, and the settings of its commands."""
+    project = load_project_config(root, interpolate=False)
+    merged, section = merge_configs(config_chain(config_of(root, project, run.variant)))
+    commands = {command["name"]: command for command in project["commands"]}
+    lines = [line for step in project["workflows"][run.variant] for line in commands[step].get("script", [])]
+    names = {name for line in lines for name in SETTING.findall(line)} - NO_RECIPE
+    settings = {name: run.values.get(name, project["vars"][name.removeprefix("vars.")]) for name in sorted(names)}
+    config = json.dumps([merged, section], sort_keys=True, default=str)
+    return {"config_md5": md5_bytes([config.encode()]), **settings}
+
+
 def is_finished(
-    result: Path, run: Run, dataset: str, corpus: dict[str, str] | None = None, data: dict[str, Any] | None = None
+    result: Path, run: Run, dataset: str, corpus: dict[str, str] | None = None, made_from: dict[str, Any] | None = None
 ) -> bool:
     """Whether a result of exactly this run is there, with the answers that `compare` needs, or with why it was skipped.
 
     And of the labelled texts whose checksums are `corpus`, which is not asked for a run with settings: it may split
-    them otherwise; and made from the same `data`, where a result tells (those of before 2026-11-30 do not).
+    them otherwise; and made from the same data, settings and config, where a result tells (those of before 2026-11-30
+    do not).
     """
     metrics = read_json(result) if result.exists() else {}
     if "skipped" not in metrics and "answers" not in metrics.get("scores", {}):
@@ -120,7 +138,8 @@ def is_finished(
     values = metrics.get("experiment", {}).get("values")
     if (values, metrics.get("seed"), metrics.get("dataset")) != (run.values, run.seed, dataset):
         return False
-    if data and metrics["experiment"].get("data", data) != data:
+    known = metrics["experiment"].get("made_from", {})
+    if any(known[name] != value for name, value in (made_from or {}).items() if name in known):
         return False
     if not corpus or "env" not in metrics or any(name.startswith("vars.") for name in run.values):
         return True
@@ -152,11 +171,11 @@ def perform(folder: Path, project: dict[str, Any], run: Run, settings: dict[str,
     return process.returncode == 0
 
 
-def keep(folder: Path, results: Path, run: Run, dataset: str, data: dict[str, Any]) -> None:
-    """Copy the result of a run to the results, with what its texts follow from."""
+def keep(folder: Path, results: Path, run: Run, dataset: str, made_from: dict[str, Any]) -> None:
+    """Copy the result of a run to the results, with what it follows from."""
     # A variant that was skipped says no more than why.
     metrics = {"seed": run.seed, "dataset": dataset} | read_json(folder / result_file(run, dataset))
-    metrics["experiment"] = {"setting": run.setting, "values": run.values, "data": data}
+    metrics["experiment"] = {"setting": run.setting, "values": run.values, "made_from": made_from}
     write_json(results / f"{run.name}.json", metrics)
 
 
@@ -309,9 +328,13 @@ def experiment(
         raise UserError(f"{path}: is a file, where the folder of the results shall stand. Move it, or rename the grid.")
     corpus = labelled_now(root / "corpus" / dataset)
     data = describe_data(dataset, project)
-    missing = [run for run in runs if not is_finished(folder / f"{run.name}.json", run, dataset, corpus, data)]
+    made_from = {run.name: data | describe_recipe(root, run) for run in runs}
+    results = {run.name: folder / f"{run.name}.json" for run in runs}
+    missing = [run for run in runs if not is_finished(results[run.name], run, dataset, corpus, made_from[run.name])]
     todo = [run for run in missing if run in chosen]
-    msg.info(f"{grid}: {len(chosen)} runs, {len(chosen) - len(todo)} finished already")
+    others = sum(results[run.name].exists() for run in todo)
+    again = f", {others} of other texts, settings or configs than now, so run again" * bool(others)
+    msg.info(f"{grid}: {len(chosen)} runs, {len(chosen) - len(todo)} finished already{again}")
     groups = group_runs(todo, names_in(project))
     left = Counter({group.name: len(group.runs) for group in group_runs(missing, names_in(project))})
     settings = {"vars.dataset": dataset, "vars.gpu_id": gpu_id}
@@ -329,7 +352,7 @@ def experiment(
         for group, run, succeeded in show_progress(outcomes, total=len(todo), desc=grid.stem, unit=" runs"):
             own = folders / group.name
             if succeeded:
-                keep(own, folder, run, dataset, data)
+                keep(own, folder, run, dataset, made_from[run.name])
                 left[group.name] -= 1
             else:
                 failed.append(run)
@@ -340,7 +363,7 @@ def experiment(
         raise UserError(
             f"{grid}: {len(failed)} of {len(todo)} runs failed; the others are finished. Run again to retry."
         )
-    show_skipped([folder / f"{run.name}.json" for run in chosen])
+    show_skipped([results[run.name] for run in chosen])
     msg.good(f"{folder}: {len(chosen)} results")
 
 

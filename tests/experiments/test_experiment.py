@@ -17,6 +17,7 @@ from scripts.experiments.compare import format_rows, load_results
 from scripts.experiments.experiment import (
     check_overrides,
     describe_data,
+    describe_recipe,
     is_finished,
     keep,
     prepare,
@@ -143,19 +144,20 @@ def test_a_teacher_comes_before_its_students():
     assert orders["default--0"].index("transformer") < orders["default--0"].index("distilled")
 
 
+def answer(folder, project, run, settings, threads):
+    """Instead of a training."""
+    path = folder / result_file(run, "toy")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{"scores": {"answers": {}}}\n', encoding="utf-8")
+    return True
+
+
 def test_a_folder_stays_while_runs_of_its_group_are_left(toy_assets, tmp_path, monkeypatch, run):
     """Some of a grid's variants come first: what they have made serves the others."""
     for name in ("project.yml", "configs", "scripts"):
         copy(ROOT / name, tmp_path / name)
     grid = write_grid(tmp_path, variants=["linear", "bow"], seeds=[0])
-
-    def perform(folder, project, run, settings, threads):
-        path = folder / result_file(run, "toy")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text('{"scores": {"answers": {}}}\n', encoding="utf-8")
-        return True
-
-    monkeypatch.setattr("scripts.experiments.experiment.perform", perform)
+    monkeypatch.setattr("scripts.experiments.experiment.perform", answer)
     shared = tmp_path / "training" / "toy" / "experiments" / "grid" / "default--0"
     for only, stays in (("linear", True), ("bow", False)):
         assert run("experiment", grid, "toy", "--only", only).returncode == 0
@@ -204,7 +206,7 @@ def test_a_skipped_variant_is_finished_and_left_out_of_the_comparison(tmp_path, 
     srsly.write_json(folder / "metrics" / "toy" / "compact.json", {"variant": "compact", "skipped": "For English."})
     one = Run("compact", "default", 3)
     keep(folder, results, one, "toy", {"assets_md5": "1"})
-    assert not is_finished(results / f"{one.name}.json", one, "toy", data={"assets_md5": "2"})
+    assert not is_finished(results / f"{one.name}.json", one, "toy", made_from={"assets_md5": "2"})
     assert is_finished(results / f"{one.name}.json", one, "toy")
     write_runs(results, fold_runs((0.9, 0.8, 0.7, 0.6), 0, np.random.default_rng(0)))
     process = run("compare", "g")
@@ -321,12 +323,48 @@ def test_results_of_other_values_do_not_count(tmp_path):
     assert is_finished(path, run, "toy", {"dev.spacy": "before"}) and is_finished(path, run, "toy")
     assert not is_finished(path, run, "toy", {"dev.spacy": "annotated since"})
     assert not is_finished(path, Run("bow", "x", 1, {"a.b": 3}), "toy")
-    data = {"assets_md5": "before", "folds": 4}
-    assert is_finished(path, run, "toy", data=data), "earlier versions did not keep it"
-    srsly.write_json(path, srsly.read_json(path) | {"experiment": {"values": {"a.b": 2}, "data": data}})
-    assert is_finished(path, run, "toy", data=data)
-    for change in ({"assets_md5": "annotated since"}, {"folds": 5}):
-        assert not is_finished(path, run, "toy", data=data | change)
+    made_from = {"assets_md5": "before", "folds": 4, "config_md5": "before", "vars.vectors_dim": 100}
+    assert is_finished(path, run, "toy", made_from=made_from), "earlier versions did not keep it"
+    srsly.write_json(path, srsly.read_json(path) | {"experiment": {"values": {"a.b": 2}, "made_from": made_from}})
+    assert is_finished(path, run, "toy", made_from=made_from | {"vars.new": 1}), "a setting that there was not"
+    for change in ({"assets_md5": "annotated since"}, {"folds": 5}, {"config_md5": "now"}, {"vars.vectors_dim": 50}):
+        assert not is_finished(path, run, "toy", made_from=made_from | change)
+
+
+def test_what_a_run_does_follows_from_its_config_and_the_settings_of_its_commands(tmp_path):
+    for name in ("project.yml", "configs"):
+        copy(ROOT / name, tmp_path / name)
+    pruned, bow = Run("pruned", "x", 0, {"vars.pruned_rows": 500}), Run("bow", "x", 0)
+    before = [describe_recipe(tmp_path, run) for run in (pruned, bow)]
+    assert before[0]["vars.pruned_rows"] == 500 and before[0]["vars.vectors_epochs"] == 15
+    assert not {"vars.seed", "vars.repeats", "vars.gpu_id", "vars.lang", "vars.floret_dim"} & before[0].keys()
+    assert "vars.pruned_rows" not in before[1]
+    project = (tmp_path / "project.yml").read_text(encoding="utf-8").replace("pruned_rows: 4000", "pruned_rows: 3000")
+    project = project.replace("vectors_epochs: 15", "vectors_epochs: 5")
+    (tmp_path / "project.yml").write_text(project, encoding="utf-8")
+    assert describe_recipe(tmp_path, pruned) == before[0] | {"vars.vectors_epochs": 5}, "the rows are the run's own"
+    path = tmp_path / "configs" / "vectors.cfg"  # what pruned is made of
+    path.write_text("# Only a comment.\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert describe_recipe(tmp_path, pruned)["config_md5"] == before[0]["config_md5"]
+    config = load_config(path)
+    config["training"] = config.get("training", {}) | {"dropout": 0.45}
+    config.to_disk(path)
+    after = [describe_recipe(tmp_path, run)["config_md5"] for run in (pruned, bow)]
+    assert after[0] != before[0]["config_md5"] and after[1] == before[1]["config_md5"]
+
+
+def test_a_grid_is_run_again_where_its_config_has_changed(toy_assets, tmp_path, monkeypatch, run):
+    for name in ("project.yml", "configs", "scripts"):
+        copy(ROOT / name, tmp_path / name)
+    grid = write_grid(tmp_path, variants=["linear", "bow"], seeds=[0])
+    monkeypatch.setattr("scripts.experiments.experiment.perform", answer)
+    assert "2 runs, 0 finished already ✔" in run("experiment", grid, "toy").output
+    assert "2 runs, 2 finished already ✔" in run("experiment", grid, "toy").output
+    path = tmp_path / "configs" / "bow.cfg"
+    path.write_text(path.read_text(encoding="utf-8") + "\n[training]\ndropout = 0.45\n", encoding="utf-8")
+    output = run("experiment", grid, "toy").output
+    assert "2 runs, 1 finished already, 1 of other texts, settings or configs than now, so run again ✔" in output
+    assert "2 runs, 2 finished already ✔" in run("experiment", grid, "toy").output
 
 
 def test_what_texts_follow_from_are_files_and_settings(tmp_path, monkeypatch):
