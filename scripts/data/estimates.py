@@ -23,7 +23,7 @@ from spacy.vocab import Vocab
 from scripts.common.cli import show_progress
 from scripts.common.variants import config_chain, merge_configs
 from scripts.components import quantize_rows, word_key
-from scripts.machines.machine import peak_rss_bytes
+from scripts.machines.machine import peak_rss_bytes, products_by_numpy
 from scripts.training.config import compose_config, set_values, size_settings, task_settings
 
 # A variant that is timed, the one of its candidates, and what others cost, as a share of its time. What is said of a
@@ -159,7 +159,7 @@ def estimate(facts: dict[str, Any], corpus: Path, configs: Path, encoder: str | 
     found: dict[str, Estimate] = {}
     probed = [(*what, like) for *what, like in PROBED if encoder or any(name in WITHOUT_ENCODER for name in like)]
     for name, candidate, like in show_progress(probed, desc="probe", unit=" variants"):
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), products_by_numpy(-1):
             seconds, memory = probe(name, candidate, facts, corpus, configs, encoder or "")
         for variant, share in like.items():
             if encoder or variant in WITHOUT_ENCODER:

@@ -2,7 +2,11 @@
 
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 from scripts.common.cli import UserError
 
@@ -23,6 +27,27 @@ def peak_rss_bytes() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@contextmanager
+def products_by_numpy(gpu_id: int) -> Iterator[None]:
+    """Within it, thinc multiplies matrices on the CPU by what NumPy does it by, on one thread, and not by BLIS.
+
+    The BLIS that comes with spaCy has no kernels for processors from AMD Zen 4 on, and takes generic ones, which need
+    two to three times as long (explosion/cython-blis, issue 53, has it of Zen 3). On one thread, as with BLIS, sums do
+    not hang on the number of cores.
+
+    Args:
+        gpu_id: GPU that is used; -1 for the CPU. On a GPU nothing is changed.
+    """
+    if gpu_id >= 0:
+        yield
+        return
+    # Not before it is needed: it brings PyTorch along.
+    from thinc.api import use_ops
+
+    with threadpool_limits(1, user_api="blas"), use_ops("numpy", use_blis=False):
+        yield
 
 
 def check_gpu(gpu_id: int) -> None:

@@ -31,7 +31,7 @@ from scripts.common.finished import BEST, CONFIG, DEV, FACTS, LOG, MODEL_MD5
 from scripts.evaluation.scores import chance, even_documents, score_dev
 from scripts.evaluation.thresholds import COMPONENT, decision_threshold, gold_and_scores, tune_threshold
 from scripts.linear.mixing import Choice, Mix, adjust, choose_again, finish, left_out_scores, mix, store
-from scripts.machines.machine import THREADS
+from scripts.machines.machine import THREADS, products_by_numpy
 from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
 from scripts.training.inputs import check_inputs, open_config
@@ -203,7 +203,8 @@ def spacy_training(config: Path, output: Path, gpu_id: int) -> float:
     if not sys.stderr.isatty():
         here["training.logger.progress_bar"] = None
     output.mkdir()
-    spacy_train(config, output, use_gpu=gpu_id, overrides=here)
+    with products_by_numpy(gpu_id):
+        spacy_train(config, output, use_gpu=gpu_id, overrides=here)
     seconds = time.perf_counter() - start
     restore(output / BEST, config, here)
     return seconds

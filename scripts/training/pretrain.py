@@ -13,6 +13,7 @@ from scripts.common.cli import UserError, run_cli
 from scripts.common.files import one_at_a_time, put, workspace
 from scripts.common.skipping import pass_on
 from scripts.common.variants import config_chain, merge_configs
+from scripts.machines.machine import products_by_numpy
 from scripts.training.config import read_paths, write_config
 from scripts.training.inputs import check_inputs, open_config
 
@@ -44,7 +45,8 @@ def learn(work: Path, overlay: Path, folder: Path, gpu_id: int) -> tuple[int, in
         raise UserError(f"{raw}: no such file. Make it with the command `convert`.")
     # spaCy leaves weights of each pass, and also after a crash: they get a folder of their own.
     (work / "passes").mkdir()
-    spacy_pretrain(settings, work / "passes", use_gpu=gpu_id, silent=False)
+    with products_by_numpy(gpu_id):
+        spacy_pretrain(settings, work / "passes", use_gpu=gpu_id, silent=False)
     log = list(srsly.read_jsonl(work / "passes" / "log.jsonl"))
     if not log[-1]["nr_word"]:
         raise UserError(

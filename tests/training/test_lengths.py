@@ -29,7 +29,7 @@ def test_few_texts_get_more_passes(tmp_path, run):
     training, rate = config["training"], config["training"]["optimizer"]["learn_rate"]
     assert training["max_epochs"] == 1000, "20 texts are one update"
     assert rate["total_steps"] == 1000 and rate["warmup_steps"] == 100
-    assert training["eval_frequency"] == int(0.97 * 1000 / 40)
+    assert training["eval_frequency"] == int(0.97 * 1000 / 12)
 
 
 def test_the_configs_own_passes_are_kept_where_they_are_more(tmp_path, run):
