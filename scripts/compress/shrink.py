@@ -1,8 +1,9 @@
 """Make a smaller encoder of a pretrained one: fewer layers, and only the word pieces that the domain's text needs.
 
 Layers are what an encoder costs in time, the table of word pieces is half or more of what a small one costs in space.
-Fine-tuning afterwards makes up for most of the lost layers (Sajjad et al. 2023, On the effect of dropping layers of
-pre-trained transformer models); text whose pieces are all kept is cut up exactly as before. Where the texts are too few
+The first layers stay. Fine-tuning afterwards makes up for most of the others, which were made for what the encoder was
+trained for (Sajjad et al. 2023, On the effect of dropping layers of pre-trained transformer models); text whose pieces
+are all kept is cut up exactly as before. Where the texts are too few
 to tell which pieces will come, the language's most frequent ones are kept as well: without them, a third of the words
 of new texts would be spelt in letters where 300 short texts are all that there is.
 """
@@ -41,18 +42,6 @@ MAX_UNSEEN = 0.01  # of a new text's word pieces may be such as the known texts 
 # Layers
 
 
-def spaced(total: int, keep: int, period: int = 1) -> list[int]:
-    """`keep` of `total` layers at equal distances, the first and the last among them: 3 of 6 are 0, 2 (or 3) and 5.
-
-    Args:
-        total: number of layers.
-        keep: how many are kept.
-        period: of layers of several kinds, which come in turn: a layer's place stays one of its kind.
-    """
-    wanted = [round(i * (total - 1) / (keep - 1)) if keep > 1 else 0 for i in range(keep)]
-    return [min(range(i % period, total, period), key=lambda x: abs(x - place)) for i, place in enumerate(wanted)]
-
-
 def layer_stack(model: "PreTrainedModel") -> tuple["PreTrainedModel", str, "ModuleList"]:
     """Find the list of layers: the module that holds it, its name there, and the list.
 
@@ -66,28 +55,26 @@ def layer_stack(model: "PreTrainedModel") -> tuple["PreTrainedModel", str, "Modu
             if isinstance(child, ModuleList) and len(child) == model.config.num_hidden_layers:
                 return module, name, child
     raise Unsuited(
-        f"{model.config.model_type}: this kind of encoder has no plain stack of layers to choose from. "
+        f"{model.config.model_type}: this kind of encoder has no plain stack of layers to leave some out. "
         "Take another encoder for transformer-half, -trim and -int8."
     )
 
 
 def keep_layers(model: "PreTrainedModel", keep: int) -> None:
-    """Drop all layers but some, evenly spaced, in place.
+    """Drop all layers but the first ones, in place.
 
     Layers that share their weights (ALBERT) are all the same: it is run fewer times.
 
     Raises:
-        Unsuited: the layers cannot be chosen from.
+        Unsuited: the layers cannot be left out.
     """
     import torch
 
-    total = model.config.num_hidden_layers
     if getattr(model.config, "num_hidden_groups", 0) != 1:
         parent, name, layers = layer_stack(model)
-        indices = spaced(total, keep, getattr(model.config, "global_attn_every_n_layers", 1))  # ModernBERT's
-        setattr(parent, name, torch.nn.ModuleList(layers[i] for i in indices))
+        setattr(parent, name, torch.nn.ModuleList(layers[:keep]))
     model.config.num_hidden_layers = keep
-    # What is stored are weights and a config: a layer may also be what its place was when the model was made.
+    # What is stored are weights and a config, which may list what each layer is.
     ids = torch.arange(min(10, model.config.vocab_size))[None]
     try:
         again = type(model)(model.config).eval()
@@ -99,8 +86,8 @@ def keep_layers(model: "PreTrainedModel", keep: int) -> None:
         same = False
     if not same:
         raise Unsuited(
-            f"{model.config.model_type}: the layers of this kind of encoder depend on their places, none can be left "
-            "out. Take another encoder for transformer-half, -trim and -int8."
+            f"{model.config.model_type}: of this kind of encoder no layers can be left out. Take another encoder for "
+            "transformer-half, -trim and -int8."
         )
 
 
