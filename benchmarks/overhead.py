@@ -5,7 +5,7 @@
 prints documents per CPU second of one thread, the median of five passes: the tokenizer alone, `nlp.pipe` without a
 component, `nlp.pipe` with a textcat whose model gives zeros at once (in batches of the pipeline's size, and in large
 ones with and without Python's garbage collector), the pipeline as it is, and as it is if NumPy multiplies its matrices
-and not BLIS (with OMP_NUM_THREADS=1, or it takes several threads).
+and not BLIS.
 """
 
 import gc
@@ -16,6 +16,7 @@ from statistics import median
 
 from scripts.evaluation.measure import hide_torch
 from scripts.evaluation.speed import throughput
+from scripts.machines.machine import products_by_numpy
 
 hide_torch()
 
@@ -23,7 +24,7 @@ import numpy  # noqa: E402
 import spacy  # noqa: E402
 from spacy.cli._util import import_code  # noqa: E402
 from spacy.tokens import DocBin  # noqa: E402
-from thinc.api import Model, use_ops  # noqa: E402
+from thinc.api import Model  # noqa: E402
 
 PASSES = 5
 LARGE = 1024
@@ -62,9 +63,9 @@ def main(folder: str, texts: str) -> None:
     gc.enable()
     textcat.model = trained
     rates[f"`{folder}`"] = rate("whole", pipe)
-    with use_ops("numpy", use_blis=False):
+    with products_by_numpy(-1):
         nlp = spacy.load(folder)
-    rates["the same, products by NumPy"] = rate("numpy", pipe)
+        rates["the same, products by NumPy"] = rate("numpy", pipe)
     base = next(iter(rates.values()))
     print("| what runs | docs/s | of the tokenizer |\n|:--|--:|--:|")
     for name, value in rates.items():

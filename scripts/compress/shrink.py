@@ -3,9 +3,9 @@
 Layers are what an encoder costs in time, the table of word pieces is half or more of what a small one costs in space.
 The first layers stay. Fine-tuning afterwards makes up for most of the others, which were made for what the encoder was
 trained for (Sajjad et al. 2023, On the effect of dropping layers of pre-trained transformer models); text whose pieces
-are all kept is cut up exactly as before. Where the texts are too few
-to tell which pieces will come, the language's most frequent ones are kept as well: without them, a third of the words
-of new texts would be spelt in letters where 300 short texts are all that there is.
+are all kept is cut up exactly as before. Where the texts are too few to tell which pieces will come, the language's
+most frequent ones are kept as well: without them, a third of the words of new texts would be spelt in letters where 300
+short texts are all that there is.
 """
 
 import json

@@ -111,9 +111,14 @@ def describe_data(dataset: str, project: dict[str, Any]) -> dict[str, Any]:
     return {"assets_md5": md5_folder(Path("assets") / dataset, without="README.md"), **settings}
 
 
-def describe_recipe(root: Path, run: Run) -> dict[str, Any]:
-    """What a run does with its texts: the checksum of its variant's merged config, and the settings of its commands."""
-    project = load_project_config(root, interpolate=False)
+def describe_recipe(root: Path, project: dict[str, Any], run: Run) -> dict[str, Any]:
+    """What a run does with its texts: the checksum of its variant's merged config, and the settings of its commands.
+
+    Args:
+        root: the folder of project.yml.
+        project: project.yml, with its settings still by their names.
+        run: the run.
+    """
     merged, section = merge_configs(config_chain(config_of(root, project, run.variant)))
     commands = {command["name"]: command for command in project["commands"]}
     lines = [line for step in project["workflows"][run.variant] for line in commands[step].get("script", [])]
@@ -328,7 +333,8 @@ def experiment(
         raise UserError(f"{path}: is a file, where the folder of the results shall stand. Move it, or rename the grid.")
     corpus = labelled_now(root / "corpus" / dataset)
     data = describe_data(dataset, project)
-    made_from = {run.name: data | describe_recipe(root, run) for run in runs}
+    by_name = load_project_config(root, interpolate=False)
+    made_from = {run.name: data | describe_recipe(root, by_name, run) for run in runs}
     results = {run.name: folder / f"{run.name}.json" for run in runs}
     missing = [run for run in runs if not is_finished(results[run.name], run, dataset, corpus, made_from[run.name])]
     todo = [run for run in missing if run in chosen]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import srsly
 from spacy.util import dict_to_dot, load_config
+from weasel.util.config import load_project_config
 
 from scripts.common.cli import UserError
 from scripts.common.variants import config_chain, merge_configs, names_in, variant_names
@@ -335,21 +336,25 @@ def test_what_a_run_does_follows_from_its_config_and_the_settings_of_its_command
     for name in ("project.yml", "configs"):
         copy(ROOT / name, tmp_path / name)
     pruned, bow = Run("pruned", "x", 0, {"vars.pruned_rows": 500}), Run("bow", "x", 0)
-    before = [describe_recipe(tmp_path, run) for run in (pruned, bow)]
+
+    def describe(run):
+        return describe_recipe(tmp_path, load_project_config(tmp_path, interpolate=False), run)
+
+    before = [describe(run) for run in (pruned, bow)]
     assert before[0]["vars.pruned_rows"] == 500 and before[0]["vars.vectors_epochs"] == 15
     assert not {"vars.seed", "vars.repeats", "vars.gpu_id", "vars.lang", "vars.floret_dim"} & before[0].keys()
     assert "vars.pruned_rows" not in before[1]
     project = (tmp_path / "project.yml").read_text(encoding="utf-8").replace("pruned_rows: 4000", "pruned_rows: 3000")
     project = project.replace("vectors_epochs: 15", "vectors_epochs: 5")
     (tmp_path / "project.yml").write_text(project, encoding="utf-8")
-    assert describe_recipe(tmp_path, pruned) == before[0] | {"vars.vectors_epochs": 5}, "the rows are the run's own"
+    assert describe(pruned) == before[0] | {"vars.vectors_epochs": 5}, "the rows are the run's own"
     path = tmp_path / "configs" / "vectors.cfg"  # what pruned is made of
     path.write_text("# Only a comment.\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
-    assert describe_recipe(tmp_path, pruned)["config_md5"] == before[0]["config_md5"]
+    assert describe(pruned)["config_md5"] == before[0]["config_md5"]
     config = load_config(path)
     config["training"] = config.get("training", {}) | {"dropout": 0.45}
     config.to_disk(path)
-    after = [describe_recipe(tmp_path, run)["config_md5"] for run in (pruned, bow)]
+    after = [describe(run)["config_md5"] for run in (pruned, bow)]
     assert after[0] != before[0]["config_md5"] and after[1] == before[1]["config_md5"]
 
 
