@@ -76,7 +76,7 @@ def encode(
     encoder: Annotated[Path, typer.Option(help="Folder of the encoder.")] = Path("training/weights/transformer"),
     limit: Annotated[int, typer.Option(min=1, help="Texts at most.")] = 30_000,
 ) -> None:
-    """Write texts of the domain, and the mean of the encoder's outputs over each."""
+    """Write texts of the domain, and the encoder's vector of each."""
     pass_on([encoder], files=[texts, vectors])
     train, held_out = read_texts(corpus / "train.spacy"), held_out_texts(corpus)
     if not encoder.is_dir():

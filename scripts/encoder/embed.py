@@ -27,13 +27,21 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-8)
 
 
-# Domain vectors
+# Vectors of texts
 
 
-def text_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", cache: Cache | None = None) -> Encode:
-    """A function that gives the mean of an encoder's outputs over each text's word pieces, scaled to length 1.
+def mean_encoder(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", all_layers: bool = False, cache: Cache | None = None
+) -> Encode:
+    """A function that gives the mean of an encoder's outputs over each text's word pieces.
 
     The vectors are float32, shape (texts, width). What is longer than the encoder can read is cut off.
+
+    Args:
+        model: the encoder.
+        tokenizer: its tokenizer.
+        all_layers: take the mean of all layers, what goes into the first among them, instead of the last.
+        cache: for long work: what is done so far.
     """
     import torch
 
@@ -46,26 +54,40 @@ def text_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast",
         def mean_outputs(batch: list[int]) -> np.ndarray:
             inputs = tokenizer([texts[i] for i in batch], **options)
             mask = inputs["attention_mask"]
-            outputs = model(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
+            given = model(input_ids=inputs["input_ids"], attention_mask=mask, output_hidden_states=all_layers)
+            outputs = sum(given.hidden_states) / len(given.hidden_states) if all_layers else given.last_hidden_state
             mask = mask[:, :, None]
             return ((outputs * mask).sum(dim=1) / mask.sum(dim=1)).numpy()
 
-        vectors = fill_rows(texts, BATCH, model.config.hidden_size, mean_outputs, cache, "encode texts")
-        return unit_rows(vectors)
+        return fill_rows(texts, BATCH, model.config.hidden_size, mean_outputs, cache, "encode texts")
 
     return encode
 
 
+def text_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> Encode:
+    """A function that gives texts' vectors as sentence encoders are meant to: `mean_encoder`'s, scaled to length 1."""
+    encode = mean_encoder(model, tokenizer)
+    return lambda texts: unit_rows(encode(texts))
+
+
 def embed(folder: Path, texts: Sequence[str], cache: Path | None = None) -> np.ndarray:
-    """The vectors that the encoder in a folder gives to texts, see `text_encoder`.
+    """What the encoder in a folder knows of texts: of all its layers, each value with a mean of 0 and a variance of 1.
+
+    The last layer was made for the encoder's own task. Those below tell more of other things, such as feelings: from
+    the mean of all, a logistic regression learns more. And what all texts have in common tells nothing of any; as it
+    comes, most of a vector's length is that.
 
     Args:
         folder: the encoder.
         texts: what to encode.
         cache: file for what is done so far, if the work is long; for the caller to remove.
+
+    Returns:
+        float32, shape (texts, width), each row scaled to length 1.
     """
-    known = Cache(cache, md5_folder(folder), texts) if cache else None
-    return text_encoder(*load_encoder(str(folder)), known)(texts)
+    known = Cache(cache, f"{md5_folder(folder)}, all layers", texts) if cache else None
+    vectors = mean_encoder(*load_encoder(str(folder)), all_layers=True, cache=known)(texts)
+    return unit_rows((vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), 1e-6))
 
 
 def spelt_pieces(tokenizer: "PreTrainedTokenizerFast") -> dict[str, int]:

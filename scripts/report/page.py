@@ -208,11 +208,12 @@ def training_curve(path: Path) -> dict[str, Any] | None:
 def pretraining_curves(runs: Path) -> list[dict[str, Any]]:
     """Loss of each pass of `spacy pretrain` against words read, from the logs that `pretrain` keeps."""
     curves = []
-    for path in sorted(runs.glob("*/weights.jsonl")):
+    for path in sorted(weights.with_suffix(".jsonl") for weights in runs.glob("*/*.bin")):
         # The last line repeats the last pass, with a loss that has been set to zero.
         first = {line["nr_word"]: line for line in reversed(read_lines(path)) if {"nr_word", "epoch_loss"} <= set(line)}
         if curve := scale_line(sorted((words, line["epoch_loss"]) for words, line in first.items())):
-            curves.append({"name": path.parent.name, "curve": curve})
+            name = path.parent.name if path.stem == "weights" else f"{path.parent.name}, {path.stem}"
+            curves.append({"name": name, "curve": curve})
     return curves
 
 

@@ -164,9 +164,9 @@ def size_settings(facts: dict[str, Any], sizes: str | None, config: dict[str, An
 
 
 def read_paths(config: Config, corpus: Path, training: Path) -> dict[str, Any]:
-    """The section `[paths]` of a merged config, references resolved, for a data set's folders."""
+    """The section `[paths]` of a merged config, references to it and to `[task]` resolved, for a data set's folders."""
     folders = {"corpus": corpus.as_posix(), "training": training.as_posix()}
-    return dict(Config({"paths": config["paths"] | folders}).interpolate()["paths"])
+    return dict(Config({"paths": config["paths"] | folders, "task": config["task"]}).interpolate()["paths"])
 
 
 def write_config(

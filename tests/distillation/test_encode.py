@@ -137,6 +137,36 @@ def test_the_features_learn_to_give_the_vectors(tmp_path, features):
         model.attrs["loss"](model.ops, [nlp("other")], predictions[:1])
 
 
+def test_each_depth_is_pretrained_and_the_best_on_dev_is_trained(tmp_path, toy_assets, run, make_variant):
+    assert run("convert", "toy", "corpus").returncode == 0
+    np.savez(tmp_path / "table.npz", **make_table())
+    texts = ["shares fall", "goal in the match", "film star", "gold"]
+    srsly.write_jsonl(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
+    write_vectors(tmp_path / "v.npz", texts)
+    assert run("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "linear.npz").returncode == 0
+    paths = {"table": "table.npz", "linear": "linear.npz", "sentences": "v.npz", "raw": "texts.jsonl"}
+    paths["init_tok2vec"] = "${paths.training}/toy/depth-${task.depth}.bin"
+    values = {f"paths.{name}": path for name, path in paths.items()}
+    make_variant("toy", "compact-pretrained", code=ROOT / "scripts" / "components.py", values=values)
+    assert "depth-0.bin: no pretrained weights" in message(run("train", "toy", "--max-epochs", 1))
+    process = run("pretrain", "toy", "--epochs", 2)
+    assert process.returncode == 0, process.output
+    folder = tmp_path / "training" / "toy"
+    made = {f"depth-{depth}{suffix}" for depth in (0, 2) for suffix in (".bin", ".cfg", ".jsonl")}
+    assert {path.name for path in folder.iterdir()} == made
+    for depth in (0, 2):
+        config = load_config(folder / f"depth-{depth}.cfg", interpolate=True)
+        assert config["components"]["textcat"]["model"]["depth"] == depth
+    process = run("train", "toy", "--max-epochs", 1)
+    assert process.returncode == 0, process.output
+    facts = srsly.read_json(folder / "train.json")
+    assert facts["dev_loss"].keys() == {"words", "reads"} and facts["chosen"] in facts["dev_loss"]
+    assert made < {path.name for path in folder.iterdir()}
+    config = load_config(folder / "config.cfg", interpolate=True)
+    depth = {"words": 0, "reads": 2}[facts["chosen"]]
+    assert config["initialize"]["init_tok2vec"] == f"training/toy/depth-{depth}.bin"
+
+
 def test_pretrained_weights_arrive(tmp_path, toy_assets, run, make_variant, caplog):
     assert run("convert", "toy", "corpus").returncode == 0
     np.savez(tmp_path / "table.npz", **make_table())

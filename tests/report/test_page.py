@@ -256,7 +256,9 @@ def test_curves(tmp_path):
     losses = [{"nr_word": 100 * i, "loss": 1.0, "epoch_loss": 9.0 - i, "epoch": i} for i in range(3)]
     losses.append(losses[-1] | {"epoch_loss": 0.0})
     srsly.write_jsonl(tmp_path / "one" / "log.jsonl", [{"step": i, "score": i / 10} for i in range(9)] + [{"step": 9}])
-    srsly.write_jsonl(tmp_path / "chars" / "weights.jsonl", losses)
+    for name in ("weights", "reads"):
+        srsly.write_jsonl(tmp_path / "chars" / f"{name}.jsonl", losses)
+        (tmp_path / "chars" / f"{name}.bin").touch()
     found = Page(page(variant("one"), runs=tmp_path)).text
     srsly.write_jsonl(
         tmp_path / "chars" / "log.jsonl",
@@ -264,6 +266,7 @@ def test_curves(tmp_path):
     )
     assert "best 0.700" in Page(page(variant("chars"), runs=tmp_path)).text, "its weights are 0, its score is not"
     assert "best 0.800" in found and "Pretraining loss, chars 9.0 7.0 0 200" in found
+    assert "Pretraining loss, chars, reads 9.0" in found
 
 
 def test_coverage_of_pruned_vectors(tmp_path):

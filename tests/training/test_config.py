@@ -112,7 +112,7 @@ def compose_candidates(variant):
     return {name: config["components"]["textcat"]["model"] for name, config in configs.items()}
 
 
-@pytest.mark.parametrize("variant", ["compact", "compact-domain"])
+@pytest.mark.parametrize("variant", ["compact", "compact-domain", "compact-pretrained"])
 def test_compact_is_tried_on_words_and_as_one_that_reads(many_texts, variant):
     words, reads = compose_candidates(variant).values()
     assert (words["depth"], words["hidden_width"], words["window_size"]) == (0, 512, 1)
@@ -121,9 +121,16 @@ def test_compact_is_tried_on_words_and_as_one_that_reads(many_texts, variant):
     assert differ == {"depth", "hidden_width"}
 
 
-@pytest.mark.parametrize("variant", ["compact-small", "compact-pretrained"])
-def test_who_has_no_room_or_other_layers_is_not_tried_as_one_that_reads(many_texts, variant):
-    assert [model["depth"] for model in compose_candidates(variant).values()] == [0]
+def test_who_has_no_room_for_layers_is_not_tried_as_one_that_reads(many_texts):
+    assert [model["depth"] for model in compose_candidates("compact-small").values()] == [0]
+
+
+def test_each_candidate_starts_from_weights_of_its_own(many_texts):
+    paths, _ = write_candidates(Path("configs/compact-pretrained.cfg"), Path("tried"), Path("corpus"), Path("t"), 0)
+    weights = {path.stem: load_config(path, interpolate=True)["initialize"]["init_tok2vec"] for path in paths}
+    assert weights == {
+        "words": "t/compact-pretrained/depth-0.bin", "reads": "t/compact-pretrained/depth-2.bin",
+    }  # fmt: skip
 
 
 def test_who_names_no_candidates_is_the_only_one(many_texts):

@@ -27,7 +27,7 @@ SMALL = {
     "paths.init_tok2vec": "training/small/weights.bin",
 }
 TABLE = {"paths.pretraining_vectors": "table"}
-FILES = ["pretrain.cfg", "weights.bin", "weights.cfg", "weights.jsonl"]
+FILES = ["weights.bin", "weights.cfg", "weights.jsonl"]
 
 
 @pytest.fixture(params=["pretrain-chars", "pretrain-vectors"])
