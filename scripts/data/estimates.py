@@ -29,14 +29,15 @@ from scripts.training.config import compose_config, set_values, size_settings, t
 # A variant that is timed, the one of its candidates, and what others cost, as a share of its time. What is said of a
 # variant more than once is added up. The shares of `cnn` are medians of the published trainings of five tasks, of which
 # vectors took 0.11 to 0.84 of it.
+READING = ("compact", "compact-domain", "compact-pretrained")
 HALF = ("transformer-half", "transformer-trim", "transformer-int8")
 AGAIN = 2.2  # what is trained on train, and then on train and dev
 PRETRAINED = {"pretrain-chars": 1.3, "pretrain-vectors": 1.0}
 PROBED: tuple[tuple[str, str | None, dict[str, float]], ...] = (
     ("bow", None, {"bow": 1.0}),
     ("cnn", None, {"cnn": 1.0, "ensemble": 1.0, "vectors": 0.3, "pruned": 0.3, "floret": 0.4} | PRETRAINED),
-    ("compact", "words", {"compact": 1.0, "compact-domain": 1.0, "compact-small": AGAIN, "compact-pretrained": AGAIN}),
-    ("compact", "reads", {"compact": AGAIN, "compact-domain": AGAIN}),
+    ("compact", "words", dict.fromkeys(READING, 1.0) | {"compact-small": AGAIN}),
+    ("compact", "reads", dict.fromkeys(READING, AGAIN)),
     ("transformer", None, {"transformer": 1.0} | dict.fromkeys(HALF, 0.5)),
 )
 WITHOUT_ENCODER = ("bow", "cnn", "ensemble", "vectors", "pruned", "floret", *PRETRAINED, "compact-domain")
