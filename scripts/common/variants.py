@@ -122,6 +122,16 @@ def merge_configs(chain: list[Path]) -> tuple[Config, dict[str, Any]]:
     return config, section
 
 
+def candidates_of(section: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """What a variant tries, by name, each with its values: itself alone, as it is, if it names no candidates.
+
+    Args:
+        section: `[variant]`, merged.
+        name: of the variant.
+    """
+    return section.get("candidates") or {name: {}}
+
+
 def variant_code(name: str, configs: Path = Path("configs")) -> Path | None:
     """The file with registered functions that a variant's pipeline needs, if any."""
     _, section = merge_configs(config_chain(configs / f"{name}.cfg"))

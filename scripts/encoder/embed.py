@@ -73,9 +73,8 @@ def text_encoder(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast")
 def embed(folder: Path, texts: Sequence[str], cache: Path | None = None) -> np.ndarray:
     """What the encoder in a folder knows of texts: of all its layers, each value with a mean of 0 and a variance of 1.
 
-    The last layer was made for the encoder's own task. Those below tell more of other things, such as feelings: from
-    the mean of all, a logistic regression learns more. And what all texts have in common tells nothing of any; as it
-    comes, most of a vector's length is that.
+    The last layer was made for the encoder's own task. Those below tell more of other things, such as feelings. And
+    what all texts have in common tells nothing of any; as the mean of all layers comes, half of it is that.
 
     Args:
         folder: the encoder.

@@ -19,7 +19,7 @@ from thinc.api import Config
 
 from scripts.common.cli import UserError
 from scripts.common.files import read_json, write_text
-from scripts.common.variants import config_chain, merge_configs
+from scripts.common.variants import candidates_of, config_chain, merge_configs
 from scripts.training.sizes import SIZES
 
 WARMUP_SHARE = 0.1  # of all updates, while the learning rate rises
@@ -234,7 +234,7 @@ def write_candidates(
         The configs in the order of the candidates, and the section `[variant]`, merged.
     """
     _, variant = merge_configs(config_chain(overlay))
-    tried = variant.get("candidates") or {overlay.stem: {}}
+    tried = candidates_of(variant, overlay.stem)
     for name, values in tried.items():
         own = (settings or {}) | values
         write_config(overlay, folder / f"{name}.cfg", corpus, training, seed, max_epochs, gpu_id, own, facts)

@@ -1,5 +1,6 @@
 """Run `spacy pretrain` in a clean folder, and make sure that it has learned from something."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from wasabi import msg
 from scripts.common.cli import UserError, run_cli
 from scripts.common.files import one_at_a_time, put, workspace
 from scripts.common.skipping import pass_on
-from scripts.common.variants import config_chain, merge_configs
+from scripts.common.variants import candidates_of, config_chain, merge_configs
 from scripts.machines.machine import products_by_numpy
 from scripts.training.config import read_paths, set_values, write_config
 from scripts.training.inputs import check_inputs, open_config
@@ -22,17 +23,19 @@ from scripts.training.inputs import check_inputs, open_config
 BESIDE = (".cfg", ".jsonl")
 
 
-def weights_wanted(config: Config, candidates: dict[str, Any], corpus: Path, training: Path) -> dict[Path, Any]:
+def weights_wanted(
+    config: Config, candidates: Iterable[dict[str, Any]], corpus: Path, training: Path
+) -> dict[Path, dict[str, Any]]:
     """The weights that the candidates of a variant start from, and for each the values of the first that does.
 
     Args:
         config: merged.
-        candidates: of the variant; empty for itself alone.
+        candidates: the values of each.
         corpus: folder that convert wrote.
         training: folder of what is trained on it.
     """
-    wanted: dict[Path, Any] = {}
-    for values in list(candidates.values()) or [{}]:
+    wanted: dict[Path, dict[str, Any]] = {}
+    for values in candidates:
         own = config.copy()
         set_values(own, values)
         if weights := read_paths(own, corpus, training)["init_tok2vec"]:
@@ -95,9 +98,11 @@ def pretrain(
         raise UserError(f"{overlay}: has no [pretraining] block. See configs/pretrain-chars.cfg for one.")
     paths = read_paths(chain, corpus, training)
     read = [Path(value) for key, value in paths.items() if value and key != "init_tok2vec"]
-    wanted = weights_wanted(chain, section.get("candidates", {}), corpus, training)
+    wanted = weights_wanted(chain, candidates_of(section, variant).values(), corpus, training)
     if not wanted:
-        raise UserError(f"{overlay}: does not say where its weights are to lie. Name it in its [paths] init_tok2vec.")
+        raise UserError(
+            f"{overlay}: does not say where its weights are to lie. Name the file in its [paths] init_tok2vec."
+        )
     files = [path.with_suffix(suffix) for path in wanted for suffix in (path.suffix, *BESIDE)]
     pass_on(read, files=files)
     # What comes after the start is about the classifier, to which spaCy gives no weights here.

@@ -137,17 +137,29 @@ def test_the_features_learn_to_give_the_vectors(tmp_path, features):
         model.attrs["loss"](model.ops, [nlp("other")], predictions[:1])
 
 
-def test_each_depth_is_pretrained_and_the_best_on_dev_is_trained(tmp_path, toy_assets, run, make_variant):
-    assert run("convert", "toy", "corpus").returncode == 0
-    np.savez(tmp_path / "table.npz", **make_table())
-    texts = ["shares fall", "goal in the match", "film star", "gold"]
-    srsly.write_jsonl(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
-    write_vectors(tmp_path / "v.npz", texts)
-    assert run("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "linear.npz").returncode == 0
-    paths = {"table": "table.npz", "linear": "linear.npz", "sentences": "v.npz", "raw": "texts.jsonl"}
-    paths["init_tok2vec"] = "${paths.training}/toy/depth-${task.depth}.bin"
-    values = {f"paths.{name}": path for name, path in paths.items()}
-    make_variant("toy", "compact-pretrained", code=ROOT / "scripts" / "components.py", values=values)
+CODE = ROOT / "scripts" / "components.py"
+
+
+@pytest.fixture
+def make_pretrained(tmp_path, toy_assets, run, make_variant):
+    """A function that makes the variant `toy`, a `compact-pretrained`, and all that it reads but its weights."""
+
+    def make(weights):
+        assert run("convert", "toy", "corpus").returncode == 0
+        np.savez(tmp_path / "table.npz", **make_table())
+        texts = ["shares fall", "goal in the match", "film star", "gold"]
+        srsly.write_jsonl(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
+        write_vectors(tmp_path / "v.npz", texts)
+        assert run("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "linear.npz").returncode == 0
+        paths = {"table": "table.npz", "linear": "linear.npz", "sentences": "v.npz", "raw": "texts.jsonl"}
+        values = {f"paths.{name}": path for name, path in (paths | {"init_tok2vec": weights}).items()}
+        make_variant("toy", "compact-pretrained", code=CODE, values=values)
+
+    return make
+
+
+def test_each_depth_is_pretrained_and_the_best_on_dev_is_trained(tmp_path, run, make_pretrained):
+    make_pretrained("${paths.training}/toy/depth-${task.depth}.bin")
     assert "depth-0.bin: no pretrained weights" in message(run("train", "toy", "--max-epochs", 1))
     process = run("pretrain", "toy", "--epochs", 2)
     assert process.returncode == 0, process.output
@@ -167,19 +179,9 @@ def test_each_depth_is_pretrained_and_the_best_on_dev_is_trained(tmp_path, toy_a
     assert config["initialize"]["init_tok2vec"] == f"training/toy/depth-{depth}.bin"
 
 
-def test_pretrained_weights_arrive(tmp_path, toy_assets, run, make_variant, caplog):
-    assert run("convert", "toy", "corpus").returncode == 0
-    np.savez(tmp_path / "table.npz", **make_table())
-    texts = ["shares fall", "goal in the match", "film star", "gold"]
-    srsly.write_jsonl(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
-    write_vectors(tmp_path / "v.npz", texts)
-
-    weights, code = "training/toy/weights.bin", ROOT / "scripts" / "components.py"
-    assert run("fit_linear", "corpus/train.spacy", "corpus/dev.spacy", "linear.npz").returncode == 0
-    paths = {"table": "table.npz", "linear": "linear.npz", "sentences": "v.npz", "raw": "texts.jsonl"}
-    paths["init_tok2vec"] = weights
-    values = {f"paths.{name}": path for name, path in paths.items()}
-    make_variant("toy", "compact-pretrained", code=code, values=values)
+def test_pretrained_weights_arrive(tmp_path, run, make_variant, make_pretrained, caplog):
+    weights = "training/toy/weights.bin"
+    make_pretrained(weights)
 
     def compose(output, *settings):
         process = run("compose", "toy", output, "--max-epochs", 1, *settings)
@@ -189,7 +191,7 @@ def test_pretrained_weights_arrive(tmp_path, toy_assets, run, make_variant, capl
     compose("train.cfg")
     compose("blank.cfg", "--set", "paths.init_tok2vec=null")
     with caplog.at_level(logging.ERROR):
-        import_code(code)
+        import_code(CODE)
         trained, blank = (
             init_nlp(load_config(tmp_path / name, interpolate=False)).get_pipe("textcat").model
             for name in ("train.cfg", "blank.cfg")

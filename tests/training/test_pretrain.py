@@ -150,6 +150,13 @@ def test_only_variants_with_a_pretraining_block_can_be_pretrained(project, run):
     assert "bow.cfg: has no [pretraining] block" in message(run("pretrain", "bow", "--configs", ROOT / "configs"))
 
 
+def test_who_does_not_say_where_the_weights_are_to_lie_is_told(run, make_variant):
+    variant = make_variant("small", "pretrain-chars", code=CODE, values={"paths.init_tok2vec": None})
+    assert "small.cfg: does not say where its weights are to lie. Name the file in its [paths] init_tok2vec" in message(
+        run("pretrain", variant)
+    )
+
+
 def test_nothing_to_learn_from(project, run, small):
     (project / "corpus" / "raw.jsonl").write_text("", encoding="utf-8")
     assert "no words in it: nothing was learned" in message(run("pretrain", small))
