@@ -28,7 +28,7 @@ from scripts.common.cli import run_cli
 from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, clean_raw, read_dataset, write_corpus
 from scripts.data.formats import ANNOTATED, AUTO, NONE, SPLITS, Notes, Options, Splits, read_raw
-from scripts.data.labels import all_examples, check_labels, find_joined, resolve_mode
+from scripts.data.labels import all_examples, check_labels, describe_rare, find_joined, resolve_mode
 from scripts.data.language import resolve_language, sample_texts
 from scripts.data.splits import (
     Fold,
@@ -97,6 +97,8 @@ def convert(
     msg.info(f"Mode {mode}: {reason}")
     if joined := find_joined(labels):
         msg.warn(joined)
+    if rare := describe_rare(given["train"]):
+        msg.warn(f"{rare}. So few teach little; correct what is misspelt")
     left_out: Counter[str] = Counter()
     raw = clean_raw(splits, read_raw(folder, text_column), left_out)
     facts = write_corpus(splits, labels, raw, lang, dataset, mode, corpus, block)

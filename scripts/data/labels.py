@@ -3,7 +3,8 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from itertools import chain
 
 from scripts.common.cli import UserError
@@ -11,7 +12,9 @@ from scripts.data.formats import ANNOTATED, AUTO, MODES, SPLITS, Example, Splits
 
 SEPARATORS = "|;,/+&"  # what may stand between the labels of one field
 NAMED = 9  # other labels in one message
-MIN_EXAMPLES = 4  # of a label, so that one can stand in dev, one in test and two in train
+MIN_EXAMPLES = 4  # of a label that is not rare: one can stand in dev, one in test and two in train
+ALIKE = 0.85  # of a rare label and another: so much of both is the same in one that is misspelt (spot, sport: 0.89)
+DIGITS = re.compile(r"\d")  # in names that differ by a number, such as py2 and py3
 
 
 def all_examples(given: Splits) -> list[Example]:
@@ -97,31 +100,65 @@ def find_joined(labels: Iterable[str]) -> str | None:
     return None
 
 
-def check_labels(given: Splits, mode: str = "single") -> list[str]:
-    """The sorted labels of the training side, once each has enough examples and no other label occurs.
+def rare_labels(train: Sequence[Example]) -> dict[str, int]:
+    """The labels of which there are too few examples for train, dev and test, and how many there are."""
+    counts = Counter(label for example in train for label in example.labels)
+    return {label: count for label, count in counts.items() if count < MIN_EXAMPLES}
+
+
+def describe_rare(train: Sequence[Example]) -> str:
+    """Where the first rare label stands and which others there are; empty if none is rare."""
+    rare = rare_labels(train)
+    if not rare:
+        return ""
+    label, *others = rare
+    source = next(example.source for example in train if label in example.labels)
+    names = ", ".join([*map(repr, others[:NAMED]), *(["…"] if others[NAMED:] else [])])
+    more = f"; {len(others)} more are rare: {names}" if others else ""
+    return f"{source}: label {label!r} has {rare[label]} example(s){more}"
+
+
+def check_rare(train: Sequence[Example]) -> None:
+    """Make sure that rare labels are meant.
+
+    Some are common in long lists of labels, and no reason to refuse the others. But one that is written nearly as
+    another is misspelt, and where most texts have rare labels only, these are names, numbers or texts.
 
     Raises:
-        UserError: nothing to tell apart, too few examples of a label, or a label that train lacks.
+        UserError: they hardly can be.
+    """
+    rare = rare_labels(train)
+    others = [label for label in dict.fromkeys(chain.from_iterable(e.labels for e in train)) if label not in rare]
+    for label, count in rare.items():
+        if near := [other for other in get_close_matches(label, others, 1, ALIKE) if not DIGITS.search(label + other)]:
+            source = next(example.source for example in train if label in example.labels)
+            raise UserError(
+                f"{source}: label {label!r} has {count} example(s), and looks like {near[0]!r}. Correct it; if it is "
+                f"another label, at least {MIN_EXAMPLES} are needed."
+            )
+    labelled = [example for example in train if example.labels]
+    if 2 * sum(rare.keys() >= set(example.labels) for example in labelled) > len(labelled):
+        raise UserError(
+            f"{describe_rare(train)}. At least {MIN_EXAMPLES} are needed of the labels of most texts. Add some, or "
+            "name the column of the labels: --vars.label_column"
+        )
+
+
+def check_labels(given: Splits, mode: str = "single") -> list[str]:
+    """The sorted labels of the training side, once there is something to tell apart and no other label occurs.
+
+    Raises:
+        UserError: there is nothing, two labels are one, rare labels are not meant, or train lacks a label.
     """
     check_spellings(given)
     counts = Counter(label for example in given["train"] for label in example.labels)
-    first = {label: example.source for example in reversed(given["train"]) for label in example.labels}
     without = sum(not example.labels for example in given["train"])
     if len(counts) < 2 and not (mode == "binary" and counts and without >= MIN_EXAMPLES):
         raise UserError(
             f"{given['train'][0].source}: all examples have the same label, {list(counts)}; "
             f"a classifier needs two or more, or {MIN_EXAMPLES} examples or more without it."
         )
-    if rare := [label for label, count in counts.items() if count < MIN_EXAMPLES]:
-        label, *others = rare
-        message = (
-            f"{first[label]}: label {label!r} has {counts[label]} example(s), at least {MIN_EXAMPLES} are needed. Add "
-            "some, or remove the label."
-        )
-        if others:
-            names = ", ".join([*map(repr, others[:NAMED]), *(["…"] if others[NAMED:] else [])])
-            message += f" Others have too few, too ({len(others)}): {names}."
-        raise UserError(message)
+    check_rare(given["train"])
     for example in given.get(ANNOTATED, ()):
         if mode == "single" and len(example.labels) != 1:
             raise UserError(

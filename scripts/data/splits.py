@@ -152,7 +152,7 @@ def divide(groups: dict[str, list[Example]], taken: set[str]) -> tuple[list[Exam
 def take_share(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
     """Cut off a share of the groups, label by label, in hash order: (what is left, what was taken).
 
-    Of labels so rare that their share is less than half a text, every so many gives one.
+    Of labels so rare that their share is less than half a text, every so many gives one. Each label keeps a group.
     """
     groups, strata = stratify(examples)
     taken: set[str] = set()
@@ -164,6 +164,12 @@ def take_share(examples: Sequence[Example], share: float) -> tuple[list[Example]
             wanted = round(owed)
             owed -= wanted
         taken.update(names[:wanted])
+    left = {label for name in groups.keys() - taken for example in groups[name] for label in example.labels}
+    for name in sorted(taken):
+        labels = {label for example in groups[name] for label in example.labels}
+        if not labels <= left:
+            taken.remove(name)
+            left |= labels
     return divide(groups, taken)
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from spacy.tokens import DocBin
 from scripts.common.cli import UserError
 from scripts.data.corpus import clean_raw
 from scripts.data.formats import Example
-from scripts.data.labels import resolve_mode
+from scripts.data.labels import check_labels, check_rare, resolve_mode
 from scripts.data.published import group_versions, read_bbc
-from scripts.data.splits import complete_splits, drop_repeated, normalize, take_share
+from scripts.data.splits import assert_honest, complete_splits, drop_repeated, normalize, take_share
 from scripts.experiments.grids import copy
 from tests.conftest import ROOT, message, toy_records
 
@@ -135,6 +136,40 @@ def test_dev_has_texts_of_rare_labels_by_turns():
     counts = {split: len(members) for split, members in splits.items()}
     assert counts == {"train": 675, "dev": 75, "test": 1}
     assert len({e.labels for e in splits["dev"]}) == 75
+
+
+def test_rare_labels_stay_in_train():
+    """A label of one text is learned from it; one whose texts count for still rarer labels keeps one, too."""
+    texts = [example(f"text {i}", "often") for i in range(90)]
+    lone, pairs = [example("alone", "lone")], []
+    for i in range(20):
+        pairs += [Example(f"{i} {n}", (f"both {i}", f"one {i} {n}"), "x") for n in (1, 2)]
+        pairs += [Example(f"{i} {n} again", (f"one {i} {n}",), "x") for n in (1, 2)]
+    given = texts + lone + pairs
+    assert len({label for e in given for label in e.labels}) == len(check_labels({"train": given}, "multi"))
+    splits = complete_splits({"train": given})
+    assert_honest(splits, check_labels({"train": given}, "multi"))
+    assert len(splits["test"]) == pytest.approx(0.255 * len(given), abs=12)
+    assert lone[0] in splits["train"]
+
+
+def test_rare_labels_are_no_reason_to_refuse_the_others(toy_assets, run, tmp_path):
+    records = [*toy_records(), {"text": "a potato harvest", "label": "potato"}, {"text": "tea", "label": "tea"}]
+    srsly.write_jsonl(toy_assets / "train.jsonl", records)
+    process = run("convert", "toy", "corpus")
+    assert process.returncode == 0, process.output
+    assert "train.jsonl, line 73: label 'potato' has 1 example(s); 1 more are rare: 'tea'. So few" in process.output
+    assert {"potato", "tea"} < set(srsly.read_json(tmp_path / "corpus" / "task.json")["labels"])
+
+
+@pytest.mark.parametrize(
+    ("rare", "other", "refused"),
+    [("postive", "positive", True), ("py2", "py3", False), ("version 12", "version 13", False), ("cpu", "cpi", False)],
+)
+def test_a_rare_label_that_looks_like_another(rare, other, refused):
+    given = [example(f"text {i}", other) for i in range(9)] + [example(f"other {i}", "o") for i in range(9)]
+    with pytest.raises(UserError, match=f"looks like {other!r}") if refused else nullcontext():
+        check_rare([*given, example("another", rare)])
 
 
 # The BBC articles
@@ -259,7 +294,10 @@ BAD_LINES = {
     "not an object": (b'["a"]', "line 3: expected an object"),
     "soft cats": (b'{"text": "a", "cats": {"sport": 0.5}}', "line 3: `cats` must map each label to 0 or 1"),
     "not UTF-8": (b'{"text": "caf\xe9", "label": "sport"}', "line 3: byte 0xe9 is not UTF-8"),
-    "label with one example": (b'{"text": "a", "label": "spot"}', "line 3: label 'spot' has 1 example"),
+    "label with one example": (
+        b'{"text": "a", "label": "spot"}',
+        "line 3: label 'spot' has 1 example(s), and looks like 'sport'",
+    ),
 }
 
 
