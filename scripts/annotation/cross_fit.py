@@ -21,6 +21,7 @@ from scripts.linear.svm import (
     count_texts,
     featurize,
     fit_svm,
+    most_rows,
     split_folds,
     weigh,
 )
@@ -31,7 +32,7 @@ FOLDS = 5
 def learn_table(counts: sp.csr_matrix, parts: sp.csr_matrix, pairs: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """The rows of features, as `featurize` gives them, that are looked at, and how much each tells, its idf."""
     df = count_texts(counts, parts, pairs)
-    keys = choose_rows(df, 1, SIZE)
+    keys = choose_rows(df, most_rows(1, SIZE))
     return keys, np.log((1 + counts.shape[0]) / (1 + df[keys])) + 1
 
 

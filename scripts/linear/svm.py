@@ -25,6 +25,8 @@ BALANCES = (1.0, 0.5)  # exponents of the weight that rare labels get
 MARGIN = 0.003  # of F1 by which another setting must be better than the first
 SIZE, MIN_ROWS = 1_200_000, 20_000  # bytes of the table at most, unless many labels want more for so many rows
 ROW_BYTES = 5  # key and idf
+CANDIDATES, WEIGHTS = 16, 100_000_000  # a first fit chooses among so many times the rows, of so many weights at most
+PASSES = 5  # of the first fit over the texts; enough to tell which weights are large
 MANY = 40_000  # texts times labels: from here on settings are compared by one fold of three
 DF_TEXTS = 2_000  # counted at a time: memory would else grow with the words of all texts
 SLOPE = 2.0  # of a sigmoid on a support vector machine's scores; of cooking 2.1
@@ -59,16 +61,34 @@ class LinearFit(NamedTuple):
     info: dict[str, Any]
 
 
-class Features(NamedTuple):
-    """Weighted features (texts, kept rows); the rows that are kept; their idf in 8 bits; how many rows there were."""
+Counted = tuple[sp.csr_matrix, sp.csr_matrix, sp.csr_matrix]  # what `featurize` gives
+
+
+class Table(NamedTuple):
+    """Weighted features of texts, shape (texts, rows); the rows, sorted; their idf in 8 bits."""
 
     X: sp.csr_matrix
     keys: np.ndarray
     idf: np.ndarray
-    of: int
 
 
-def featurize(docs: Sequence[Doc]) -> tuple[sp.csr_matrix, sp.csr_matrix, sp.csr_matrix]:
+class Features(NamedTuple):
+    """What texts are described by, chosen without a look at their labels.
+
+    Attributes:
+        counted: what `featurize` gives.
+        df: how many texts fall on each row, shape (`LINEAR_ROWS`,).
+        table: of the rows that come into question.
+        most: how many rows are kept.
+    """
+
+    counted: Counted
+    df: np.ndarray
+    table: Table
+    most: int
+
+
+def featurize(docs: Sequence[Doc]) -> Counted:
     """The counts behind the features that the pipeline computes.
 
     Returns:
@@ -88,18 +108,19 @@ def featurize(docs: Sequence[Doc]) -> tuple[sp.csr_matrix, sp.csr_matrix, sp.csr
     return counts, sp.vstack(parts, format="csr"), two
 
 
-def choose_rows(df: np.ndarray, n_labels: int, size: int) -> np.ndarray:
-    """The rows to keep, sorted: those that most texts fall on, as many as some bytes hold.
+def most_rows(n_labels: int, size: int = 0) -> int:
+    """How many rows some bytes hold (0: of `SIZE`, or `MIN_ROWS`): a row takes a byte for each label, and 5 more."""
+    return max(1, (size or max(SIZE, MIN_ROWS * (ROW_BYTES + n_labels))) // (ROW_BYTES + n_labels))
 
-    The labels are not looked at, so that cross-validation stays honest.
+
+def choose_rows(df: np.ndarray, most: int) -> np.ndarray:
+    """The rows that most texts fall on, sorted.
 
     Args:
         df: texts that fall on each row.
-        n_labels: a row takes a byte for each, and 5 more.
-        size: bytes.
+        most: how many to choose.
     """
     used = np.flatnonzero(df)
-    most = max(1, size // (ROW_BYTES + n_labels))
     if len(used) > most:
         used = np.sort(used[np.argsort(-df[used], kind="stable")[:most]])
     return used
@@ -123,10 +144,13 @@ def weigh(
     return sp.hstack(both).tocsr().astype("float32")
 
 
-def fit_svm(X: sp.csr_matrix, Y: np.ndarray, exclusive: bool, strength: float, balance: float) -> tuple:
+def fit_svm(
+    X: sp.csr_matrix, Y: np.ndarray, exclusive: bool, strength: float, balance: float, passes: int = 1000
+) -> tuple[np.ndarray, np.ndarray]:
     """Weights, float32 (labels, features), and bias of one-vs-rest L2 support vector machines.
 
     The weight of a class is (texts / (classes * its texts)) ** balance. A label that all or no text has gets a bias.
+    After so many passes over the texts it ends, whether it has converged or not.
     """
 
     def fit(gold: np.ndarray, n_classes: int) -> LinearSVC:
@@ -134,7 +158,7 @@ def fit_svm(X: sp.csr_matrix, Y: np.ndarray, exclusive: bool, strength: float, b
         weight = dict(zip(found.tolist(), ((len(gold) / (n_classes * counts)) ** balance).tolist(), strict=True))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return LinearSVC(C=strength, class_weight=weight, random_state=0).fit(X, gold)
+            return LinearSVC(C=strength, class_weight=weight, random_state=0, max_iter=passes).fit(X, gold)
 
     n_labels = Y.shape[1]
     W, b = np.zeros((n_labels, X.shape[1]), "float32"), np.full(n_labels, -1.0, "float32")
@@ -229,26 +253,51 @@ def count_texts(counts: sp.csr_matrix, parts: sp.csr_matrix, pairs: sp.csr_matri
     return df
 
 
-def choose_features(docs: Sequence[Doc], n_labels: int, size: int) -> Features:
-    """The features of texts, without a look at their labels; see `choose_rows`."""
-    counts, parts, pairs = featurize(docs)
-    df = count_texts(counts, parts, pairs)
-    keys = choose_rows(df, n_labels, size or max(SIZE, MIN_ROWS * (ROW_BYTES + n_labels)))
-    full = np.log((1 + len(docs)) / (1 + df[keys])) + 1
+def make_table(counted: Counted, df: np.ndarray, keys: np.ndarray) -> Table:
+    """The features of some rows, of what `featurize` and `count_texts` give."""
+    full = np.log((1 + counted[0].shape[0]) / (1 + df[keys])) + 1
     idf = np.rint(full * (255 / full.max())).astype("uint8")
-    return Features(weigh(counts, parts, pairs, keys, idf), keys, idf, int((df > 0).sum()))
+    return Table(weigh(*counted, keys, idf), keys, idf)
+
+
+def choose_features(docs: Sequence[Doc], n_labels: int, size: int) -> Features:
+    """The features of texts, of the rows that most texts fall on, more than are kept; see `keep_rows`."""
+    counted, most = featurize(docs), most_rows(n_labels, size)
+    df = count_texts(*counted)
+    keys = choose_rows(df, max(most, min(CANDIDATES * most, WEIGHTS // n_labels)))
+    return Features(counted, df, make_table(counted, df, keys), most)
+
+
+def keep_rows(features: Features, texts: np.ndarray | slice, Y: np.ndarray, exclusive: bool) -> Table:
+    """The rows with the largest weights of a first fit, as many as are kept, or all if there are no more.
+
+    Long texts have many more rows than the table holds, and the most frequent of them tell little (docs/variants.md).
+
+    Args:
+        features: of all texts.
+        texts: which of them may be looked at, with their labels.
+        Y: 0 or 1, shape (all texts, labels).
+        exclusive: whether each text has exactly one label.
+    """
+    table = features.table
+    if len(table.keys) <= features.most:
+        return table
+    W, _ = fit_svm(table.X[texts], Y[texts], exclusive, STRENGTHS[0], BALANCES[0], PASSES)
+    largest = np.argsort(-np.abs(W).max(axis=0), kind="stable")[: features.most]
+    return make_table(features.counted, features.df, np.sort(table.keys[largest]))
 
 
 def fit_arrays(
     features: Features, Y: np.ndarray, exclusive: bool, setting: tuple[float, float], calibration: tuple
 ) -> dict[str, np.ndarray]:
     """Fit to all texts, and quantize: the arrays for `set_linear`."""
-    W, b = fit_svm(features.X, Y, exclusive, *setting)
-    (weights, scales), (factor, bias) = quantize(W, features.keys), calibration
+    X, keys, idf = keep_rows(features, slice(None), Y, exclusive)
+    W, b = fit_svm(X, Y, exclusive, *setting)
+    (weights, scales), (factor, bias) = quantize(W, keys), calibration
     return {
-        "keys": features.keys.astype("uint32"),
+        "keys": keys.astype("uint32"),
         "weights": weights,
-        "idf": features.idf,
+        "idf": idf,
         "scales": (scales * factor).astype("float32"),
         "bias": (b * factor + bias).astype("float32"),
     }
@@ -263,30 +312,36 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
         exclusive: whether each text has exactly one label.
         size: bytes of the table, at most; 0 for `SIZE`, or what `MIN_ROWS` take.
     """
-    features = choose_features(docs, Y.shape[1], size)
-    X, many = features.X, Y.size > MANY
+    features, many = choose_features(docs, Y.shape[1], size), Y.size > MANY
     folds = split_folds(Y, exclusive, count_folds(*Y.shape))
     settings = [(strength, balance) for strength in STRENGTHS for balance in BALANCES]
-    best, rates, held = settings[0], {}, {}
-    with show_progress(total=len(settings) * (1 if many else len(folds)) + len(folds) * many + 1, desc="linear") as bar:
+    held = {setting: np.zeros(Y.shape, "float32") for setting in settings}
+    rates: dict[tuple[float, float], float] = {}
 
-        def cross_fit(setting: tuple, part: list) -> np.ndarray:
-            scores = np.zeros(Y.shape, "float32")
-            for train, test in part:
-                W, b = fit_svm(X[train], Y[train], exclusive, *setting)
-                scores[test] = X[test] @ W.T + b
-                bar.update()
-            return scores
-
+    def choose(texts: np.ndarray) -> tuple[float, float]:
+        best = settings[0]
         for setting in settings:
-            part = folds[:1] if many else folds
-            scores = held[setting] = cross_fit(setting, part)
-            rows_held = np.concatenate([test for _, test in part])
-            factor, bias = calibrate(scores[rows_held], Y[rows_held], exclusive)
-            rates[setting] = rate(factor * scores[rows_held] + bias, Y[rows_held], exclusive)
+            scores = held[setting][texts]
+            factor, bias = calibrate(scores, Y[texts], exclusive)
+            rates[setting] = rate(factor * scores + bias, Y[texts], exclusive)
             if rates[setting] > rates[best] + MARGIN:
                 best = setting
-        scores = cross_fit(best, folds) if many else held[best]
+        return best
+
+    tried = settings
+    with show_progress(
+        total=len(settings) * (1 if many else len(folds)) + (len(folds) - 1) * many + 1, desc="linear"
+    ) as bar:
+        for train, test in folds:
+            X = keep_rows(features, train, Y, exclusive).X
+            for setting in tried:
+                W, b = fit_svm(X[train], Y[train], exclusive, *setting)
+                held[setting][test] = X[test] @ W.T + b
+                bar.update()
+            if many and len(tried) > 1:
+                tried = [choose(test)]
+        best = tried[0] if many else choose(np.arange(len(Y)))
+        scores = held[best]
         factor, bias = calibrate(scores, Y, exclusive)
         arrays = fit_arrays(features, Y, exclusive, best, (factor, bias))
         bar.update()
@@ -294,8 +349,8 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
         "texts": len(docs),
         "strength": best[0],
         "balance": best[1],
-        "rows": len(features.keys),
-        "of": features.of,
+        "rows": len(arrays["keys"]),
+        "of": int((features.df > 0).sum()),
         "cv": {str(k): round(v, 4) for k, v in rates.items()},
     }
     return LinearFit(arrays, (scores * factor + bias).astype("float32"), best, (factor, bias), info)

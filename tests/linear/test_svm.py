@@ -3,6 +3,7 @@
 import copy
 import time
 from concurrent.futures import ThreadPoolExecutor
+from string import ascii_lowercase
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import srsly
 from scripts import components
 from scripts.components import LINEAR_PARAMS, LinearScores, linear_logits, set_linear, split_pieces
 from scripts.evaluation.scores import score_dev
-from scripts.linear.svm import calibrate, choose_rows, fit_linear, is_large
+from scripts.linear.svm import calibrate, choose_rows, fit_linear, is_large, most_rows
 from tests.conftest import DESKS, toy_records
 
 LABELS = sorted(DESKS)
@@ -71,8 +72,34 @@ def test_no_word_is_stored_and_rows_keep_within_the_bytes(toy):
 
 def test_the_most_frequent_rows_are_kept_in_order():
     df = np.array([0, 5, 1, 9, 2, 0])
-    assert choose_rows(df, n_labels=5, size=20).tolist() == [1, 3]
-    assert choose_rows(df, n_labels=5, size=1000).tolist() == [1, 2, 3, 4]
+    assert choose_rows(df, most_rows(5, size=20)).tolist() == [1, 3]
+    assert choose_rows(df, most_rows(5, size=1000)).tolist() == [1, 2, 3, 4]
+
+
+def random_texts(nlp, *, labels_told):
+    """400 texts of 20 words of 200, any as frequent as the next, and a label of two, by a rarer word or by none."""
+    rng = np.random.default_rng(0)
+    gold, words = rng.integers(2, size=400), rng.integers(200, size=(400, 20))
+    telling = ["".join(row) for row in rng.choice(list(ascii_lowercase), size=(80, 6))]
+    texts = [" ".join(f"w{word:03}" for word in row) for row in words]
+    if labels_told:
+        texts = [f"{text} {telling[i % 40 * 2 + gold[i]]}" for i, text in enumerate(texts)]
+    return [nlp.make_doc(text) for text in texts], np.eye(2)[gold]
+
+
+def test_rows_are_kept_that_tell_the_label(toy):
+    docs, Y = random_texts(toy[0], labels_told=True)
+    fit = fit_linear(docs, Y, True, size=2100)
+    assert fit.info["rows"] == 300 < fit.info["of"] / 10
+    assert (linear_logits(layer(fit), docs).argmax(1) == Y.argmax(1)).mean() > 0.95
+    assert (fit.logits.argmax(1) == Y.argmax(1)).mean() > 0.8, "texts that were left out, too"
+
+
+def test_rows_are_not_chosen_by_texts_that_are_left_out(toy):
+    """Where nothing tells the label, nothing is learned of texts that were left out."""
+    docs, Y = random_texts(toy[0], labels_told=False)
+    fit = fit_linear(docs, Y, True, size=2100)
+    assert abs((fit.logits.argmax(1) == Y.argmax(1)).mean() - 0.5) < 0.1
 
 
 def test_calibration_gives_probabilities_near_the_frequencies():
