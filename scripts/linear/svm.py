@@ -16,7 +16,7 @@ from spacy.tokens import Doc, DocBin
 
 from scripts.common.cli import show_progress
 from scripts.common.files import whole_file
-from scripts.components import LINEAR_ROWS, count_words, cut_words, hash_rows, split_pieces
+from scripts.components import DENSE_CHARACTERS, LINEAR_ROWS, count_words, cut_words, hash_rows, split_pieces
 from scripts.evaluation.thresholds import given_labels, macro_f1
 from scripts.linear.mixing import FINAL, LEFT_OUT
 
@@ -29,6 +29,7 @@ CANDIDATES, WEIGHTS = 16, 100_000_000  # a first fit chooses among so many times
 PASSES = 5  # of the first fit over the texts; enough to tell which weights are large
 MANY = 40_000  # texts times labels: from here on settings are compared by one fold of three
 DF_TEXTS = 2_000  # counted at a time: memory would else grow with the words of all texts
+CHARACTERS = 0.9  # of the words, from which on they count as characters
 SLOPE = 2.0  # of a sigmoid on a support vector machine's scores; of cooking 2.1
 THRESHOLDS = np.arange(0.05, 0.96, 0.05)
 
@@ -253,6 +254,13 @@ def count_texts(counts: sp.csr_matrix, parts: sp.csr_matrix, pairs: sp.csr_matri
     return df
 
 
+def are_characters(docs: Sequence[Doc]) -> bool:
+    """Whether words are single characters, as spaCy's tokenizer has it for Chinese: their pieces say nothing else."""
+    words = [word.text for doc in docs[:DF_TEXTS] for word in doc if word.is_alpha]
+    first, end = DENSE_CHARACTERS
+    return sum(len(word) == 1 and first <= ord(word) < end for word in words) > CHARACTERS * len(words)
+
+
 def make_table(counted: Counted, df: np.ndarray, keys: np.ndarray) -> Table:
     """The features of some rows, of what `featurize` and `count_texts` give."""
     full = np.log((1 + counted[0].shape[0]) / (1 + df[keys])) + 1
@@ -264,6 +272,8 @@ def choose_features(docs: Sequence[Doc], n_labels: int, size: int) -> Features:
     """The features of texts, of the rows that most texts fall on, more than are kept; see `keep_rows`."""
     counted, most = featurize(docs), most_rows(n_labels, size)
     df = count_texts(*counted)
+    if are_characters(docs):
+        df[LINEAR_ROWS // 2 :] = 0
     keys = choose_rows(df, max(most, min(CANDIDATES * most, WEIGHTS // n_labels)))
     return Features(counted, df, make_table(counted, df, keys), most)
 

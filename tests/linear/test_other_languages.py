@@ -11,6 +11,7 @@ import spacy
 import srsly
 
 from scripts.common.files import read_json
+from scripts.components import LINEAR_ROWS
 from scripts.data.language import resolve_language, script_language
 from scripts.linear.svm import fit_linear
 from tests.conftest import message
@@ -118,6 +119,8 @@ def test_linear_reads_texts_without_spaces(lang):
     gold = np.array([[float(record["label"] == label) for label in ("money", "sport")] for record in rows])
     fit = fit_linear(docs, gold, True)
     assert (fit.logits.argmax(1) == gold.argmax(1)).mean() > 0.9, "texts that were left out"
+    pieces = fit.arrays["keys"] >= LINEAR_ROWS // 2
+    assert pieces.any() == (lang != "zh"), "those of words of one character would say the same twice"
 
 
 def test_a_long_text_without_spaces_is_read_to_its_end():
