@@ -14,7 +14,6 @@ from spacy.tokens import Doc
 from scripts.common.cli import show_progress
 from scripts.linear.svm import (
     BALANCES,
-    SIZE,
     STRENGTHS,
     calibrate,
     choose_rows,
@@ -32,7 +31,7 @@ FOLDS = 5
 def learn_table(counts: sp.csr_matrix, parts: sp.csr_matrix, pairs: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """The rows of features, as `featurize` gives them, that are looked at, and how much each tells, its idf."""
     df = count_texts(counts, parts, pairs)
-    keys = choose_rows(df, most_rows(1, SIZE))
+    keys = choose_rows(df, most_rows(1))
     return keys, np.log((1 + counts.shape[0]) / (1 + df[keys])) + 1
 
 

@@ -85,6 +85,11 @@ class Example:
     group: str = ""
 
 
+def count_labels(examples: Iterable[Example]) -> Counter[str]:
+    """How many examples each label has, in the order in which the labels come."""
+    return Counter(label for example in examples for label in example.labels)
+
+
 @dataclass(frozen=True)
 class Options:
     """How to read: `auto` leaves it to the content.

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from itertools import chain
 
 from scripts.common.cli import UserError
-from scripts.data.formats import ANNOTATED, AUTO, MODES, SPLITS, Example, Splits
+from scripts.data.formats import ANNOTATED, AUTO, MODES, SPLITS, Example, Splits, count_labels
 
 SEPARATORS = "|;,/+&"  # what may stand between the labels of one field
 NAMED = 9  # other labels in one message
@@ -100,41 +100,48 @@ def find_joined(labels: Iterable[str]) -> str | None:
     return None
 
 
-def rare_labels(train: Sequence[Example]) -> dict[str, int]:
+def rare_labels(counts: Counter[str]) -> dict[str, int]:
     """The labels of which there are too few examples for train, dev and test, and how many there are."""
-    counts = Counter(label for example in train for label in example.labels)
     return {label: count for label, count in counts.items() if count < MIN_EXAMPLES}
+
+
+def describe_label(label: str, count: int, train: Sequence[Example]) -> str:
+    """Where a label first stands, and how many examples it has."""
+    source = next(example.source for example in train if label in example.labels)
+    return f"{source}: label {label!r} has {count} example(s)"
 
 
 def describe_rare(train: Sequence[Example]) -> str:
     """Where the first rare label stands and which others there are; empty if none is rare."""
-    rare = rare_labels(train)
+    rare = rare_labels(count_labels(train))
     if not rare:
         return ""
     label, *others = rare
-    source = next(example.source for example in train if label in example.labels)
     names = ", ".join([*map(repr, others[:NAMED]), *(["…"] if others[NAMED:] else [])])
     more = f"; {len(others)} more are rare: {names}" if others else ""
-    return f"{source}: label {label!r} has {rare[label]} example(s){more}"
+    return describe_label(label, rare[label], train) + more
 
 
-def check_rare(train: Sequence[Example]) -> None:
+def check_rare(train: Sequence[Example], counts: Counter[str]) -> None:
     """Make sure that rare labels are meant.
 
     Some are common in long lists of labels, and no reason to refuse the others. But one that is written nearly as
     another is misspelt, and where most texts have rare labels only, these are names, numbers or texts.
 
+    Args:
+        train: the examples.
+        counts: of their labels, from `count_labels`.
+
     Raises:
         UserError: they hardly can be.
     """
-    rare = rare_labels(train)
-    others = [label for label in dict.fromkeys(chain.from_iterable(e.labels for e in train)) if label not in rare]
+    rare = rare_labels(counts)
+    others = [label for label in counts if label not in rare]
     for label, count in rare.items():
         if near := [other for other in get_close_matches(label, others, 1, ALIKE) if not DIGITS.search(label + other)]:
-            source = next(example.source for example in train if label in example.labels)
             raise UserError(
-                f"{source}: label {label!r} has {count} example(s), and looks like {near[0]!r}. Correct it; if it is "
-                f"another label, at least {MIN_EXAMPLES} are needed."
+                f"{describe_label(label, count, train)}, and looks like {near[0]!r}. Correct it; if it is another "
+                f"label, at least {MIN_EXAMPLES} are needed."
             )
     labelled = [example for example in train if example.labels]
     if 2 * sum(rare.keys() >= set(example.labels) for example in labelled) > len(labelled):
@@ -151,14 +158,14 @@ def check_labels(given: Splits, mode: str = "single") -> list[str]:
         UserError: there is nothing, two labels are one, rare labels are not meant, or train lacks a label.
     """
     check_spellings(given)
-    counts = Counter(label for example in given["train"] for label in example.labels)
+    counts = count_labels(given["train"])
     without = sum(not example.labels for example in given["train"])
     if len(counts) < 2 and not (mode == "binary" and counts and without >= MIN_EXAMPLES):
         raise UserError(
             f"{given['train'][0].source}: all examples have the same label, {list(counts)}; "
             f"a classifier needs two or more, or {MIN_EXAMPLES} examples or more without it."
         )
-    check_rare(given["train"])
+    check_rare(given["train"], counts)
     for example in given.get(ANNOTATED, ()):
         if mode == "single" and len(example.labels) != 1:
             raise UserError(

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from scripts.common.cli import UserError
 from scripts.common.files import md5_bytes
-from scripts.data.formats import ANNOTATED, NONE, SPLITS, Example, Splits
+from scripts.data.formats import ANNOTATED, NONE, SPLITS, Example, Splits, count_labels
 from scripts.encoder.languages import UNSPACED
 
 TEST_SHARE = 0.255  # of 2,060 BBC articles this leaves at least 520 for the test
@@ -130,7 +130,7 @@ def stratify(examples: Sequence[Example]) -> tuple[dict[str, list[Example]], dic
 
     A group with several labels counts for its rarest one, so that rare labels are on all sides.
     """
-    counts = Counter(label for example in examples for label in example.labels)
+    counts = count_labels(examples)
     groups: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
         groups[example.group or text_hash(example.text)].append(example)
@@ -282,7 +282,7 @@ def cut_fold(examples: Sequence[Example], fold: Fold) -> Splits:
         UserError: a label has too few texts for so many folds.
     """
     examples = drop_repeated(examples)
-    counts = Counter(label for example in examples for label in example.labels)
+    counts = count_labels(examples)
     rest, test = take_fold(examples, fold)
     train, dev = take_share(rest, DEV_SHARE / (1 - 1 / fold.of))
     known = {label for example in train for label in example.labels}

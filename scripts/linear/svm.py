@@ -328,7 +328,7 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
     held = {setting: np.zeros(Y.shape, "float32") for setting in settings}
     rates: dict[tuple[float, float], float] = {}
 
-    def choose(texts: np.ndarray) -> tuple[float, float]:
+    def choose(texts: np.ndarray | slice) -> tuple[float, float]:
         best = settings[0]
         for setting in settings:
             scores = held[setting][texts]
@@ -350,7 +350,7 @@ def fit_linear(docs: Sequence[Doc], Y: np.ndarray, exclusive: bool, size: int = 
                 bar.update()
             if many and len(tried) > 1:
                 tried = [choose(test)]
-        best = tried[0] if many else choose(np.arange(len(Y)))
+        best = tried[0] if many else choose(slice(None))
         scores = held[best]
         factor, bias = calibrate(scores, Y, exclusive)
         arrays = fit_arrays(features, Y, exclusive, best, (factor, bias))

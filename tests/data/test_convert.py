@@ -13,7 +13,7 @@ from spacy.tokens import DocBin
 
 from scripts.common.cli import UserError
 from scripts.data.corpus import clean_raw
-from scripts.data.formats import Example
+from scripts.data.formats import Example, count_labels
 from scripts.data.labels import check_labels, check_rare, resolve_mode
 from scripts.data.published import group_versions, read_bbc
 from scripts.data.splits import assert_honest, complete_splits, drop_repeated, normalize, take_share
@@ -169,7 +169,8 @@ def test_rare_labels_are_no_reason_to_refuse_the_others(toy_assets, run, tmp_pat
 def test_a_rare_label_that_looks_like_another(rare, other, refused):
     given = [example(f"text {i}", other) for i in range(9)] + [example(f"other {i}", "o") for i in range(9)]
     with pytest.raises(UserError, match=f"looks like {other!r}") if refused else nullcontext():
-        check_rare([*given, example("another", rare)])
+        train = [*given, example("another", rare)]
+        check_rare(train, count_labels(train))
 
 
 # The BBC articles
