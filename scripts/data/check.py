@@ -22,7 +22,7 @@ from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, read_dataset, write_corpus
 from scripts.data.estimates import estimate
 from scripts.data.formats import AUTO, NONE, Example, Notes, Options, Splits, read_raw
-from scripts.data.labels import all_examples, check_labels, find_joined, resolve_mode
+from scripts.data.labels import all_examples, check_labels, find_joined, keep_learnable, resolve_mode
 from scripts.data.language import (
     ENOUGH_WORDS,
     language_shares,
@@ -310,7 +310,11 @@ def inspect(
     splits = findings.attempt("splits", complete_splits, given)
     if splits is None:
         return facts
-    findings.attempt("splits", assert_honest, splits, labels or [])
+    if labels and (kept := findings.attempt("labels", keep_learnable, splits, labels, mode)):
+        splits, labels, unlearned = kept
+        if unlearned:
+            findings.add("warning", "unlearned_labels", unlearned)
+    findings.attempt("splits", assert_honest, splits)
     counts = label_counts(splits)
     facts |= {
         "mode": mode,

@@ -28,7 +28,7 @@ from scripts.common.cli import run_cli
 from scripts.common.locks import check_dataset
 from scripts.data.corpus import blank_pipeline, check_assets, clean_raw, read_dataset, write_corpus
 from scripts.data.formats import ANNOTATED, AUTO, NONE, SPLITS, Notes, Options, Splits, read_raw
-from scripts.data.labels import all_examples, check_labels, describe_rare, find_joined, resolve_mode
+from scripts.data.labels import all_examples, check_labels, describe_rare, find_joined, keep_learnable, resolve_mode
 from scripts.data.language import resolve_language, sample_texts
 from scripts.data.splits import (
     Fold,
@@ -42,16 +42,17 @@ from scripts.data.splits import (
 )
 
 
-def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits, list[str], str, str]:
-    """Check and split what was read: (splits, labels, mode, why that mode)."""
+def prepare(given: Splits, mode: str, fold: Fold | None = None) -> tuple[Splits, list[str], str, str, str]:
+    """Check and split what was read: (splits, labels, mode, why that mode, what to say of labels that train lacks)."""
     annotated = given.get(ANNOTATED, [])
     if fold:
         given = {"train": all_examples(given), ANNOTATED: annotated}
     mode, reason = resolve_mode(given, mode)
     labels = check_labels(given, mode)
     splits = add_annotated(cut_fold(given["train"], fold), annotated) if fold else complete_splits(given)
-    assert_honest(splits, labels)
-    return splits, labels, mode, reason
+    splits, labels, unlearned = keep_learnable(splits, labels, mode)
+    assert_honest(splits)
+    return splits, labels, mode, reason, unlearned
 
 
 def show_notes(notes: Notes) -> None:
@@ -93,12 +94,14 @@ def convert(
         one_each = all(len(example.labels) == 1 for example in all_examples(given))
         advice = " If a text may have several labels: --vars.mode multi" if one_each else ""
         msg.warn(f"{n:,} text(s) with different labels at different places, left out of train.{advice}")
-    splits, labels, mode, reason = prepare(given, mode, block)
+    splits, labels, mode, reason, unlearned = prepare(given, mode, block)
     msg.info(f"Mode {mode}: {reason}")
     if joined := find_joined(labels):
         msg.warn(joined)
     if rare := describe_rare(given["train"]):
         msg.warn(f"{rare}. So few teach little; correct what is misspelt")
+    if unlearned:
+        msg.warn(unlearned)
     left_out: Counter[str] = Counter()
     raw = clean_raw(splits, read_raw(folder, text_column), left_out)
     facts = write_corpus(splits, labels, raw, lang, dataset, mode, corpus, block)

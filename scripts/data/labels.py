@@ -4,7 +4,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from dataclasses import replace
+from difflib import SequenceMatcher, get_close_matches
 from itertools import chain
 
 from scripts.common.cli import UserError
@@ -14,6 +15,8 @@ SEPARATORS = "|;,/+&"  # what may stand between the labels of one field
 NAMED = 9  # other labels in one message
 MIN_EXAMPLES = 4  # of a label that is not rare: one can stand in dev, one in test and two in train
 ALIKE = 0.85  # of a rare label and another: so much of both is the same in one that is misspelt (spot, sport: 0.89)
+ALIKE_WORD = 0.75  # the same of each word that differs, so that f-cattle is no l-cattle: one letter of four
+MOST_UNKNOWN = 0.1  # of the texts of dev or of test: more with labels that train lacks are of another task
 DIGITS = re.compile(r"\d")  # in names that differ by a number, such as py2 and py3
 
 
@@ -105,6 +108,27 @@ def rare_labels(counts: Counter[str]) -> dict[str, int]:
     return {label: count for label, count in counts.items() if count < MIN_EXAMPLES}
 
 
+def name_some(labels: Sequence[str]) -> str:
+    """The first labels, with a sign that there are more."""
+    return ", ".join([*map(repr, labels[:NAMED]), *(["…"] if labels[NAMED:] else [])])
+
+
+def is_misspelt(label: str, other: str) -> bool:
+    """Whether each word of a label is one of the other or nearly so; where they differ by a number, both are meant."""
+    if DIGITS.search(label + other):
+        return False
+    words, others = (re.findall(r"[^\W_]+", text) for text in (label, other))
+    if len(words) != len(others):
+        return "".join(words) == "".join(others)
+    return all(SequenceMatcher(None, *pair).ratio() >= ALIKE_WORD for pair in zip(words, others, strict=True))
+
+
+def find_alike(label: str, others: Sequence[str]) -> str | None:
+    """The label that this one looks like, as one that is misspelt."""
+    near = get_close_matches(label, others, NAMED, ALIKE)
+    return next((other for other in near if is_misspelt(label, other)), None)
+
+
 def describe_label(label: str, count: int, train: Sequence[Example]) -> str:
     """Where a label first stands, and how many examples it has."""
     source = next(example.source for example in train if label in example.labels)
@@ -117,8 +141,7 @@ def describe_rare(train: Sequence[Example]) -> str:
     if not rare:
         return ""
     label, *others = rare
-    names = ", ".join([*map(repr, others[:NAMED]), *(["…"] if others[NAMED:] else [])])
-    more = f"; {len(others)} more are rare: {names}" if others else ""
+    more = f"; {len(others)} more are rare: {name_some(others)}" if others else ""
     return describe_label(label, rare[label], train) + more
 
 
@@ -138,9 +161,9 @@ def check_rare(train: Sequence[Example], counts: Counter[str]) -> None:
     rare = rare_labels(counts)
     others = [label for label in counts if label not in rare]
     for label, count in rare.items():
-        if near := [other for other in get_close_matches(label, others, 1, ALIKE) if not DIGITS.search(label + other)]:
+        if near := find_alike(label, others):
             raise UserError(
-                f"{describe_label(label, count, train)}, and looks like {near[0]!r}. Correct it; if it is another "
+                f"{describe_label(label, count, train)}, and looks like {near!r}. Correct it; if it is another "
                 f"label, at least {MIN_EXAMPLES} are needed."
             )
     labelled = [example for example in train if example.labels]
@@ -152,10 +175,13 @@ def check_rare(train: Sequence[Example], counts: Counter[str]) -> None:
 
 
 def check_labels(given: Splits, mode: str = "single") -> list[str]:
-    """The sorted labels of the training side, once there is something to tell apart and no other label occurs.
+    """The sorted labels of the training side, once there is something to tell apart and each label is meant.
+
+    Labels that only dev or test has are left to `keep_learnable`.
 
     Raises:
-        UserError: there is nothing, two labels are one, rare labels are not meant, or train lacks a label.
+        UserError: there is nothing, two labels are one, rare labels are not meant, one that train lacks looks like
+            another or was typed while annotating.
     """
     check_spellings(given)
     counts = count_labels(given["train"])
@@ -172,10 +198,72 @@ def check_labels(given: Splits, mode: str = "single") -> list[str]:
                 f"{example.source}: {len(example.labels)} labels, but each text of this task has exactly one. Correct "
                 "the answer, or remove the line."
             )
-    for example in chain.from_iterable(given.values()):
-        for label in example.labels:
-            if label not in counts:
-                raise UserError(
-                    f"{example.source}: label {label!r} does not occur in train. Correct it, or add examples to train."
-                )
+    named = count_labels(chain.from_iterable(given.values()))
+    alike = {label: find_alike(label, list(counts)) for label in named if label not in counts}
+    for split, examples in given.items():
+        for example in examples:
+            for label in example.labels:
+                if label in alike and (alike[label] or split == ANNOTATED):
+                    looks_like = f", and looks like {alike[label]!r}" if alike[label] else ""
+                    raise UserError(
+                        f"{example.source}: label {label!r} does not occur in train{looks_like}. Correct it, or add "
+                        "examples to train."
+                    )
     return sorted(counts)
+
+
+def keep_learnable(splits: Splits, labels: Sequence[str], mode: str) -> tuple[Splits, list[str], str]:
+    """Take labels that no text of train has out of dev and test: nobody can learn them.
+
+    Official splits of long lists of labels have some, and others lose their few texts as repeated ones. Reuters-21578
+    is told with the labels that both sides have (the 90 of the split ModApte) for the same reason.
+
+    Args:
+        splits: train, dev and test, as they will be written.
+        labels: those that train had as given.
+        mode: with `single`, a text with such a label is left out; else it loses the label.
+
+    Returns:
+        The splits, the sorted labels of train, and what to say about the others; empty if there are none.
+
+    Raises:
+        UserError: more than a tenth of dev or test is concerned, or too few labels are left.
+    """
+    known = set(count_labels(splits["train"]))
+    found = dict(splits)
+    concerned = []
+    for split in ("dev", "test"):
+        odd = [example for example in splits[split] if not known.issuperset(example.labels)]
+        if len(odd) > MOST_UNKNOWN * len(splits[split]):
+            label = next(label for label in odd[0].labels if label not in known)
+            raise UserError(
+                f"{odd[0].source}: label {label!r} does not occur in train, once repeated texts and those of dev and "
+                f"test are left out; {len(odd)} of {len(splits[split])} texts of {split} have such labels. Correct "
+                "it, or add examples to train."
+            )
+        if mode == "single":
+            found[split] = [example for example in splits[split] if known.issuperset(example.labels)]
+        elif odd:
+            found[split] = [
+                replace(example, labels=tuple(label for label in example.labels if label in known))
+                for example in splits[split]
+            ]
+        concerned += odd
+    unknown = sorted({*labels, *count_labels(concerned)} - known)
+    if unknown and len(known) < 2:
+        raise UserError(
+            f"Label {unknown[0]!r}: no text of train with it is left, once repeated texts and those of dev and test "
+            "are left out, and a classifier needs two labels or more. Add some."
+        )
+    if not unknown:
+        return found, sorted(known), ""
+    where = ""
+    if concerned:
+        what = "left out" if mode == "single" else "counted without it"
+        where = f"; {len(concerned)} text(s) of dev and test with one are {what}, the first {concerned[0].source}"
+    return (
+        found,
+        sorted(known),
+        f"{len(unknown)} label(s) have no text in train, once repeated ones and those of dev and test are left out, "
+        f"and cannot be learned: {name_some(unknown)}{where}",
+    )

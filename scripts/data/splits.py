@@ -298,11 +298,11 @@ def cut_fold(examples: Sequence[Example], fold: Fold) -> Splits:
 # Writing
 
 
-def assert_honest(splits: Splits, labels: Sequence[str] = ()) -> None:
-    """Make sure that no text and no document group stands on two sides, and that each label is left in train.
+def assert_honest(splits: Splits) -> None:
+    """Make sure that no text and no document group stands on two sides.
 
     Raises:
-        UserError: one does, a side is empty, train hardly has a text, or a label is not there.
+        UserError: one does, a side is empty, or train hardly has a text.
     """
     sides: dict[str, str] = {}
     for split in SPLITS:
@@ -319,9 +319,4 @@ def assert_honest(splits: Splits, labels: Sequence[str] = ()) -> None:
         raise UserError(
             f"Only {len(splits['train'])} different text(s) are left in train, once repeated ones and those of dev and "
             f"test are left out; {MIN_TEXTS} are needed. Add examples."
-        )
-    if gone := set(labels) - {label for example in splits["train"] for label in example.labels}:
-        raise UserError(
-            f"label {min(gone)!r}: no text of train with it is left, once repeated texts and those of dev and test are "
-            "left out. Add some, or remove the label."
         )

@@ -198,7 +198,7 @@ CASES = [
     data("raw text that is a pipe", {"train.jsonl": jsonl(), "raw.txt": PIPE}, "raw.txt: is a pipe"),
     data("test equal to train", {"train.jsonl": jsonl(), "test.jsonl": jsonl()}, "each of the 72 texts of train also stands in dev or test. What is scored must not be trained on"),
     data("dev equal to test", {"train.jsonl": jsonl(), "dev.jsonl": jsonl(), "test.jsonl": jsonl()}, "each of the 72 texts of dev also stands in test"),
-    data("a label whose texts are all in test", {"train.jsonl": jsonl(), "test.jsonl": "\n".join(GOOD[:24]).encode()}, "label 'sport': no text of train with it is left"),
+    data("a label whose texts are all in test", {"train.jsonl": jsonl(), "test.jsonl": "\n".join(GOOD[:24]).encode()}, "label 'sport' does not occur in train, once repeated texts and those of dev and test are left out; 24 of 24 texts of test have such labels. Correct it, or add"),
     data("too few texts", {"train.jsonl": b'{"text": "one", "label": "a"}\n{"text": "other", "label": "b"}\n' * 4}, "The dev set is empty: too few examples"),
     # classify: what shall be labelled
     texts("a table of unknown columns", "in.csv", b"id,titel\n1,Goal\n2,Bank\n", "in.csv, line 2: no column with a known name of texts; there are 'id', 'titel'. Set text_column"),
