@@ -238,11 +238,13 @@ def read_labels(record: Record, source: str, options: Options, notes: Notes) -> 
         raise UserError(f"{source}: `{name}` holds {odd[0]!r:.60}, which is no label. Write its name, as text.")
     labels = [clean_label(label, source, notes) for label in found]
     if not all(labels):
+        flags = [str(key) for key, value in record.items() if is_flag(value)]
+        several = f" If each label has a column of 0 and 1: --vars.label_column {','.join(flags)}." if flags[1:] else ""
         mend = (
             "Fill it in, or remove the line. If one field may hold any number of labels: --vars.label_separator"
             if name in record
-            else f"Add it; if it has another name, set label_column (found: {', '.join(map(str, record)):.100}). "
-            "Texts without labels must not be named train, dev or test."
+            else f"Add it; if it has another name, set label_column (found: {', '.join(map(str, record)):.100})."
+            f"{several} Texts without labels must not be named train, dev or test."
         )
         raise LabelMissing(f"{source}: `{name}` is missing or empty (found {record.get(name)!r:.60}). {mend}")
     return tuple(sorted(set(labels)))

@@ -29,6 +29,8 @@ TEXT_COLUMNS = (
     "text", "sentence", "content", "document", "utterance", "query", "question", "review", "tweet", "comment",
     "message", "body", "headline", "title", "description",
 )  # fmt: skip
+NO_TEXT = {"label", "labels", "category", "class", "intent"}  # begin a name that ends as one of a text
+NAME_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
 MAX_CHARS = 1_000_000  # of one text; spaCy's own limit (nlp.max_length)
 MAX_DEPTH = 100  # of JSON in JSON
 MAX_FIELD = 100_000_000  # characters of a field; csv's default refuses texts of more than 128 kB
@@ -404,8 +406,13 @@ def detect_texts(path: Path, form: str = AUTO, text_column: str = AUTO) -> str:
 # What of a record is the text
 
 
+def words_of(name: str) -> list[str]:
+    """The words of a column's name: `comment_text` and `reviewText` have two; none if it has spaces, as texts have."""
+    return [] if " " in name else [word.casefold() for word in NAME_WORD.findall(name)]
+
+
 def column(record: Record, wanted: str, candidates: Sequence[str], setting: str, source: str) -> str:
-    """The key of a record that holds what is wanted.
+    """The key of a record that holds what is wanted: of a known name, else the only one that ends with such a word.
 
     Raises:
         UserError: there is none.
@@ -421,7 +428,17 @@ def column(record: Record, wanted: str, candidates: Sequence[str], setting: str,
     for name in candidates:
         if name in by_name:
             return by_name[name]
-    if setting == "text_column":
+    of_text = setting == "text_column"
+    ending = [
+        name
+        for name in record
+        if len(words := words_of(str(name))) > 1
+        and words[-1] in candidates
+        and not (of_text and words[0] in NO_TEXT)  # label_text is the name of a label
+    ]
+    if len(ending) == 1:
+        return ending[0]
+    if of_text:
         raise UserError(
             f"{source}: no column with a known name of texts; there are {', '.join(map(repr, record)) or 'none':.300}. "
             f"Set text_column to the one that holds the text (known: {', '.join(candidates)}); if these are no names, "

@@ -297,6 +297,9 @@ def test_the_only_file_is_train(tmp_path):
         ({}, {"tweet": "x", "Sentiment": "positive"}, ("positive",)),
         ({}, {"title": "x", "tags": ["b", "a"]}, ("a", "b")),
         ({}, {"text": "x", "topic": "no", "label": "yes"}, ("yes",)),
+        ({}, {"comment_text": "x", "gold_label": "yes"}, ("yes",)),
+        ({}, {"reviewText": "x", "airline_sentiment": "yes", "airline_sentiment_confidence": 1.0}, ("yes",)),
+        ({}, {"label_text": "no", "category_title": "no", "tweetText": "x", "productCategory": 3}, ("3",)),
     ],
 )
 def test_labels_and_columns(tmp_path, options, line, labels):
