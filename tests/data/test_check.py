@@ -72,6 +72,16 @@ def test_warnings_do_not_stop(check):
     assert "dev.jsonl, line 1 ~ assets/toy/train.jsonl, line 76" in found["near_duplicates_dev"]["cases"][0]
 
 
+def test_labels_that_train_lacks(check):
+    dev = [{"text": f"dev text {i} in sport", "label": "sport"} for i in range(19)] + [{"text": "rain", "label": "sky"}]
+    process, result = check(toy_records(), dev)
+    assert process.returncode == 0, process.output
+    assert "cannot be learned: 'sky'; 1 text(s)" in kinds(result)["unlearned_labels"]["text"]
+    assert result["examples"]["dev"] == 19 and "sky" not in result["labels"]
+    process, result = check(toy_records(), dev[15:])
+    assert "1 of 5 texts of dev have such labels" in kinds(result)["labels"]["text"] and process.returncode == 1
+
+
 def test_errors_stop_and_are_in_the_file(check):
     process, result = check([{"text": f"text {i}", "label": "a"} for i in range(20)])
     assert "1 error(s)" in message(process)
