@@ -118,10 +118,11 @@ def convert(
         counts = " / ".join(str(len(answered[split])) for split in SPLITS)
         msg.info(f"Annotated after the split: {counts} texts of train / dev / test; {new} of train are new")
     dropped = sum(map(len, given.values())) + new - sum(map(len, splits.values()))
+    which = "repeated, leaking or unlearnable" if unlearned else "repeated or leaking"
     msg.good(
         f"{dataset}{f', fold {fold} of {folds}' if block else ''}: {sizes} texts to train / dev / test, "
         f"{len(labels)} label{'s' * (len(labels) > 1)}, "
-        f"{facts['raw']['words']:,} raw words; {dropped} repeated or leaking texts left out"
+        f"{facts['raw']['words']:,} raw words; {dropped} {which} texts left out"
     )
 
 

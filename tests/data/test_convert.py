@@ -345,6 +345,7 @@ def test_few_unknown_labels_in_test_are_left_out(toy_assets, run, tmp_path):
     assert process.returncode == 0, process.output
     assert "1 label(s) have no text in train" in process.output and "learned: 'weather'; 1 text(s)" in process.output
     assert "left out, the first assets/toy/test.jsonl, line 21" in process.output
+    assert "1 repeated, leaking or unlearnable texts left out" in process.output
     task = srsly.read_json(tmp_path / "corpus" / "task.json")
     assert task["examples"]["test"] == 20 and "weather" not in task["labels"]
     srsly.write_jsonl(toy_assets / "test.jsonl", [*texts, {"text": "rain", "label": "spot"}])
