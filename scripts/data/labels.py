@@ -15,6 +15,7 @@ SEPARATORS = "|;,/+&"  # what may stand between the labels of one field
 NAMED = 9  # other labels in one message
 MIN_EXAMPLES = 4  # of a label that is not rare: one can stand in dev, one in test and two in train
 ALIKE = 0.85  # of a rare label and another: so much of both is the same in one that is misspelt (spot, sport: 0.89)
+NEAREST = 9  # of the labels that are alike, compared word by word
 ALIKE_WORD = 0.75  # the same of each word that differs, so that f-cattle is no l-cattle: one letter of four
 MOST_UNKNOWN = 0.1  # of the texts of dev or of test: more with labels that train lacks are of another task
 DIGITS = re.compile(r"\d")  # in names that differ by a number, such as py2 and py3
@@ -125,7 +126,7 @@ def is_misspelt(label: str, other: str) -> bool:
 
 def find_alike(label: str, others: Sequence[str]) -> str | None:
     """The label that this one looks like, as one that is misspelt."""
-    near = get_close_matches(label, others, NAMED, ALIKE)
+    near = get_close_matches(label, others, NEAREST, ALIKE)
     return next((other for other in near if is_misspelt(label, other)), None)
 
 

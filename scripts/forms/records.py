@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ MAX_CHARS = 1_000_000  # of one text; spaCy's own limit (nlp.max_length)
 MAX_DEPTH = 100  # of JSON in JSON
 MAX_FIELD = 100_000_000  # characters of a field; csv's default refuses texts of more than 128 kB
 ARROW_ROWS = 1_000  # at a time
-MAX_SEEN = 1_000  # sets of keys that are remembered
+MAX_SEEN = 1_000  # keys, and sets of keys, that are remembered
 TABLE_ROWS = 20  # that are looked at to tell a table from plain text
 COLUMN_NAME = re.compile(r"\w[\w .()/#%:&-]{0,39}")
 
@@ -406,9 +407,10 @@ def detect_texts(path: Path, form: str = AUTO, text_column: str = AUTO) -> str:
 # What of a record is the text
 
 
-def words_of(name: str) -> list[str]:
+@lru_cache(MAX_SEEN)  # asked for each record, and the same for all of a table
+def words_of(name: str) -> tuple[str, ...]:
     """The words of a column's name: `comment_text` and `reviewText` have two; none if it has spaces, as texts have."""
-    return [] if " " in name else [word.casefold() for word in NAME_WORD.findall(name)]
+    return () if " " in name else tuple(word.casefold() for word in NAME_WORD.findall(name))
 
 
 def column(record: Record, wanted: str, candidates: Sequence[str], setting: str, source: str) -> str:
