@@ -9,6 +9,7 @@ The section `[variant]` names them, and what does not belong into a spaCy config
     sizes: the rule by which the sizes of the model follow from the task, see scripts/training/sizes.py
     linear: whether the linear model has a say besides what the config describes, see configs/parts/with-linear.cfg
     half_precision: whether the trained transformer is stored in half precision
+    averaged: whether what the trained transformer has learned is averaged with what it started from
     candidates: names, each with values by dotted names, which count for more than those of the config: all are
         trained, and the best on dev is kept
     again: whether what was chosen is trained once more, on train and dev; for what has the linear model, and takes
@@ -28,8 +29,8 @@ from scripts.common.cli import UserError
 
 BASE = "base"
 SECTION = "variant"
-SETTINGS = {"parents": list, "code": str, "sizes": str, "linear": bool, "half_precision": bool, "candidates": dict,
-            "again": bool}  # fmt: skip
+SETTINGS = {"parents": list, "code": str, "sizes": str, "linear": bool, "half_precision": bool, "averaged": bool,
+            "candidates": dict, "again": bool}  # fmt: skip
 
 
 def variant_names(project: Path = Path(".")) -> list[str]:

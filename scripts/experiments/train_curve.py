@@ -95,7 +95,7 @@ def train_once(
             overlay, folder, corpus, training, seed, max_epochs, gpu_id, settings, facts
         )
         try:
-            fit(candidates, folder, gpu_id, found.get("half_precision", False))
+            fit(candidates, folder, gpu_id, found.get("half_precision", False), found.get("averaged", False))
         except (Exception, SystemExit) as error:  # spaCy prints what is wrong, and exits
             raise UserError(f"train-{variant} failed: {error}\n{log.getvalue()[-1500:]}") from None
         scores = read_json(folder / FACTS).get(DEV) or score_dev(spacy.load(folder / BEST), corpus / "dev.spacy")

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import spacy
@@ -22,6 +22,7 @@ from spacy.cli.train import train as spacy_train
 from spacy.language import Language
 from spacy.strings import StringStore
 from spacy.tokens import DocBin
+from spacy.training.initialize import init_nlp
 from spacy.util import dot_to_object, get_lang_class, load_config
 from thinc.api import Config
 from wasabi import msg
@@ -29,9 +30,10 @@ from wasabi import msg
 from scripts.common.files import md5_folder, put, whole_file, workspace, write_json
 from scripts.common.finished import BEST, CONFIG, DEV, FACTS, LOG, MODEL_MD5
 from scripts.evaluation.scores import chance, even_documents, score_dev
-from scripts.evaluation.thresholds import COMPONENT, decision_threshold, gold_and_scores, tune_threshold
+from scripts.evaluation.thresholds import COMPONENT, decision_threshold, tune_threshold
 from scripts.linear.mixing import Choice, Mix, adjust, choose_again, finish, left_out_scores, mix, store
 from scripts.machines.machine import THREADS, products_by_numpy
+from scripts.training.choosing import average, choose, dev_losses, read_numbers
 from scripts.training.config import set_values
 from scripts.training.half_precision import store_half
 from scripts.training.inputs import check_inputs, open_config
@@ -39,8 +41,6 @@ from scripts.training.inputs import check_inputs, open_config
 LAST = "model-last"  # what spaCy has trained in the end
 MIN_EVALUATIONS = 6
 STILL_RISING = 1.0  # points of the score on dev, which is macro-F1, or the macro-average of AUC
-MARGIN = 0.5  # see `choose`
-LEAST_GAIN = 0.001  # of the mean log loss: less is none, however steady
 
 
 def forget_words(folder: Path) -> None:
@@ -88,6 +88,7 @@ def fit(
     output: Path,
     gpu_id: int = -1,
     half_precision: bool = False,
+    averaged: bool = False,
     again: Sequence[Path] = (),
 ) -> None:
     """Train pipelines beside the one that is there, and put the best on dev in its place when all is done.
@@ -99,6 +100,7 @@ def fit(
         output: folder for model-best, log.jsonl, train.json and config.cfg.
         gpu_id: GPU to use; -1 for the CPU.
         half_precision: store the pipeline's transformer so.
+        averaged: average what the transformer has learned with what it started from.
         again: configs of the candidates to train the chosen one once more, on train and dev, when all has been chosen;
             none to leave it at that. For what takes nothing from dev while it is trained.
     """
@@ -106,18 +108,16 @@ def fit(
     for settings in opened:
         check_inputs(output / CONFIG, settings)
     with workspace(output / "training") as work:
-        seconds, losses, mixes = 0.0, list[np.ndarray](), list[Mix | None]()
+        fitted, losses = list[Fitted](), list[np.ndarray]()
         for config, settings in zip(candidates, opened, strict=True):
             folder, dev = work / config.stem, Path(settings["paths"]["dev"])
-            taken, mixed = fit_one(config, settings, folder, gpu_id)
-            seconds += taken
-            mixes.append(mixed)
+            fitted.append(fit_one(config, settings, folder, gpu_id, averaged))
             if half_precision:
                 store_half(folder / BEST, dev)
             if len(candidates) > 1:
                 losses.append(dev_losses(folder / BEST, dev))
         best = choose(losses) if losses else 0
-        folder = work / candidates[best].stem
+        folder, seconds = work / candidates[best].stem, sum(one.seconds for one in fitted)
         # Unset, a library takes all cores; how many that are is among the facts of the machine.
         threads = {name: os.environ[name] for name in THREADS if name in os.environ}
         facts = {"seconds": round(seconds, 2), "gpu_id": gpu_id, "threads": threads}
@@ -125,7 +125,9 @@ def fit(
             tried = {config.stem: round(float(loss.mean()), 4) for config, loss in zip(candidates, losses, strict=True)}
             facts |= {"chosen": candidates[best].stem, "dev_loss": tried}
             msg.info(f"{candidates[best].stem}, chosen by the log loss on dev: {tried}")
-        if mixed := mixes[best]:
+        if fitted[best].averaged:
+            facts["averaged"] = fitted[best].averaged
+        if mixed := fitted[best].mixed:
             facts |= {"dev_alone": mixed.alone} if mixed.alone else {}
             second = None
             if again:
@@ -175,16 +177,34 @@ def complete(model: Path, paths: dict[str, str], mixed: Mix, again: Path | None 
     return facts
 
 
-def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> tuple[float, Mix | None]:
-    """Train one pipeline into a new folder, and tune what is tuned on dev.
+class Fitted(NamedTuple):
+    """What is to be said of a trained pipeline.
 
-    Returns:
-        The seconds that the training took, and how the linear model was mixed in, if there is one.
+    Attributes:
+        seconds: that it took.
+        mixed: how the linear model was mixed in, if there is one.
+        averaged: see `average`, if it was.
     """
-    model, dev = output / BEST, Path(settings["paths"]["dev"])
+
+    seconds: float
+    mixed: Mix | None
+    averaged: dict[str, float] | None
+
+
+def fit_one(config: Path, settings: Config, output: Path, gpu_id: int, averaged: bool) -> Fitted:
+    """Train one pipeline into a new folder, and tune what is tuned on dev."""
+    model, dev, linear = output / BEST, Path(settings["paths"]["dev"]), settings["paths"].get("linear")
     seconds = spacy_training(config, output, gpu_id)
-    others = mixed = None
-    if linear := settings["paths"].get("linear"):
+    others = mixed = shares = None
+    if averaged:
+        start = time.perf_counter()
+        with products_by_numpy(gpu_id):
+            before = read_numbers(init_nlp(load_config(config), use_gpu=gpu_id))
+        nlp = spacy.load(model)
+        shares = average(nlp, before, dev, calibrated=not linear)
+        nlp.to_disk(model)
+        seconds += time.perf_counter() - start
+    if linear:
         nlp = spacy.load(model)
         mixed = mix(nlp, dev)
         store(nlp, model)
@@ -192,7 +212,7 @@ def fit_one(config: Path, settings: Config, output: Path, gpu_id: int) -> tuple[
         others = partial(left_out_scores, Path(linear), Path(settings["paths"]["train"]))
     tune_threshold(model, dev, others)
     forget_words(model)
-    return seconds, mixed
+    return Fitted(seconds, mixed, shares)
 
 
 def spacy_training(config: Path, output: Path, gpu_id: int) -> float:
@@ -208,30 +228,6 @@ def spacy_training(config: Path, output: Path, gpu_id: int) -> float:
     seconds = time.perf_counter() - start
     restore(output / BEST, config, here)
     return seconds
-
-
-def dev_losses(model: Path, dev: Path) -> np.ndarray:
-    """The log loss of each text of dev: the sum over the labels where a text may have several; shape (texts,)."""
-    nlp = spacy.load(model)
-    gold, scores = gold_and_scores(nlp, dev)
-    right = np.clip(np.where(gold, scores, 1 - scores), 1e-6, 1)
-    exclusive = nlp.get_pipe_meta(COMPONENT).factory == "textcat"
-    return -np.log(right[gold]) if exclusive else -np.log(right).sum(axis=1)
-
-
-def choose(losses: Sequence[np.ndarray]) -> int:
-    """The candidate with the least loss on dev, but an earlier one, which costs less, unless the gain is clear.
-
-    Args:
-        losses: of each candidate, those of the same texts. It must be better than an earlier one by `MARGIN` standard
-            errors of the mean difference, and by `LEAST_GAIN`.
-    """
-    best = 0
-    for i, loss in enumerate(losses):
-        gain = losses[best] - loss
-        if gain.mean() > max(MARGIN * gain.std() / np.sqrt(len(gain)), LEAST_GAIN):
-            best = i
-    return best
 
 
 def count_labels(path: Path) -> list[int]:

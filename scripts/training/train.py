@@ -49,7 +49,7 @@ def train(
             join_texts([Path(paths["train"]), Path(paths["dev"])], both)
             settings["paths.train"] = both.as_posix()
             again, _ = write_candidates(overlay, work / "again", corpus, training, seed, max_epochs, gpu_id, settings)
-        fit(candidates, output, gpu_id, found.get("half_precision", False), again)
+        fit(candidates, output, gpu_id, found.get("half_precision", False), found.get("averaged", False), again)
     msg.good(f"{output / 'model-best'}: trained")
 
 

@@ -30,7 +30,8 @@ from scripts.common.files import link_folder
 from scripts.components import has_bfloat16
 from scripts.encoder.encoders import load_encoder, package_folder, resolve
 from scripts.evaluation.scores import score_dev
-from scripts.training import half_precision
+from scripts.training import choosing, half_precision
+from scripts.training.choosing import SHARES, average, read_numbers, write_numbers
 from scripts.training.half_precision import forget_training, store_half
 from tests.conftest import DESKS, ROOT, message, toy_records
 
@@ -275,6 +276,37 @@ def test_half_precision_halves_the_file_not_the_score(trained, tmp_path, capfd):
     # Loaded numbers are in single precision again: a CPU computes them as fast as before.
     assert {p.dtype for p in after.get_pipe("transformer").model.transformer.parameters()} == {torch.float32}
     assert list(after.pipe(["", "  ", "goal " * 400]))[2].cats.keys() == one.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trained", [False, True], indirect=True, ids=["single", "multi"])
+def test_what_was_learned_is_averaged_with_where_it_started(trained, tmp_path, capfd):
+    facts = srsly.read_json(trained.parent / "train.json")["averaged"]
+    nlp, dev = spacy.load(trained), tmp_path / "corpus/dev.spacy"
+    assert any(facts["share"] == pytest.approx(share) for share in SHARES) and facts["factor"] > 0
+    after = read_numbers(nlp)
+    started = AutoModel.from_pretrained(tmp_path / "training/weights/transformer").state_dict()
+    before = choosing.Numbers(
+        {name: started[name] for name in after.encoder}, {name: 0 * value for name, value in after.layer.items()}
+    )
+    assert any(not torch.equal(value, started[name]) for name, value in after.encoder.items()), "it has learned"
+    # What is stored is between the two: further on, on a straight line, is what was learned.
+    learned = choosing.Numbers(
+        *(
+            {name: old[name] + (value - old[name]) / facts["share"] for name, value in new.items()}
+            for old, new in zip(before, after, strict=True)
+        )
+    )
+    write_numbers(nlp, before, learned, 0.0)
+    assert all(torch.equal(value, started[name]) for name, value in read_numbers(nlp).encoder.items())
+    assert not any(value.any() for value in read_numbers(nlp).layer.values())
+    write_numbers(nlp, before, learned, 1.0)
+    found = average(nlp, before, dev, calibrated=False)
+    text = said(capfd)
+    assert f"{found['share']:.1f} of what the transformer has learned" in text and "chosen on dev" in text
+    for name, value in read_numbers(nlp).encoder.items():
+        expected = started[name] + found["share"] / facts["share"] * (after.encoder[name] - started[name])
+        torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -53,17 +53,17 @@ def test_every_variant_has_a_curve(corpus, variant, monkeypatch):
     """The training is that of `train-VARIANT` on so many texts, elsewhere; what it learnt before, it keeps."""
     composed = {}
 
-    def fit(candidates, output, gpu_id, half_precision):
+    def fit(candidates, output, gpu_id, half_precision, averaged):
         texts = {path.stem: path.read_text(encoding="utf-8") for path in candidates}
-        composed.update(texts=texts, gpu_id=gpu_id, half_precision=half_precision, output=output)
+        composed.update(texts=texts, gpu_id=gpu_id, output=output, transformer={half_precision, averaged})
         raise UserError("stop here")
 
     monkeypatch.setattr(train_curve, "fit", fit)
     with pytest.raises(UserError, match=f"train-{variant} failed: stop here"):
         train_once(variant, *FOLDERS, 0.5, 3, 2, -1)
     assert composed["output"].is_absolute() and trained_here(corpus) == [], "the model goes elsewhere"
-    halved = variant.startswith("transformer") and variant not in ("transformer-int8", "transformer-distilled")
-    assert composed["half_precision"] == halved
+    learned = variant.startswith("transformer") and variant not in ("transformer-int8", "transformer-distilled")
+    assert composed["transformer"] == {learned}
     facts = srsly.read_json(corpus / "corpus" / "task.json") | {"examples": {"train": len(toy_records()) // 2}}
     candidates, _ = write_candidates(Path("configs") / f"{variant}.cfg", Path("own"), *FOLDERS, 3, 2, -1, facts=facts)
     assert [path.stem for path in candidates] == list(composed["texts"])

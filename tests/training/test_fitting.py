@@ -13,7 +13,7 @@ import srsly
 from scripts.common.cli import UserError
 from scripts.evaluation.scores import even_documents
 from scripts.training import fitting
-from scripts.training.fitting import choose, count_labels, forget_words, judge_training
+from scripts.training.fitting import count_labels, forget_words, judge_training
 from tests.conftest import ROOT, message, snapshot
 
 FEATURES = ("text", "lower_", "norm_", "shape_", "prefix_", "suffix_")
@@ -152,33 +152,3 @@ def test_a_candidate_that_fails_leaves_the_earlier_pipeline_as_it_was(project, r
     monkeypatch.setattr(fitting, "fit_one", fail)
     assert "mend this" in message(run("train", "several", "--max-epochs", 1, "--seed", 1))
     assert snapshot(project / "training") == before
-
-
-@pytest.mark.parametrize(
-    ("gains", "best"),
-    [
-        ([0.0, 0.0], 0),
-        ([0.5, 0.5, 0.4, 0.6], 1),
-        ([1.0, -0.9, 1.0, -0.9], 0),
-        ([-0.1, -0.2], 0),
-        ([1e-5, 1e-5, 1e-5], 0),
-    ],
-    ids=["a tie", "clear", "could be chance", "worse", "steady, but of nothing"],
-)
-def test_an_earlier_candidate_is_kept_unless_the_gain_is_clear(gains, best):
-    loss = np.linspace(1, 2, len(gains))
-    assert choose([loss, loss - gains]) == best
-    assert choose([loss - gains, loss]) == (0 if best else int(np.mean(gains) < 0))
-
-
-@pytest.mark.parametrize("factory", ["textcat", "textcat_multilabel"])
-def test_the_loss_on_dev_is_that_of_what_is_true(tmp_path, monkeypatch, factory):
-    nlp = spacy.blank("en")
-    nlp.add_pipe(factory, name="textcat")
-    scores = np.asarray([[0.2, 0.8], [1.0, 0.0]])
-    gold = np.asarray([[False, True], [False, True]])
-    monkeypatch.setattr(fitting.spacy, "load", lambda path: nlp)
-    monkeypatch.setattr(fitting, "gold_and_scores", lambda nlp, dev: (gold, scores))
-    worst = -np.log(1e-6)
-    expected = [-np.log(0.8), worst] if factory == "textcat" else [-2 * np.log(0.8), 2 * worst]
-    np.testing.assert_allclose(fitting.dev_losses(tmp_path, tmp_path), expected)
