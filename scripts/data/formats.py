@@ -43,7 +43,7 @@ from scripts.forms.records import (
 
 LABEL_COLUMNS = (
     "cats", "labels", "label", "category", "categories", "intent", "class", "tags", "tag", "topic", "sentiment",
-    "emotion", "target", "rating", "stars",
+    "emotion", "target", "rating", "stars", "overall", "class index",
 )  # fmt: skip
 SINGULAR = {"labels": "label", "categories": "category", "tags": "tag"}  # one column, where some have several
 SPLITS = ("train", "dev", "test")

@@ -28,7 +28,7 @@ FASTTEXT = "__label__"  # before each label in fastText's form
 NONE = "none"  # a setting cannot be empty: it would vanish from the command line
 TEXT_COLUMNS = (
     "text", "sentence", "content", "document", "utterance", "query", "question", "review", "tweet", "comment",
-    "message", "body", "headline", "title", "description",
+    "message", "body", "description", "headline", "title",
 )  # fmt: skip
 NO_TEXT = {"label", "labels", "category", "class", "intent"}  # begin a name that ends as one of a text
 NAME_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")

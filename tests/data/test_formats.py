@@ -297,6 +297,8 @@ def test_the_only_file_is_train(tmp_path):
         ({}, {"tweet": "x", "Sentiment": "positive"}, ("positive",)),
         ({}, {"title": "x", "tags": ["b", "a"]}, ("a", "b")),
         ({}, {"text": "x", "topic": "no", "label": "yes"}, ("yes",)),
+        ({}, {"Class Index": 3, "Title": "no", "Description": "x"}, ("3",)),
+        ({}, {"reviewerName": "no", "overall": 5.0, "reviewText": "x", "summary": "no"}, ("5",)),
         ({}, {"comment_text": "x", "gold_label": "yes"}, ("yes",)),
         ({}, {"reviewText": "x", "airline_sentiment": "yes", "airline_sentiment_confidence": 1.0}, ("yes",)),
         ({}, {"label_text": "no", "category_title": "no", "tweetText": "x", "productCategory": 3}, ("3",)),
