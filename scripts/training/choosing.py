@@ -82,26 +82,31 @@ def write_numbers(nlp: Language, before: Numbers, after: Numbers, share: float, 
         nlp.get_pipe(COMPONENT).model.get_ref("output_layer").set_param(name, factor * value)
 
 
-def calibrate(gold: np.ndarray, logits: np.ndarray, exclusive: bool) -> tuple[float, np.ndarray]:
-    """The factor of logits with the least log loss (Guo et al. 2017, "On calibration of modern neural networks").
+def log_losses(gold: np.ndarray, logits: np.ndarray, exclusive: bool) -> np.ndarray:
+    """The log loss of each text, (texts,): the sum over the labels where it may have several.
 
     Args:
         gold: bool, (texts, labels).
         logits: float, same shape.
         exclusive: whether each text has exactly one label.
+    """
+    if exclusive:
+        return -log_softmax(logits, axis=1)[gold]
+    return -log_expit(np.where(gold, logits, -logits)).sum(axis=1)
+
+
+def calibrate(gold: np.ndarray, logits: np.ndarray, exclusive: bool) -> tuple[float, np.ndarray]:
+    """The factor of logits with the least log loss (Guo et al. 2017, "On calibration of modern neural networks").
 
     Returns:
-        The factor, and the loss of each text with it, (texts,): the sum over the labels where there may be several.
+        The factor, and the loss of each text with it; arguments and losses as of `log_losses`.
     """
 
-    def losses(x: float) -> np.ndarray:
-        found = np.exp(x) * logits
-        if exclusive:
-            return -log_softmax(found, axis=1)[gold]
-        return -log_expit(np.where(gold, found, -found)).sum(axis=1)
+    def loss(x: float) -> float:
+        return float(log_losses(gold, np.exp(x) * logits, exclusive).mean())
 
-    x = float(minimize_scalar(lambda x: losses(x).mean(), bounds=FACTORS, method="bounded").x)
-    return float(np.exp(x)), losses(x)
+    factor = float(np.exp(minimize_scalar(loss, bounds=FACTORS, method="bounded").x))
+    return factor, log_losses(gold, factor * logits, exclusive)
 
 
 def average(nlp: Language, before: Numbers, dev: Path, calibrated: bool) -> dict[str, float]:
