@@ -1,6 +1,6 @@
 """Whether `suggest` saves labels: from 10 % of the labelled texts, grown to 50 % by what it chooses, or at random.
 
-    python -m benchmarks.suggesting bbc --repeats 5
+    python -m benchmarks.annotation.suggesting bbc --repeats 5
 
 The texts of train and dev take the part of the raw text; labels of those not yet chosen are not looked at. In each step
 5 % are added, the linear model is fitted to all that are chosen, and scored on the test set. Chosen: by `suggest`; only
@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 import typer
 
-from benchmarks.simulation import open_simulation
+from benchmarks.annotation.simulation import open_simulation
 from scripts.annotation.cross_fit import left_out_scores, probabilities
 from scripts.annotation.picking import SPARE, Candidate, Pool, choose, reading_order, uncertainty
 from scripts.common.files import write_json

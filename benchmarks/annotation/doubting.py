@@ -1,6 +1,6 @@
 """Whether `doubt` finds wrong labels: labels are made wrong, ranked, and the first ones repaired.
 
-    python -m benchmarks.doubting bbc --repeats 5
+    python -m benchmarks.annotation.doubting bbc --repeats 5
 
 Of the texts of train and dev, 2, 5 and 10 % get another label: any, or the one that the model takes them for most often
 (for two labels that is the same). As many as were made wrong are then repaired, in the order of each ranking, and the
@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 import typer
 
-from benchmarks.simulation import open_simulation
+from benchmarks.annotation.simulation import open_simulation
 from scripts.annotation.confident import doubts, expected_errors
 from scripts.annotation.cross_fit import cross_fit
 from scripts.common.files import write_json
