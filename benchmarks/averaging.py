@@ -41,12 +41,11 @@ def main(run: Path, corpus: Path) -> None:
     import_code("scripts/components.py")
     nlp, facts = spacy.load(run / BEST), read_json(run / FACTS)
     exclusive, model = nlp.get_pipe_meta(COMPONENT).factory == "textcat", nlp.get_pipe(COMPONENT).model
-    carries_linear = "mixed" in model.attrs
-    if carries_linear:
+    if "mixed" in model.attrs:
         model.attrs["mixed"] = False
     before, learned = read_numbers(init_nlp(load_config(run / CONFIG))), read_numbers(nlp)
     if known := facts.get("averaged"):
-        learned = extend(before, learned, known["share"], 1.0 if carries_linear else known["factor"])
+        learned = extend(before, learned, known["share"], known["factor"])
     print("| share | F1 dev | loss dev | calibrated | F1 test | loss test | calibrated |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
     for share in sorted(SHARES, reverse=True):

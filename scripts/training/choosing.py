@@ -109,8 +109,8 @@ def calibrate(gold: np.ndarray, logits: np.ndarray, exclusive: bool) -> tuple[fl
     return factor, log_losses(gold, factor * logits, exclusive)
 
 
-def average(nlp: Language, before: Numbers, dev: Path, calibrated: bool) -> dict[str, float]:
-    """Average what a pipeline with a transformer has learned, in place, with what it started from.
+def average(nlp: Language, before: Numbers, dev: Path) -> dict[str, float]:
+    """Average what a pipeline with a transformer has learned, in place, with what it started from; and calibrate it.
 
     An encoder that learns from some hundred or thousand texts also forgets, and half-way back it knows both. The
     weights are averaged, not the answers, so it costs nothing later (Wortsman et al. 2022, "Robust fine-tuning of
@@ -119,8 +119,7 @@ def average(nlp: Language, before: Numbers, dev: Path, calibrated: bool) -> dict
     Args:
         nlp: the pipeline, trained.
         before: what it started from.
-        dev: texts by whose log loss the shares are chosen, each calibrated.
-        calibrated: whether the pipeline is to be.
+        dev: texts by whose log loss the share is chosen, once each is calibrated.
 
     Returns:
         The `share` of what was learned, and the `factor` of the logits that calibrates.
@@ -134,7 +133,7 @@ def average(nlp: Language, before: Numbers, dev: Path, calibrated: bool) -> dict
         factors.append(factor)
         losses.append(loss)
     best = choose(losses)
-    write_numbers(nlp, before, after, SHARES[best], factors[best] if calibrated else 1.0)
+    write_numbers(nlp, before, after, SHARES[best], factors[best])
     msg.info(
         f"{SHARES[best]:.1f} of what the transformer has learned, {1 - SHARES[best]:.1f} of what it started from, "
         "chosen on dev"

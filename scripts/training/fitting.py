@@ -201,7 +201,7 @@ def fit_one(config: Path, settings: Config, output: Path, gpu_id: int, averaged:
         with products_by_numpy(gpu_id):
             before = read_numbers(init_nlp(load_config(config), use_gpu=gpu_id))
         nlp = spacy.load(model)
-        shares = average(nlp, before, dev, calibrated=not linear)
+        shares = average(nlp, before, dev)
         nlp.to_disk(model)
         seconds += time.perf_counter() - start
     if linear:

@@ -301,7 +301,7 @@ def test_what_was_learned_is_averaged_with_where_it_started(trained, tmp_path, c
     assert all(torch.equal(value, started[name]) for name, value in read_numbers(nlp).encoder.items())
     assert not any(value.any() for value in read_numbers(nlp).layer.values())
     write_numbers(nlp, before, learned, 1.0)
-    found = average(nlp, before, dev, calibrated=False)
+    found = average(nlp, before, dev)
     text = said(capfd)
     assert f"{found['share']:.1f} of what the transformer has learned" in text and "chosen on dev" in text
     for name, value in read_numbers(nlp).encoder.items():

@@ -55,15 +55,15 @@ def test_every_variant_has_a_curve(corpus, variant, monkeypatch):
 
     def fit(candidates, output, gpu_id, half_precision, averaged):
         texts = {path.stem: path.read_text(encoding="utf-8") for path in candidates}
-        composed.update(texts=texts, gpu_id=gpu_id, output=output, transformer={half_precision, averaged})
+        composed.update(texts=texts, gpu_id=gpu_id, output=output, learned=(half_precision, averaged))
         raise UserError("stop here")
 
     monkeypatch.setattr(train_curve, "fit", fit)
     with pytest.raises(UserError, match=f"train-{variant} failed: stop here"):
         train_once(variant, *FOLDERS, 0.5, 3, 2, -1)
     assert composed["output"].is_absolute() and trained_here(corpus) == [], "the model goes elsewhere"
-    learned = variant.startswith("transformer") and variant not in ("transformer-int8", "transformer-distilled")
-    assert composed["transformer"] == {learned}
+    halved = variant.startswith("transformer") and variant not in ("transformer-int8", "transformer-distilled")
+    assert composed["learned"] == (halved, variant in ("transformer", "transformer-large"))
     facts = srsly.read_json(corpus / "corpus" / "task.json") | {"examples": {"train": len(toy_records()) // 2}}
     candidates, _ = write_candidates(Path("configs") / f"{variant}.cfg", Path("own"), *FOLDERS, 3, 2, -1, facts=facts)
     assert [path.stem for path in candidates] == list(composed["texts"])

@@ -83,9 +83,8 @@ def learned():
     )
 
 
-@pytest.mark.parametrize("calibrated", [True, False])
 @pytest.mark.parametrize("best", [*SHARES, None])
-def test_of_averages_the_best_on_dev_is_kept(learned, monkeypatch, capsys, best, calibrated):
+def test_of_averages_the_best_on_dev_is_kept_and_calibrated(learned, monkeypatch, capsys, best):
     after = read_numbers(learned)
     before = Numbers(*({name: 0 * value for name, value in part.items()} for part in after))
     assert set(after.encoder) == {"weight", "bias"}, "only what can be averaged"
@@ -98,12 +97,11 @@ def test_of_averages_the_best_on_dev_is_kept(learned, monkeypatch, capsys, best,
         return gold, np.where(gold, right[:, None], 1 - right[:, None])
 
     monkeypatch.setattr(choosing, "gold_and_scores", gold_and_scores)
-    found = average(learned, before, None, calibrated)
+    found = average(learned, before, None)
     expected = SHARES[0] if best is None else best
     assert found["share"] == expected, "of equals the first"
     assert f"{expected:.1f} of what the transformer has learned" in capsys.readouterr().out
     now = read_numbers(learned)
     assert all(value.numpy() == pytest.approx(expected) for value in now.encoder.values())
-    factor = found["factor"] if calibrated else 1.0
-    assert all(value == pytest.approx(expected * factor, rel=1e-3) for value in now.layer.values())
+    assert all(value == pytest.approx(expected * found["factor"], rel=1e-3) for value in now.layer.values())
     assert found["factor"] > 1, "all are right, and might be surer"
