@@ -35,7 +35,7 @@ from scripts.linear.mixing import Choice, Mix, adjust, choose_again, finish, lef
 from scripts.machines.machine import THREADS, products_by_numpy
 from scripts.training.choosing import average, choose, dev_losses, read_numbers
 from scripts.training.config import set_values
-from scripts.training.half_precision import store_half
+from scripts.training.half_precision import forget_training, store_half
 from scripts.training.inputs import check_inputs, open_config
 
 LAST = "model-last"  # what spaCy has trained in the end
@@ -202,6 +202,7 @@ def fit_one(config: Path, settings: Config, output: Path, gpu_id: int, averaged:
             before = read_numbers(init_nlp(load_config(config), use_gpu=gpu_id))
         nlp = spacy.load(model)
         shares = average(nlp, before, dev)
+        forget_training(nlp)
         nlp.to_disk(model)
         seconds += time.perf_counter() - start
     if linear:
