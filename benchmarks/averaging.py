@@ -19,21 +19,7 @@ from scripts.common.files import read_json
 from scripts.common.finished import BEST, CONFIG, FACTS
 from scripts.evaluation.thresholds import COMPONENT, best_threshold, given_labels, gold_and_scores, macro_f1
 from scripts.linear.mixing import logits_of
-from scripts.training.choosing import SHARES, Numbers, calibrate, log_losses, read_numbers, write_numbers
-
-
-def extend(before: Numbers, after: Numbers, share: float, factor: float) -> Numbers:
-    """What was learned, from where it started and the average that is stored.
-
-    Args:
-        before: where it started.
-        after: the average.
-        share: of what was learned.
-        factor: of the layer's numbers.
-    """
-    encoder = {name: old + (after.encoder[name] - old) / share for name, old in before.encoder.items()}
-    layer = {name: old + (after.layer[name] / factor - old) / share for name, old in before.layer.items()}
-    return Numbers(encoder, layer)
+from scripts.training.choosing import SHARES, calibrate, log_losses, read_numbers, write_numbers
 
 
 def main(run: Path, corpus: Path) -> None:
@@ -45,7 +31,10 @@ def main(run: Path, corpus: Path) -> None:
         model.attrs["mixed"] = False
     before, learned = read_numbers(init_nlp(load_config(run / CONFIG))), read_numbers(nlp)
     if known := facts.get("averaged"):
-        learned = extend(before, learned, known["share"], known["factor"])
+        # On a straight line from where it started, beyond the average, is what was learned.
+        average = learned._replace(layer={name: value / known["factor"] for name, value in learned.layer.items()})
+        write_numbers(nlp, before, average, 1 / known["share"])
+        learned = read_numbers(nlp)
     print("| share | F1 dev | loss dev | calibrated | F1 test | loss test | calibrated |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
     for share in sorted(SHARES, reverse=True):

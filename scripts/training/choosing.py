@@ -70,7 +70,7 @@ def write_numbers(nlp: Language, before: Numbers, after: Numbers, share: float, 
         nlp: the pipeline.
         before: its numbers once.
         after: its numbers later.
-        share: of `after`, from 0 to 1.
+        share: of `after`, from 0 to 1; above 1 goes on beyond it.
         factor: of the logits.
     """
     encoder, layer = (

@@ -30,8 +30,8 @@ from scripts.common.files import link_folder
 from scripts.components import has_bfloat16
 from scripts.encoder.encoders import load_encoder, package_folder, resolve
 from scripts.evaluation.scores import score_dev
-from scripts.training import choosing, half_precision
-from scripts.training.choosing import SHARES, average, read_numbers, write_numbers
+from scripts.training import half_precision
+from scripts.training.choosing import SHARES, Numbers, average, read_numbers, write_numbers
 from scripts.training.half_precision import forget_training, store_half
 from tests.conftest import DESKS, ROOT, message, toy_records
 
@@ -286,12 +286,12 @@ def test_what_was_learned_is_averaged_with_where_it_started(trained, tmp_path, c
     assert any(facts["share"] == pytest.approx(share) for share in SHARES) and facts["factor"] > 0
     after = read_numbers(nlp)
     started = AutoModel.from_pretrained(tmp_path / "training/weights/transformer").state_dict()
-    before = choosing.Numbers(
+    before = Numbers(
         {name: started[name] for name in after.encoder}, {name: 0 * value for name, value in after.layer.items()}
     )
     assert any(not torch.equal(value, started[name]) for name, value in after.encoder.items()), "it has learned"
     # What is stored is between the two: further on, on a straight line, is what was learned.
-    learned = choosing.Numbers(
+    learned = Numbers(
         *(
             {name: old[name] + (value - old[name]) / facts["share"] for name, value in new.items()}
             for old, new in zip(before, after, strict=True)
